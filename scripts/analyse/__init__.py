@@ -1,0 +1,1 @@
+"""From per-example measurements to the numbers of the paper, as tidy CSV."""

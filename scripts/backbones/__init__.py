@@ -1,0 +1,1 @@
+"""Pretrained or scratch language models, made ready to be fine-tuned."""

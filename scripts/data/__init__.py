@@ -1,0 +1,1 @@
+"""Raw reviews and metadata to interactions, items and examples."""

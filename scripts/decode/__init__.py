@@ -1,0 +1,1 @@
+"""From a language model to a ranking over the catalogue."""

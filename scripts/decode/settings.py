@@ -1,0 +1,43 @@
+"""Settings of the decoders: how a model becomes a ranking over the catalogue."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from scripts.command import Settings
+
+
+class Grounded(Settings):
+    """BIGRec's way: free beam search, then all titles by distance to the generated text."""
+
+    kind: Literal["grounded"]
+    label: str = "grounded"
+    """Name in tables and figures."""
+    beams: int = Field(5, ge=1)
+    """Beams of the free search; the best one is grounded."""
+    max_new_tokens: int = Field(128, ge=1)
+    """Longest generated text."""
+    batch_size: int = Field(8, ge=1)
+    """Examples decoded together."""
+    depth: int = Field(50, ge=1)
+    """Length of the ranked lists."""
+
+
+class Constrained(Settings):
+    """Beam search over the trie of the catalogue's titles; D3's with `length_penalty` 0."""
+
+    kind: Literal["constrained"]
+    label: str = "constrained"
+    """Name in tables and figures."""
+    beams: int = Field(10, ge=1)
+    """Beams of the search, and so the length of the ranked lists."""
+    length_penalty: float = Field(0.0, ge=0)
+    """Scores are divided by length ** length_penalty; 0 is the plain sum of log-probabilities."""
+    batch_size: int = Field(8, ge=1)
+    """Examples decoded together."""
+
+
+Decoder = Annotated[Grounded | Constrained, Field(discriminator="kind")]
+History = Literal["with", "without"]

@@ -1,0 +1,125 @@
+"""Reading and writing files: nothing half-written ever bears a result's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scripts.command import InputError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write (a file or a folder); rename it on success.
+
+    On an error the sibling is removed and `path` is left as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON atomically, indented and with a stable order of keys."""
+    write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def write_table(frame: pd.DataFrame, path: Path, schema: pa.Schema) -> None:
+    """Write a data frame as Parquet with exactly the columns and types of `schema`, atomically."""
+    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    with atomic(path) as partial:
+        pq.write_table(table.replace_schema_metadata(None), partial, compression="zstd")
+
+
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file and check that it keeps its contract.
+
+    Lists come back as numpy arrays of their item type.
+
+    Raises:
+        InputError: the file is missing, is no Parquet, or lacks or mistypes a column of `schema`.
+    """
+    try:
+        found = pq.read_schema(path)
+        for field in schema:
+            if field.name not in found.names:
+                raise InputError(f"{path}: column '{field.name}' is missing; found {found.names}")
+            if found.field(field.name).type != field.type:
+                raise InputError(
+                    f"{path}: column '{field.name}' is {found.field(field.name).type}, "
+                    f"expected {field.type}"
+                )
+        return pq.read_table(path, columns=columns or schema.names).to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a tidy CSV atomically; floats keep full precision, missing values are empty."""
+    with atomic(path) as partial:
+        frame.to_csv(partial, index=False, lineterminator="\n")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a tidy CSV.
+
+    Raises:
+        InputError: the file is missing, empty or malformed.
+    """
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error})") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files with their relative names in sorted order."""
+    digest = hashlib.sha256()
+    path = Path(path)
+    if path.is_file():
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    else:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(file.relative_to(path).as_posix().encode())
+            digest.update(sha256(file).encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Counterfactual fine-tuning: the objective, the batches and the training."""

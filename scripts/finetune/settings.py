@@ -1,0 +1,61 @@
+"""Settings of fine-tuning: the objective (what is trained) and the training (how)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from scripts.command import Settings
+
+
+class Objective(Settings):
+    """Total loss = normal loss + alpha * causal loss, token weights falling to beta (paper.md §2).
+
+    alpha 0, beta 1 is plain fine-tuning; the other corners are weighted, causal and cft.
+    """
+
+    alpha: float = Field(0.0, ge=0)
+    """Weight of the causal loss; 0 leaves it and its forward pass out."""
+    beta: float = Field(1.0, ge=0, le=1)
+    """Weight of the last supervised token, relative to the first."""
+
+
+class LoRA(Settings):
+    """Low-rank adapters on all linear layers."""
+
+    rank: int = Field(8, ge=1)
+    """Rank r of the adapters."""
+    scale: int = Field(16, ge=1)
+    """LoRA's alpha (named scale here: alpha is the weight of the causal loss)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the adapters."""
+
+
+class Training(Settings):
+    """How a backbone is fine-tuned; the defaults are the paper's (paper.md §5)."""
+
+    lora: LoRA | None = None
+    """Train adapters only; null trains every parameter."""
+    learning_rate: float = Field(1e-4, gt=0)
+    """Peak learning rate of AdamW."""
+    batch_size: int = Field(64, ge=1)
+    """Examples per optimiser step."""
+    micro_batch_size: int = Field(64, ge=1)
+    """Examples per forward pass; must divide `batch_size`."""
+    epochs: int = Field(3, ge=1)
+    """At most so many passes over the training examples."""
+    warmup_steps: int = Field(20, ge=0)
+    """Steps of linear warm-up, before the linear decay."""
+    patience: int = Field(1, ge=1)
+    """Stop after so many epochs without a lower validation loss; the best epoch is kept."""
+    train_examples: int | None = Field(None, ge=1)
+    """Size of a random sub-sample of the training split, drawn by the seed; null takes all."""
+    valid_examples: int | None = Field(None, ge=1)
+    """Size of a random sub-sample of the validation split; null takes all."""
+    max_tokens: int = Field(1024, ge=32)
+    """Longest prompt plus answer; the oldest history items are dropped to fit."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward pass; a device without bf16 support must use fp32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass to save memory."""

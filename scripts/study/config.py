@@ -1,0 +1,249 @@
+"""The configuration of a study: its only schema, its only defaults, and the cells it spans."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from scripts.backbones.settings import BackboneSource
+from scripts.baselines.settings import Baseline
+from scripts.cells import BASELINES, Cell
+from scripts.command import InputError, Settings
+from scripts.data.settings import Dataset
+from scripts.decode.settings import Decoder, History
+from scripts.finetune.settings import Objective, Training
+
+#: A name becomes a folder and a Snakemake wildcard.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
+
+
+class Backbone(Settings):
+    """One language model and how it is fine-tuned and evaluated."""
+
+    label: str
+    """Name in tables and figures."""
+    source: BackboneSource
+    training: Training = Training()
+    test_examples: int | None = Field(None, ge=1)
+    """Size of a random sub-sample of the test split, the same for all seeds; null takes all."""
+
+    @model_validator(mode="after")
+    def _batches(self) -> Backbone:
+        if self.training.batch_size % self.training.micro_batch_size:
+            raise ValueError(
+                f"training.micro_batch_size {self.training.micro_batch_size} must divide "
+                f"training.batch_size {self.training.batch_size}"
+            )
+        return self
+
+
+class Experiment(Settings):
+    """A block of the study: every combination of its lists is one cell."""
+
+    backbones: list[str] = Field(min_length=1)
+    """Names of `backbones`."""
+    datasets: list[str] = Field(min_length=1)
+    """Names of `datasets`."""
+    objectives: list[str] = Field(min_length=1)
+    """Names of `objectives`."""
+    decoders: list[str] = Field(min_length=1)
+    """Names of `decoders`."""
+    histories: list[History] = ["with", "without"]
+    """What the model is shown at test time."""
+    seeds: list[int] = Field(min_length=1)
+    """Seeds of the fine-tuning."""
+
+
+class Sensitivity(Settings):
+    """A grid around one objective: alpha varies with its beta, then beta with its alpha."""
+
+    backbone: str
+    """Name of a backbone."""
+    dataset: str
+    """Name of a data set."""
+    objective: str = "cft"
+    """The objective in the middle of the grid."""
+    alpha: list[float] = []
+    """Values of alpha."""
+    beta: list[float] = []
+    """Values of beta."""
+    decoder: str = "constrained"
+    """Decoder of the grid's points."""
+    seeds: list[int] = Field([0], min_length=1)
+    """Seeds of the grid's points."""
+
+
+class Method(Settings):
+    """A named point of the accuracy table."""
+
+    label: str
+    """Name in tables and figures."""
+    objective: str
+    """What is trained."""
+    decoder: str
+    """How the model becomes a ranking."""
+    base: str | None = None
+    """Label of the method that the relative gain is measured against."""
+
+
+class Study(Settings):
+    """A whole study, checked."""
+
+    study: str = Field(pattern=NAME)
+    """Name of the study: everything is written to results/<study>/."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models are trained and decoded; with `cuda` the preflight stops where there is no GPU."""
+    threads: int = Field(2, ge=1)
+    """CPU threads of a fine-tuning or decoding job of a pretrained backbone."""
+    datasets: dict[str, Dataset] = Field(min_length=1)
+    """Data sets by name."""
+    baselines: dict[str, Baseline] = {}
+    """Recommenders without a language model, by name; each runs on every data set."""
+    baseline_seeds: list[int] = Field([0], min_length=1)
+    """Seeds of the baselines that are trained."""
+    backbones: dict[str, Backbone] = Field(min_length=1)
+    """Language models by name."""
+    objectives: dict[str, Objective] = {
+        "plain": Objective(),
+        "weighted": Objective(beta=0.25),
+        "causal": Objective(alpha=0.1),
+        "cft": Objective(alpha=0.1, beta=0.25),
+    }
+    """Objectives by name."""
+    decoders: dict[str, Decoder]
+    """Decoders by name."""
+    experiments: list[Experiment] = Field(min_length=1)
+    """The blocks of the study."""
+    sensitivity: list[Sensitivity] = []
+    """Grids over alpha and beta."""
+    methods: list[Method] = []
+    """Named points of the accuracy table."""
+
+    @field_validator("datasets", "baselines", "backbones", "objectives", "decoders")
+    @classmethod
+    def _names(cls, entries: dict[str, Any]) -> dict[str, Any]:
+        for name in entries:
+            if not re.match(NAME, name) or name == BASELINES:
+                raise ValueError(
+                    f"'{name}' cannot be a name: use letters, digits, '.', '+' and '-', "
+                    f"starting with a letter or digit, and not '{BASELINES}'"
+                )
+        return entries
+
+    @model_validator(mode="after")
+    def _references(self) -> Study:
+        known = {
+            "dataset": self.datasets,
+            "backbone": self.backbones,
+            "objective": self.objectives,
+            "decoder": self.decoders,
+        }
+        wanted: list[tuple[str, str, str]] = []
+        for i, block in enumerate(self.experiments):
+            for kind in known:
+                names = getattr(block, f"{kind}s")
+                wanted += [(f"experiments.{i}.{kind}s", kind, name) for name in names]
+        for i, grid in enumerate(self.sensitivity):
+            wanted += [(f"sensitivity.{i}.{kind}", kind, getattr(grid, kind)) for kind in known]
+        for i, method in enumerate(self.methods):
+            wanted.append((f"methods.{i}.objective", "objective", method.objective))
+            wanted.append((f"methods.{i}.decoder", "decoder", method.decoder))
+        unknown = [
+            f"{key}: unknown {kind} '{name}'; {kind}s of this study: {', '.join(known[kind])}"
+            for key, kind, name in wanted
+            if name not in known[kind]
+        ]
+        labels = [method.label for method in self.methods]
+        unknown += [
+            f"methods.{i}.base: unknown method '{method.base}'; methods: {', '.join(labels)}"
+            for i, method in enumerate(self.methods)
+            if method.base is not None and method.base not in labels
+        ]
+        if unknown:
+            raise ValueError("\n".join(unknown))
+        return self
+
+
+def resolve(config: dict[str, Any]) -> Study:
+    """Check a configuration and fill in the defaults.
+
+    Raises:
+        InputError: one line per fault, with the key, what was found and what is allowed.
+    """
+    try:
+        return Study.model_validate(config)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors(include_url=False):
+            key = ".".join(str(part) for part in fault["loc"])
+            message = fault["msg"].removeprefix("Value error, ")
+            if not key:
+                lines.append(message)
+            elif fault["type"] == "extra_forbidden":
+                lines.append(f"{key}: unknown key; see config/README.md for the keys allowed here")
+            elif fault["type"] == "missing":
+                lines.append(f"{key}: missing; see config/README.md")
+            else:
+                lines.append(f"{key}: found {fault['input']!r}; {message}")
+        raise InputError("The configuration has faults:\n" + "\n".join(lines)) from None
+
+
+def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:
+    """The objectives of a sensitivity grid by name; a point that is the centre keeps its name."""
+    centre = study.objectives[grid.objective]
+    points = {grid.objective: centre}
+    for parameter, values in (("alpha", grid.alpha), ("beta", grid.beta)):
+        for value in values:
+            point = centre.model_copy(update={parameter: value})
+            if point != centre:
+                points[f"{grid.objective}-{parameter}{value:g}"] = point
+    return points
+
+
+def all_objectives(study: Study) -> dict[str, Objective]:
+    """Every objective that is trained, the grids' points included."""
+    objectives = dict(study.objectives)
+    for grid in study.sensitivity:
+        objectives |= grid_objectives(study, grid)
+    return objectives
+
+
+def experiment_cells(study: Study) -> list[Cell]:
+    """The cells of the experiments, each once, in the order of the configuration."""
+    cells = (
+        Cell(*point)
+        for block in study.experiments
+        for point in itertools.product(
+            block.datasets,
+            block.backbones,
+            block.objectives,
+            block.seeds,
+            block.decoders,
+            block.histories,
+        )
+    )
+    return list(dict.fromkeys(cells))
+
+
+def sensitivity_cells(study: Study) -> list[Cell]:
+    """The cells of the sensitivity grids, each once; some are experiment cells too."""
+    cells = (
+        Cell(grid.dataset, grid.backbone, objective, seed, grid.decoder, "with")
+        for grid in study.sensitivity
+        for seed in grid.seeds
+        for objective in grid_objectives(study, grid)
+    )
+    return list(dict.fromkeys(cells))
+
+
+def baseline_cells(study: Study) -> list[Cell]:
+    """The cells of the baselines; one that is not trained has the first seed alone."""
+    return [
+        Cell(dataset, BASELINES, name, seed, "", "with")
+        for dataset in study.datasets
+        for name, baseline in study.baselines.items()
+        for seed in study.baseline_seeds[: None if baseline.kind == "sasrec" else 1]
+    ]

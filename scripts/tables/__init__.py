@@ -1,0 +1,1 @@
+"""One module per table: tidy CSV to CSV, Markdown and LaTeX."""
