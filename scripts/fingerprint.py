@@ -1,8 +1,9 @@
 """A fingerprint of the code of a step, so that a rerun follows what the code does.
 
 Snakemake sees a change of a rule but not of the modules that its command imports. Each rule
-therefore carries, as a parameter, a hash over its step's module and every local module that it
-imports, transitively; comments, docstrings and formatting are left out.
+therefore carries, as a parameter, a hash over its step's module and every local definition that
+it reaches through imports, transitively; comments, docstrings and formatting are left out, and so
+is what a shared module defines for others.
 """
 
 from __future__ import annotations
@@ -11,15 +12,28 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "scripts"
-#: Modules that only carry a step to the command line or to the disk: they cannot change a result.
-PLUMBING = frozenset({f"{PACKAGE}.command", f"{PACKAGE}.files"})
+
+
+class Module(NamedTuple):
+    """A parsed module: its top-level statements by the name that they bind.
+
+    `definitions` holds the statements that bind a name, `always` those that bind none and run at
+    every import, `imports` the local module and name (None: the module itself) behind a name.
+    """
+
+    definitions: dict[str, list[ast.stmt]]
+    always: list[ast.stmt]
+    imports: dict[str, tuple[str, str | None]]
 
 
 def module_file(module: str) -> Path | None:
     """File of a local module, or None when the name is no module of this project."""
+    if module.split(".")[0] != PACKAGE:
+        return None
     base = ROOT.joinpath(*module.split("."))
     for file in (base.with_suffix(".py"), base / "__init__.py"):
         if file.is_file():
@@ -27,59 +41,97 @@ def module_file(module: str) -> Path | None:
     return None
 
 
-def normalised(source: str) -> str:
-    """The syntax tree of Python source as text, without docstrings and positions."""
-    tree = ast.parse(source)
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """Remove the strings that stand alone: docstrings of modules, classes, functions, attributes."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        # Strings standing alone are docstrings of modules, functions, classes and attributes.
-        kept = [
-            child
-            for child in node.body
-            if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant))
-        ]
-        node.body = kept or [ast.Pass()]
-    return ast.dump(tree, annotate_fields=False)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [
+                child
+                for child in node.body
+                if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant))
+            ] or [ast.Pass()]
+    return tree
 
 
-def local_imports(source: str) -> set[str]:
-    """Names of the project's modules that Python source imports, wherever the import stands."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            # `from package import name` may import a module or a name inside one.
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {
-        name
-        for name in names
-        if name.split(".")[0] == PACKAGE and name not in PLUMBING and module_file(name)
-    }
+def local_imports(node: ast.AST) -> dict[str, tuple[str, str | None]]:
+    """The names that imports anywhere below `node` bind to local modules or to names in them."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                if module_file(alias.name):
+                    found[alias.asname or alias.name.split(".")[0]] = (alias.name, None)
+        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+            for alias in child.names:
+                bound = alias.asname or alias.name
+                if module_file(f"{child.module}.{alias.name}"):
+                    found[bound] = (f"{child.module}.{alias.name}", None)
+                elif module_file(child.module):
+                    found[bound] = (child.module, alias.name)
+    return found
 
 
 @cache
-def fingerprint(module: str) -> str:
-    """Hash of a module and of all local modules that it imports, transitively.
-
-    Args:
-        module: dotted name, such as `scripts.finetune.train`.
+def parsed(module: str) -> Module:
+    """Parse a local module.
 
     Raises:
         ValueError: there is no such module.
     """
-    seen: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
+    file = module_file(module)
+    if file is None:
+        raise ValueError(f"{module} is no module of this project")
+    tree = without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
+    definitions: dict[str, list[ast.stmt]] = {}
+    always: list[ast.stmt] = []
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
             continue
-        file = module_file(name)
-        if file is None:
-            raise ValueError(f"{name} is no module of this project")
-        source = file.read_text(encoding="utf-8")
-        seen[name] = normalised(source)
-        waiting += local_imports(source)
-    text = "\n".join(f"{name}\n{seen[name]}" for name in sorted(seen))
+        if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [statement.name]
+        elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            names = [
+                node.id
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            ]
+        else:
+            names = []
+        for name in names:
+            definitions.setdefault(name, []).append(statement)
+        if not names:
+            always.append(statement)
+    return Module(definitions, always, local_imports(tree))
+
+
+@cache
+def fingerprint(step: str) -> str:
+    """Hash of a step's module and of all local definitions that it reaches.
+
+    Args:
+        step: dotted name of a module, such as `scripts.finetune.train`.
+
+    Raises:
+        ValueError: there is no such module.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    waiting: list[tuple[str, str | None]] = [(step, None)]
+    while waiting:
+        name, wanted = waiting.pop()
+        module = parsed(name)
+        # A module that is used as a whole counts as a whole; else only what is asked of it.
+        wanted_names = [*module.definitions] if wanted is None else [wanted]
+        parts = {"": module.always} | {n: module.definitions.get(n, []) for n in wanted_names}
+        for part, statements in parts.items():
+            if (name, part) in seen:
+                continue
+            seen[name, part] = "\n".join(ast.dump(s, annotate_fields=False) for s in statements)
+            for used in {n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name)}:
+                if used in module.definitions:
+                    waiting.append((name, used))
+                elif used in module.imports:
+                    waiting.append(module.imports[used])
+        if wanted is not None and wanted in module.imports:
+            waiting.append(module.imports[wanted])
+    text = "\n".join(f"{name} {part}\n{code}" for (name, part), code in sorted(seen.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
