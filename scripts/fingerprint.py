@@ -86,6 +86,14 @@ def parsed(module: str) -> Module:
     always: list[ast.stmt] = []
     for statement in tree.body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
+            for alias in statement.names:
+                # A name of a library counts with where it comes from; local ones are followed.
+                single: ast.stmt = ast.Import([alias])
+                if isinstance(statement, ast.ImportFrom):
+                    single = ast.ImportFrom(statement.module, [alias], statement.level)
+                bound = alias.asname or alias.name.split(".")[0]
+                if not local_imports(single):
+                    definitions.setdefault(bound, []).append(single)
             continue
         if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             names = [statement.name]

@@ -1,0 +1,329 @@
+"""SASRec: self-attentive sequential recommendation (Kang and McAuley, 2018), on item ids alone.
+
+As in the paper: item plus learned position embeddings, causal self-attention blocks, scores by the
+shared item embeddings, training at all positions of a sequence at once. Unlike it: softmax
+cross-entropy over the whole catalogue instead of one sampled negative, layer norm before both
+sub-layers, and sequences aligned at their first item, so that padding needs no mask.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scripts.baselines.lists import BLOCK, rank_in_blocks, write_lists
+from scripts.baselines.settings import SASRec
+from scripts.command import InputError, run
+from scripts.contracts import EXAMPLES, ITEMS
+from scripts.evaluate.ranking import gains
+from scripts.files import read_table
+
+log = logging.getLogger(__name__)
+
+#: Target of a padded position.
+NONE = -1
+
+
+class Sequences(NamedTuple):
+    """The users' training sequences, one after the other."""
+
+    items: np.ndarray
+    """int64 (total,), each user's items in time order."""
+    starts: np.ndarray
+    """int64 (users,), where each user's items begin."""
+    lengths: np.ndarray
+    """int64 (users,), at least 2."""
+
+
+def training_sequences(train: pd.DataFrame) -> Sequences:
+    """A user's sequence is the history of the first training example, then all targets."""
+    train = train.sort_values(["user", "example_id"])
+    first = ~train["user"].duplicated().to_numpy()
+    parts = [
+        np.append(history, target) if is_first else [target]
+        for history, target, is_first in zip(
+            train["history"], train["target"], first, strict=True
+        )
+    ]
+    sizes = np.array([len(part) for part in parts])
+    lengths = np.add.reduceat(sizes, np.flatnonzero(first))
+    return Sequences(
+        np.concatenate(parts).astype(np.int64), np.cumsum(lengths) - lengths, lengths
+    )
+
+
+def windows(
+    sequences: Sequences, longest: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the sequences into windows so that every item but a user's first is a target once.
+
+    A sequence of more than `longest` targets is cut at a random offset, so that its items meet
+    other contexts in every epoch.
+
+    Returns:
+        inputs and targets, both int64 (windows, longest), filled from the left; a target is the
+        item after the input, `NONE` where there is none.
+    """
+    positions = sequences.lengths - 1
+    offset = np.where(
+        positions > longest, rng.integers(longest, size=len(positions)), 0
+    )
+    user = np.repeat(np.arange(len(positions)), positions)
+    step = np.arange(len(user)) - np.repeat(np.cumsum(positions) - positions, positions)
+    block = (step + offset[user]) // longest
+    column = step - np.maximum(block * longest - offset[user], 0)
+    row = np.cumsum(column == 0) - 1
+    inputs = np.zeros((row[-1] + 1, longest), np.int64)
+    targets = np.full_like(inputs, NONE)
+    source = sequences.starts[user] + step
+    inputs[row, column] = sequences.items[source]
+    targets[row, column] = sequences.items[source + 1]
+    return inputs, targets
+
+
+def batches(
+    inputs: np.ndarray, targets: np.ndarray, size: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Shuffled windows in batches of about `size` positions, cut to their longest window."""
+    order = rng.permutation(len(inputs))
+    lengths = (targets[order] != NONE).sum(axis=1)
+    batch = (np.cumsum(lengths) - lengths) // size
+    for rows in np.split(np.arange(len(order)), np.flatnonzero(np.diff(batch)) + 1):
+        width = lengths[rows].max()
+        yield inputs[order[rows], :width], targets[order[rows], :width]
+
+
+def padded(histories: pd.Series, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last items of each history, filled from the left.
+
+    Returns:
+        items, int64 (n, longest), and lengths, int64 (n,).
+    """
+    cut = [history[-longest:] for history in histories]
+    lengths = np.array([len(history) for history in cut])
+    items = np.zeros((len(cut), longest), np.int64)
+    items[np.arange(longest) < lengths[:, None]] = np.concatenate(cut)
+    return items, lengths
+
+
+class Block(nn.Module):
+    """Causal self-attention and a point-wise feed-forward network, each with a residual."""
+
+    def __init__(self, settings: SASRec) -> None:
+        super().__init__()
+        width = settings.hidden_size
+        self.heads = settings.heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width)
+        self.merge = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(width, width),
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x: Tensor, future: Tensor) -> Tensor:
+        """Map float (n, length, width) to the same; `future` masks, bool (length, length)."""
+        n, length, width = x.shape
+        heads = self.project(self.attention_norm(x)).view(n, length, 3, self.heads, -1)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        # Spelt out: windows are short, and this is deterministic on every device.
+        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        attention = self.dropout(scores.masked_fill(future, -torch.inf).softmax(dim=-1))
+        mixed = (attention @ value).transpose(1, 2).reshape(n, length, width)
+        x = x + self.dropout(self.merge(mixed))
+        return x + self.dropout(self.feed_forward(self.norm(x)))
+
+
+class Model(nn.Module):
+    """SASRec's encoder; its scores are products with the item embeddings."""
+
+    def __init__(self, items: int, longest: int, settings: SASRec) -> None:
+        super().__init__()
+        self.items = nn.Embedding(items, settings.hidden_size)
+        self.positions = nn.Embedding(longest, settings.hidden_size)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
+        self.norm = nn.LayerNorm(settings.hidden_size)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Encode items, int64 (n, length), to float (n, length, width)."""
+        length = items.shape[1]
+        x = self.items(items) * self.items.embedding_dim**0.5
+        x = self.dropout(x + self.positions.weight[:length])
+        future = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(
+            1
+        )
+        for block in self.blocks:
+            x = block(x, future)
+        return self.norm(x)
+
+
+def scorer(
+    model: Model, histories: pd.Series, longest: int, device: torch.device
+) -> Callable[[slice], Tensor]:
+    """Function that scores all items, float32 (rows, items), for a slice of the histories."""
+    items, lengths = padded(histories, longest)
+
+    @torch.inference_mode()
+    def score(rows: slice) -> Tensor:
+        model.eval()
+        block = torch.from_numpy(items[rows]).to(device)
+        last = torch.from_numpy(lengths[rows] - 1).to(device)
+        hidden = model(block)[torch.arange(len(block), device=device), last]
+        return hidden @ model.items.weight.T
+
+    return score
+
+
+def validation_ndcg(
+    score: Callable[[slice], Tensor],
+    targets: np.ndarray,
+    items: int,
+    device: torch.device,
+) -> float:
+    """NDCG@10 over all items; of equal scores the lower item_id ranks first."""
+    ids = torch.arange(items, device=device)
+    rows = max(1, BLOCK // items)
+    ranks = []
+    for start in range(0, len(targets), rows):
+        part = slice(start, start + rows)
+        scores = score(part)
+        target = torch.from_numpy(targets[part]).to(device)[:, None]
+        own = scores.gather(1, target)
+        above = (scores > own) | ((scores == own) & (ids < target))
+        ranks.append(above.sum(dim=1).cpu().numpy() + 1)
+    return float(gains(np.concatenate(ranks).astype(float), 10).mean())
+
+
+def train_model(
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    items: int,
+    longest: int,
+    settings: SASRec,
+    seed: int,
+    device: torch.device,
+) -> Model:
+    """Train until NDCG@10 on the validation split stops rising; the best epoch's weights stay."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    sequences = training_sequences(train)
+    model = Model(items, longest, settings).to(device)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=settings.learning_rate, fused=True
+    )
+    score = scorer(model, valid["history"], longest, device)
+    targets = valid["target"].to_numpy(np.int64)
+    best, best_epoch, weights = -1.0, 0, model.state_dict()
+    start = time.monotonic()
+    for epoch in range(1, settings.epochs + 1):
+        model.train()
+        losses = []
+        for inputs, wanted in batches(
+            *windows(sequences, longest, rng), settings.batch_size, rng
+        ):
+            mask = torch.from_numpy(wanted != NONE).to(device)
+            wanted = torch.from_numpy(wanted).to(device)[mask]
+            hidden = model(torch.from_numpy(inputs).to(device))[mask]
+            loss = F.cross_entropy(hidden @ model.items.weight.T, wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        ndcg = validation_ndcg(score, targets, items, device)
+        log.info(
+            "epoch %d: loss %.4f, validation NDCG@10 %.4f, %.1f s",
+            epoch, torch.stack(losses).mean().item(), ndcg, time.monotonic() - start,
+        )  # fmt: skip
+        if ndcg > best:
+            best, best_epoch = ndcg, epoch
+            weights = {
+                name: value.clone() for name, value in model.state_dict().items()
+            }
+        elif epoch - best_epoch >= settings.patience:
+            break
+    model.load_state_dict(weights)
+    log.info(
+        "best epoch %d of %d: validation NDCG@10 %.4f; trained %.1f s on %s",
+        best_epoch, epoch, best, time.monotonic() - start, device,
+    )  # fmt: skip
+    return model
+
+
+def _device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device: 'cuda' asked for but no GPU found; use 'cpu' or 'auto'"
+        )
+    return torch.device(name)
+
+
+def recommend(
+    train: Path,
+    valid: Path,
+    test: Path,
+    items: Path,
+    settings: SASRec,
+    output: Path,
+    seed: int = 0,
+    depth: int = 50,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Train SASRec and list its best items for every test example.
+
+    Items of the history stay in the list, as in the published protocol; of equal scores the lower
+    item_id comes first. The model sees as many items as the longest training history has.
+
+    Args:
+        train: training examples.
+        valid: validation examples, for early stopping.
+        test: examples to recommend for.
+        items: the catalogue.
+        settings: the model and its training.
+        output: recommendations to write.
+        seed: seed of the weights, the dropout, the windows and the order of the batches.
+        depth: length of the lists.
+        device: where to train; `auto` takes a GPU if there is one.
+    """
+    if settings.hidden_size % settings.heads:
+        raise InputError(
+            f"settings.heads: {settings.heads} must divide hidden_size {settings.hidden_size}"
+        )
+    # cuBLAS is deterministic only with a fixed workspace.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    where = _device(device)
+    size = len(read_table(items, ITEMS, ["item_id"]))
+    training = read_table(train, EXAMPLES)
+    longest = int(training["history"].str.len().max())
+    validation = read_table(valid, EXAMPLES, ["history", "target"])
+    examples = read_table(test, EXAMPLES, ["example_id", "history"])
+    model = train_model(training, validation, size, longest, settings, seed, where)
+    score = scorer(model, examples["history"], longest, where)
+    ids, scores = rank_in_blocks(
+        lambda rows: score(rows).cpu().numpy(), len(examples), size, depth
+    )
+    write_lists(examples["example_id"].to_numpy(), ids, scores, output)
+
+
+if __name__ == "__main__":
+    run(recommend)

@@ -1,0 +1,92 @@
+"""Metrics of every example of a recommender's lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scripts.command import InputError, run
+from scripts.contracts import CUTOFFS, EXAMPLES, ITEMS, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.evaluate.ranking import at_cutoffs
+from scripts.files import read_table, write_table
+
+
+def _check_lists(lists: pd.DataFrame, items: pd.Index, path: Path) -> None:
+    """Check sorted lists.
+
+    Raises:
+        InputError: there is none, ranks are not 1..n, an item is unknown or listed twice.
+    """
+    if lists.empty:
+        raise InputError(f"{path}: holds no lists; rerun the recommender that wrote it")
+    expected = lists.groupby("example_id").cumcount() + 1
+    faults = {
+        "ranks are not 1, 2, 3, … without gap or repeat": lists["rank"] != expected,
+        "the catalogue has no such item": ~lists["item_id"].isin(items),
+        "the item is listed twice": lists.duplicated(["example_id", "item_id"]),
+    }
+    for fault, rows in faults.items():
+        if rows.any():
+            row = lists[rows].iloc[0]
+            raise InputError(
+                f"{path}: example_id {row['example_id']:.0f}, rank {row['rank']:.0f}, "
+                f"item_id {row['item_id']:.0f}: {fault}; rerun the recommender that wrote it"
+            )
+
+
+def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -> None:
+    """Write the rank of the target, the hits and the gains of every example that has a list.
+
+    Items with the same title are one target: the best rank of them counts (paper.md, section 3).
+    A K beyond the shortest list is null, unless the lists hold every title of the catalogue.
+
+    Args:
+        recommendations: ranked lists, of all examples or of a sub-sample.
+        examples: the examples with their targets.
+        items: the catalogue.
+        output: per-example metrics to write.
+    """
+    catalogue = read_table(items, ITEMS, ["item_id", "title"]).set_index("item_id")
+    known = read_table(examples, EXAMPLES, ["example_id", "user", "target"])
+    lists = read_table(
+        recommendations, RECOMMENDATIONS, ["example_id", "rank", "item_id"]
+    )
+    lists = lists.sort_values(["example_id", "rank"], kind="stable", ignore_index=True)
+    _check_lists(lists, catalogue.index, recommendations)
+
+    lengths = lists.groupby("example_id").size()
+    known = known.set_index("example_id")
+    if missing := list(lengths.index.difference(known.index)[:1]):
+        raise InputError(
+            f"{recommendations}: example_id {missing[0]} is not in {examples}; "
+            "evaluate the lists against the split that they were made for"
+        )
+    known = known.loc[lengths.index]
+
+    title = pd.Series(pd.factorize(catalogue["title"])[0], index=catalogue.index)
+    listed = title.loc[lists["item_id"]].to_numpy()
+    wanted = np.repeat(title.loc[known["target"]].to_numpy(), lengths)
+    rank = (
+        lists[listed == wanted]
+        .groupby("example_id")["rank"]
+        .min()
+        .reindex(lengths.index)
+    )
+
+    depth: float = lengths.min()
+    if depth >= title.nunique():
+        titles = lists.assign(title=listed).drop_duplicates(["example_id", "title"])
+        if titles.groupby("example_id").size().min() == title.nunique():
+            depth = np.inf
+    frame = pd.DataFrame(
+        {"example_id": lengths.index, "user": known["user"].to_numpy()}
+        | {"rank": rank.astype("Int32").array}
+        | at_cutoffs(rank.to_numpy(float), CUTOFFS, depth)
+    )
+    write_table(frame, output, PER_EXAMPLE)
+
+
+if __name__ == "__main__":
+    run(evaluate)

@@ -1,0 +1,38 @@
+"""What a run was made with: versions, device, peak memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or of the processor's architecture with the number of threads used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory of this process in MiB: allocated on the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Linux counts KiB here, macOS bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Device and versions, for a run record."""
+    return {
+        "device": device_name(device),
+        "python": platform.python_version(),
+        "versions": {library: version(library) for library in LIBRARIES},
+    }
