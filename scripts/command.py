@@ -1,4 +1,4 @@
-"""How every step runs from a command line: typed options, readable logs, one message for bad input."""
+"""How every step runs as a command: typed options, readable logs, one message for bad input."""
 
 from __future__ import annotations
 

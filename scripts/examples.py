@@ -10,6 +10,9 @@ import pandas as pd
 from scripts.contracts import ITEMS
 from scripts.files import read_table
 
+#: Validation and test sub-samples are the same for all models, whatever their seed.
+EVALUATION_SEED = 0
+
 
 def read_titles(items: Path) -> list[str]:
     """Titles in the order of `item_id`."""

@@ -42,7 +42,7 @@ def module_file(module: str) -> Path | None:
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
-    """Remove the strings that stand alone: docstrings of modules, classes, functions, attributes."""
+    """Remove the strings that stand alone: docstrings of modules, classes and attributes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [

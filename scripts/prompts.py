@@ -30,7 +30,7 @@ def quoted(title: str) -> str:
 
 
 def prompt_text(prompt: Prompt, history: Sequence[str]) -> str:
-    """The prompt for a history of titles, oldest first; an empty one gives the no-history prompt."""
+    """The prompt for a history of titles, oldest first; the no-history prompt for an empty one."""
     if not history:
         return WITHOUT_INPUT.format(instruction=prompt.instruction)
     sentence = f"{prompt.history} {', '.join(map(quoted, history))}"
@@ -43,9 +43,8 @@ def answer_ids(tokenizer: Any, title: str) -> list[int]:
 
 
 def prompt_ids(tokenizer: Any, text: str) -> list[int]:
-    """Tokens of a prompt, with the beginning-of-sequence token where the tokenizer has one."""
-    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return [*bos, *tokenizer(text, add_special_tokens=False).input_ids]
+    """Tokens of a prompt, with whatever the tokenizer puts at the beginning of a sequence."""
+    return list(tokenizer(text).input_ids)
 
 
 def fitted_prompt_ids(

@@ -118,7 +118,7 @@ def train_tokenizer(
 
 
 def title_sequences(examples: pd.DataFrame, titles: list[str]) -> list[str]:
-    """Each user's training sequence in words: the first history, then every target in time order."""
+    """Each user's training sequence in words: the first history, then all targets."""
     sequences = []
     for _, group in examples.groupby("user", sort=True):
         ordered = group.sort_values("example_id")

@@ -34,20 +34,18 @@ from scripts.backbones.load import (
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
-from scripts.examples import read_titles, subsample
+from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_table, sha256, write_csv, write_json
-from scripts.fingerprint import fingerprint
 from scripts.finetune.batches import Encoded, answer_logits, branch, encode, no_history_prompt
 from scripts.finetune.objective import token_weights, total_loss, weighted_losses
 from scripts.finetune.settings import LoRA, Objective, Training
+from scripts.fingerprint import fingerprint
 from scripts.prompts import check_tokenizer
 from scripts.provenance import peak_memory_mb, provenance
 
 logger = logging.getLogger(__name__)
 
 STEP = "scripts.finetune.train"
-#: The validation sub-sample is the same for every seed, as the test sub-sample is.
-VALIDATION_SEED = 0
 
 
 def finetune(
@@ -86,7 +84,7 @@ def finetune(
     check_tokenizer(tokenizer, prompt, titles[:100])
     examples = {
         "train": subsample(read_table(train, EXAMPLES), training.train_examples, seed),
-        "valid": subsample(read_table(valid, EXAMPLES), training.valid_examples, VALIDATION_SEED),
+        "valid": subsample(read_table(valid, EXAMPLES), training.valid_examples, EVALUATION_SEED),
     }
     for split, frame in examples.items():
         if frame.empty:
@@ -140,7 +138,7 @@ def finetune(
                 "truncated_prompts": encoded["train"][1],
                 "steps": trainer.state.global_step,
                 "epochs_run": math.ceil(trainer.state.epoch or 0),
-                "best_epoch": int(round(losses.loc[losses["loss"].idxmin(), "epoch"])),
+                "best_epoch": round(losses.loc[losses["loss"].idxmin(), "epoch"]),
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "trainable_parameters": sum(
                     p.numel() for p in model.parameters() if p.requires_grad
@@ -208,7 +206,7 @@ def checkpoint_folder(
 def training_arguments(
     training: Training, seed: int, device: torch.device, checkpoints: Path
 ) -> TrainingArguments:
-    """The Trainer's arguments: AdamW, warm-up, linear decay, evaluation every epoch (paper.md §5)."""
+    """The Trainer's arguments: AdamW, warm-up, linear decay, checks each epoch (paper.md §5)."""
     return TrainingArguments(
         output_dir=str(checkpoints),
         seed=seed,
@@ -253,9 +251,11 @@ class StepTimer(TrainerCallback):
         return time.perf_counter()
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Start the clock."""
         self.began = self.now()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """Stop the clock."""
         if self.warm:
             self.seconds.append(self.now() - self.began)
         self.warm = True

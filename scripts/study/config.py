@@ -95,7 +95,7 @@ class Study(Settings):
     study: str = Field(pattern=NAME)
     """Name of the study: everything is written to results/<study>/."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where models are trained and decoded; with `cuda` the preflight stops where there is no GPU."""
+    """Where models are trained and decoded; `cuda` stops in the preflight where there is no GPU."""
     threads: int = Field(2, ge=1)
     """CPU threads of a fine-tuning or decoding job of a pretrained backbone."""
     datasets: dict[str, Dataset] = Field(min_length=1)
