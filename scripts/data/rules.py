@@ -1,0 +1,184 @@
+"""D3's rules (paper.md, section 4) as functions on arrays; times are UTC where D3's are local."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+
+#: No window starts before this year (D3).
+FIRST_YEAR = 1996
+
+GROUPS = 5
+
+
+def month_start(month: str) -> int:
+    """UTC seconds of the beginning of a month such as `2017-10`."""
+    return int(datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).timestamp())
+
+
+def in_window(timestamp: np.ndarray, start: str | None, end: str | None) -> np.ndarray:
+    """Which times lie in the window.
+
+    Args:
+        timestamp: int64 [n], UTC seconds.
+        start: First month; null sets no bound.
+        end: Month at whose beginning the window ends; that very second still belongs to it, as in
+            D3's code. Null sets no bound.
+
+    Returns:
+        bool [n].
+    """
+    inside = np.ones(len(timestamp), bool)
+    if start is not None:
+        inside &= timestamp >= month_start(start)
+    if end is not None:
+        inside &= timestamp <= month_start(end)
+    return inside
+
+
+def year_earlier(month: str) -> str | None:
+    """The same month of the year before, or null where D3 stops widening."""
+    year = int(month[:4])
+    return f"{year - 1:04d}{month[4:]}" if year > FIRST_YEAR else None
+
+
+def clean_title(raw: str) -> str:
+    """Unescape the two entities that D3 does, then strip blanks, then quotes."""
+    return raw.replace("&quot;", '"').replace("&amp;", "&").strip(" ").strip('"')
+
+
+def title_fault(title: str | None, max_words: int) -> str | None:
+    """Why a clean title disqualifies its item, or null; words are parted by single blanks."""
+    if not title:
+        return "no title"
+    if "<span id" in title:
+        return "markup in the title"
+    if len(title) == 1:
+        return "title of one character"
+    if len(title.split(" ")) > max_words:
+        return "title too long"
+    return None
+
+
+def usable_titles(
+    rows: Iterable[tuple[int, str | None]], items: int, max_words: int
+) -> tuple[dict[int, str], Counter[str]]:
+    """The title of each item that may stay in the catalogue.
+
+    Of repeated rows, one bad copy removes the item; else the last title wins (D3's code).
+
+    Args:
+        rows: Item code and raw title of each metadata row.
+        items: Number of item codes.
+        max_words: Longest title.
+
+    Returns:
+        Clean titles by item code, and how many items fell out for which reason.
+    """
+    titles: dict[int, str] = {}
+    faults: dict[int, str] = {}
+    for item, raw in rows:
+        title = None if raw is None else clean_title(raw)
+        fault = title_fault(title, max_words)
+        if fault is not None:
+            faults.setdefault(item, fault)
+        elif title is not None:
+            titles[item] = title
+    for item in faults:
+        titles.pop(item, None)
+    reasons = Counter(faults.values())
+    reasons["no metadata"] = items - len(titles) - len(faults)
+    return titles, reasons
+
+
+def k_core(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
+    """Rows of the largest part in which every user and every item has at least k rows.
+
+    Repeated reviews count as often as they occur (D3's code).
+
+    Args:
+        user: int32 [n], codes.
+        item: int32 [n], codes.
+        k: Least count.
+
+    Returns:
+        int64 [m], the surviving rows in ascending order.
+    """
+    rows = np.arange(len(user))
+    while True:
+        users, items = user[rows], item[rows]
+        enough = (np.bincount(users) >= k)[users] & (np.bincount(items) >= k)[items]
+        if enough.all():
+            return rows
+        rows = rows[enough]
+
+
+def time_order(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:
+    """Order by time; ties by the user's first appearance among these rows, then by row.
+
+    Args:
+        user: int32 [n], codes, in file order.
+        timestamp: int64 [n].
+
+    Returns:
+        int64 [n], a permutation.
+    """
+    _, first, code = np.unique(user, return_index=True, return_inverse=True)
+    return np.lexsort((first[code], timestamp))
+
+
+class Examples(NamedTuple):
+    """Next-item examples; the history of example i is `history[offsets[i]:offsets[i + 1]]`."""
+
+    target: np.ndarray
+    """int64 [n], rows of the target interactions, ascending."""
+    offsets: np.ndarray
+    """int64 [n + 1]."""
+    history: np.ndarray
+    """int64 [sum of lengths], rows of the history interactions, oldest first."""
+
+
+def make_examples(user: np.ndarray, max_history: int) -> Examples:
+    """One example for every interaction of a user but the first, in time order (D3).
+
+    Args:
+        user: int32 [n], the user of each interaction, in time order.
+        max_history: Longest history.
+    """
+    by_user = np.argsort(user, kind="stable")
+    grouped = user[by_user]
+    begins = np.r_[True, grouped[1:] != grouped[:-1]]
+    place = np.arange(len(user))
+    position = place - np.maximum.accumulate(np.where(begins, place, 0))
+    # From "place in the users' sequences" back to "row of the interactions".
+    place_of, position_of = np.empty_like(by_user), np.empty_like(by_user)
+    place_of[by_user], position_of[by_user] = place, position
+    target = np.flatnonzero(position_of > 0)
+    lengths = np.minimum(position_of[target], max_history)
+    offsets = np.r_[0, np.cumsum(lengths)]
+    start = place_of[target] - lengths
+    history = by_user[np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], lengths)]
+    return Examples(target, offsets, history)
+
+
+def split_bounds(examples: int) -> list[int]:
+    """Where train, valid and test begin and end: 80/10/10, rounded down (D3)."""
+    return [0, int(0.8 * examples), int(0.9 * examples), examples]
+
+
+def popularity_groups(train_count: np.ndarray) -> np.ndarray:
+    """Five groups of equally many items, 0 the rarest; ties by item id (paper.md, section 7).
+
+    Args:
+        train_count: int [items].
+
+    Returns:
+        int8 [items].
+    """
+    rank = np.empty(len(train_count), np.int64)
+    rank[np.argsort(train_count, kind="stable")] = np.arange(len(train_count))
+    return (rank * GROUPS // len(train_count)).astype(np.int8)
