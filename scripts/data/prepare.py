@@ -173,7 +173,11 @@ class Kept(NamedTuple):
 
 
 def keep(raw: RawData, settings: Preparation) -> Kept:
-    """Apply the window, the title rules and the k-core, widening the window as D3 does."""
+    """Apply the window, the title rules and the k-core, widening the window as D3 does.
+
+    Raises:
+        InputError: nothing is left.
+    """
     _, items, user, item, _, timestamp = raw.reviews
     titles, dropped_items = usable_titles(raw.titles, len(items), settings.max_title_words)
     titled = np.zeros(len(items), bool)
@@ -191,6 +195,11 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
         start = earlier
     if remaining < settings.minimum_items:
         log.warning("%d items remain, fewer than %d", remaining, settings.minimum_items)
+    if not len(rows):
+        raise InputError(
+            f"none of {len(user)} reviews is left after the window {start} to {settings.end}, the "
+            f"title rules and the {settings.k_core}-core; mend preparation.start, .end or .k_core"
+        )
     dropped_reviews = {
         "outside the window": len(user) - len(inside),
         "item without a usable title": len(inside) - len(usable),

@@ -31,24 +31,24 @@ IN_SECONDS = msgspec.Meta(ge=0, le=253_402_300_799)
 class AmazonReview(msgspec.Struct, gc=False):
     """The fields of a raw review that are used."""
 
-    reviewerID: Id
-    asin: Id
-    unixReviewTime: Annotated[int, IN_SECONDS]
-    overall: float | None = None
+    user: Id = msgspec.field(name="reviewerID")
+    item: Id = msgspec.field(name="asin")
+    timestamp: Annotated[int, IN_SECONDS] = msgspec.field(name="unixReviewTime")
+    rating: float | None = msgspec.field(name="overall", default=None)
 
 
 class AmazonItem(msgspec.Struct, gc=False):
     """The fields of a raw metadata row that are used."""
 
-    asin: Id
+    item: Id = msgspec.field(name="asin")
     title: str | None = None
 
 
 class MovieLensRating(msgspec.Struct, gc=False):
     """The columns of an `.inter` file that are used."""
 
-    user_id: Id
-    item_id: Id
+    user: Id = msgspec.field(name="user_id")
+    item: Id = msgspec.field(name="item_id")
     timestamp: Annotated[float, IN_SECONDS]
     rating: float | None = None
 
@@ -56,9 +56,9 @@ class MovieLensRating(msgspec.Struct, gc=False):
 class MovieLensItem(msgspec.Struct, gc=False):
     """The columns of an `.item` file that are used."""
 
-    item_id: Id
-    movie_title: str | None = None
-    release_year: str | None = None
+    item: Id = msgspec.field(name="item_id")
+    title: str | None = msgspec.field(name="movie_title", default=None)
+    year: str | None = msgspec.field(name="release_year", default=None)
 
 
 @dataclass
@@ -114,11 +114,8 @@ def read_amazon_2018(reviews: Path, metadata: Path) -> RawData:
         InputError: a file is missing, empty, truncated or corrupt.
     """
     tally = Tally()
-    collected = _collect(
-        (row.reviewerID, row.asin, row.overall, row.unixReviewTime)
-        for row in _json_rows(reviews, AmazonReview, tally)
-    )
-    titles = ((row.asin, row.title) for row in _json_rows(metadata, AmazonItem, tally))
+    collected = _collect(_json_rows(reviews, AmazonReview, tally))
+    titles = ((row.item, row.title) for row in _json_rows(metadata, AmazonItem, tally))
     return RawData(collected, _of_reviewed(titles, collected.items), tally)
 
 
@@ -135,14 +132,10 @@ def read_movielens_wheel(wheel: Path, name: str) -> RawData:
     tally = Tally()
     try:
         with zipfile.ZipFile(wheel) as archive:
-            collected = _collect(
-                (row.user_id, row.item_id, row.rating, int(row.timestamp))
-                for row in _table_rows(archive, wheel, f"{name}.inter", MovieLensRating, tally)
-            )
-            titles = (
-                (row.item_id, movielens_title(row))
-                for row in _table_rows(archive, wheel, f"{name}.item", MovieLensItem, tally)
-            )
+            ratings = _table_rows(archive, wheel, f"{name}.inter", MovieLensRating, tally)
+            items = _table_rows(archive, wheel, f"{name}.item", MovieLensItem, tally)
+            collected = _collect(ratings)
+            titles = ((row.item, movielens_title(row)) for row in items)
             return RawData(collected, _of_reviewed(titles, collected.items), tally)
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{wheel}: {error}; delete it and run again to fetch it anew") from error
@@ -154,10 +147,10 @@ def movielens_title(row: MovieLensItem) -> str | None:
     RecBole parts GroupLens' "M (1931)" into title and year. A title of one letter gets its year
     back: D3's rule against such titles is aimed at noise, and this one names a film.
     """
-    if row.movie_title is None:
+    if row.title is None:
         return None
-    title = article_first(row.movie_title)
-    return f"{title} ({row.release_year})" if len(title) == 1 and row.release_year else title
+    title = article_first(row.title)
+    return f"{title} ({row.year})" if len(title) == 1 and row.year else title
 
 
 def article_first(title: str) -> str:
@@ -169,24 +162,24 @@ def article_first(title: str) -> str:
     return re.sub(r"^([^()]+), (The|An|A)(?=$| \()", r"\2 \1", title)
 
 
-def _collect(rows: Iterable[tuple[str, str, float | None, int]]) -> Reviews:
-    """Turn (user, item, rating, timestamp) rows into arrays: 20 bytes a row plus distinct ids."""
+def _collect(rows: Iterable[AmazonReview] | Iterable[MovieLensRating]) -> Reviews:
+    """Turn rows into arrays: 20 bytes a row plus the distinct ids."""
     users: dict[str, int] = {}
     items: dict[str, int] = {}
     user, item, rating, timestamp = array("i"), array("i"), array("f"), array("q")
     missing = float("nan")
-    for user_id, item_id, score, seconds in rows:
-        user.append(users.setdefault(user_id, len(users)))
-        item.append(items.setdefault(item_id, len(items)))
-        rating.append(missing if score is None else score)
-        timestamp.append(seconds)
+    for row in rows:
+        user.append(users.setdefault(row.user, len(users)))
+        item.append(items.setdefault(row.item, len(items)))
+        rating.append(missing if row.rating is None else row.rating)
+        timestamp.append(int(row.timestamp))
     return Reviews(
         list(users),
         list(items),
-        np.frombuffer(user, np.int32) if user else np.empty(0, np.int32),
-        np.frombuffer(item, np.int32) if item else np.empty(0, np.int32),
-        np.frombuffer(rating, np.float32) if rating else np.empty(0, np.float32),
-        np.frombuffer(timestamp, np.int64) if timestamp else np.empty(0, np.int64),
+        np.array(user, copy=False),
+        np.array(item, copy=False),
+        np.array(rating, copy=False),
+        np.array(timestamp, copy=False),
     )
 
 
@@ -243,10 +236,11 @@ def _table_rows(
     fields = msgspec.structs.fields(kind)
     with archive.open(member) as stream:
         header = [name.partition(":")[0] for name in _cells(stream.readline())]
-        absent = [f.name for f in fields if f.required and f.name not in header]
+        absent = [f.encode_name for f in fields if f.required and f.encode_name not in header]
         if absent:
             raise InputError(f"{wheel}: {member} lacks the columns {absent}; found {header}")
-        columns = [(f.name, header.index(f.name)) for f in fields if f.name in header]
+        names = [f.encode_name for f in fields if f.encode_name in header]
+        columns = [(name, header.index(name)) for name in names]
         number = 1
         for number, line in enumerate(progress(stream, f"reading {Path(member).name}"), 2):
             tally.lines += 1
