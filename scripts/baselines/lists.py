@@ -54,16 +54,13 @@ def rank_in_blocks(
     rows = max(1, BLOCK // items)
     starts = range(0, examples, rows)
     blocks = [
-        top(score(slice(start, start + rows)), depth)
-        for start in progress(starts, "ranking")
+        top(score(slice(start, start + rows)), depth) for start in progress(starts, "ranking")
     ]
     ids, scores = zip(*blocks, strict=True)
     return np.concatenate(ids), np.concatenate(scores)
 
 
-def write_lists(
-    example_id: np.ndarray, ids: np.ndarray, scores: np.ndarray, output: Path
-) -> None:
+def write_lists(example_id: np.ndarray, ids: np.ndarray, scores: np.ndarray, output: Path) -> None:
     """Write RECOMMENDATIONS.
 
     Args:

@@ -39,9 +39,7 @@ def recommend(
     counts = np.bincount(targets, minlength=len(catalogue))
     ids, scores = top(counts[None], depth)
     shape = (len(example_id), ids.shape[1])
-    write_lists(
-        example_id, np.broadcast_to(ids, shape), np.broadcast_to(scores, shape), output
-    )
+    write_lists(example_id, np.broadcast_to(ids, shape), np.broadcast_to(scores, shape), output)
 
 
 if __name__ == "__main__":

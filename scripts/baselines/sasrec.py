@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from scripts.baselines.lists import BLOCK, rank_in_blocks, write_lists
 from scripts.baselines.settings import SASRec
@@ -51,15 +51,11 @@ def training_sequences(train: pd.DataFrame) -> Sequences:
     first = ~train["user"].duplicated().to_numpy()
     parts = [
         np.append(history, target) if is_first else [target]
-        for history, target, is_first in zip(
-            train["history"], train["target"], first, strict=True
-        )
+        for history, target, is_first in zip(train["history"], train["target"], first, strict=True)
     ]
     sizes = np.array([len(part) for part in parts])
     lengths = np.add.reduceat(sizes, np.flatnonzero(first))
-    return Sequences(
-        np.concatenate(parts).astype(np.int64), np.cumsum(lengths) - lengths, lengths
-    )
+    return Sequences(np.concatenate(parts).astype(np.int64), np.cumsum(lengths) - lengths, lengths)
 
 
 def windows(
@@ -75,9 +71,7 @@ def windows(
         item after the input, `NONE` where there is none.
     """
     positions = sequences.lengths - 1
-    offset = np.where(
-        positions > longest, rng.integers(longest, size=len(positions)), 0
-    )
+    offset = np.where(positions > longest, rng.integers(longest, size=len(positions)), 0)
     user = np.repeat(np.arange(len(positions)), positions)
     step = np.arange(len(user)) - np.repeat(np.cumsum(positions) - positions, positions)
     block = (step + offset[user]) // longest
@@ -167,9 +161,7 @@ class Model(nn.Module):
         length = items.shape[1]
         x = self.items(items) * self.items.embedding_dim**0.5
         x = self.dropout(x + self.positions.weight[:length])
-        future = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(
-            1
-        )
+        future = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(1)
         for block in self.blocks:
             x = block(x, future)
         return self.norm(x)
@@ -226,9 +218,7 @@ def train_model(
     rng = np.random.default_rng(seed)
     sequences = training_sequences(train)
     model = Model(items, longest, settings).to(device)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=settings.learning_rate, fused=True
-    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     score = scorer(model, valid["history"], longest, device)
     targets = valid["target"].to_numpy(np.int64)
     best, best_epoch, weights = -1.0, 0, model.state_dict()
@@ -236,13 +226,11 @@ def train_model(
     for epoch in range(1, settings.epochs + 1):
         model.train()
         losses = []
-        for inputs, wanted in batches(
-            *windows(sequences, longest, rng), settings.batch_size, rng
-        ):
+        for inputs, wanted in batches(*windows(sequences, longest, rng), settings.batch_size, rng):
             mask = torch.from_numpy(wanted != NONE).to(device)
             wanted = torch.from_numpy(wanted).to(device)[mask]
             hidden = model(torch.from_numpy(inputs).to(device))[mask]
-            loss = F.cross_entropy(hidden @ model.items.weight.T, wanted)
+            loss = functional.cross_entropy(hidden @ model.items.weight.T, wanted)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -254,9 +242,7 @@ def train_model(
         )  # fmt: skip
         if ndcg > best:
             best, best_epoch = ndcg, epoch
-            weights = {
-                name: value.clone() for name, value in model.state_dict().items()
-            }
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
         elif epoch - best_epoch >= settings.patience:
             break
     model.load_state_dict(weights)
@@ -271,9 +257,7 @@ def _device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     elif name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "device: 'cuda' asked for but no GPU found; use 'cpu' or 'auto'"
-        )
+        raise InputError("device: 'cuda' asked for but no GPU found; use 'cpu' or 'auto'")
     return torch.device(name)
 
 
@@ -319,9 +303,7 @@ def recommend(
     examples = read_table(test, EXAMPLES, ["example_id", "history"])
     model = train_model(training, validation, size, longest, settings, seed, where)
     score = scorer(model, examples["history"], longest, where)
-    ids, scores = rank_in_blocks(
-        lambda rows: score(rows).cpu().numpy(), len(examples), size, depth
-    )
+    ids, scores = rank_in_blocks(lambda rows: score(rows).cpu().numpy(), len(examples), size, depth)
     write_lists(examples["example_id"].to_numpy(), ids, scores, output)
 
 

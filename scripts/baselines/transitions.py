@@ -42,9 +42,7 @@ def history_weights(histories: pd.Series, items: int, decay: float) -> sparse.cs
     flat = np.concatenate(histories.to_list())
     steps_back = np.repeat(ends, lengths) - 1 - np.arange(len(flat))
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    return sparse.coo_array(
-        (decay**steps_back, (rows, flat)), shape=(len(lengths), items)
-    ).tocsr()
+    return sparse.coo_array((decay**steps_back, (rows, flat)), shape=(len(lengths), items)).tocsr()
 
 
 def recommend(

@@ -50,9 +50,7 @@ def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -
     """
     catalogue = read_table(items, ITEMS, ["item_id", "title"]).set_index("item_id")
     known = read_table(examples, EXAMPLES, ["example_id", "user", "target"])
-    lists = read_table(
-        recommendations, RECOMMENDATIONS, ["example_id", "rank", "item_id"]
-    )
+    lists = read_table(recommendations, RECOMMENDATIONS, ["example_id", "rank", "item_id"])
     lists = lists.sort_values(["example_id", "rank"], kind="stable", ignore_index=True)
     _check_lists(lists, catalogue.index, recommendations)
 
@@ -68,12 +66,7 @@ def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -
     title = pd.Series(pd.factorize(catalogue["title"])[0], index=catalogue.index)
     listed = title.loc[lists["item_id"]].to_numpy()
     wanted = np.repeat(title.loc[known["target"]].to_numpy(), lengths)
-    rank = (
-        lists[listed == wanted]
-        .groupby("example_id")["rank"]
-        .min()
-        .reindex(lengths.index)
-    )
+    rank = lists[listed == wanted].groupby("example_id")["rank"].min().reindex(lengths.index)
 
     depth: float = lengths.min()
     if depth >= title.nunique():

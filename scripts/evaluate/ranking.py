@@ -35,9 +35,7 @@ def gains(rank: np.ndarray, k: int) -> np.ndarray:
     return np.where(rank <= k, np.log(2) / np.log(rank + 1), 0.0)
 
 
-def at_cutoffs(
-    rank: np.ndarray, cutoffs: Iterable[int], depth: float
-) -> dict[str, np.ndarray]:
+def at_cutoffs(rank: np.ndarray, cutoffs: Iterable[int], depth: float) -> dict[str, np.ndarray]:
     """The columns hr@K and ndcg@K for every K.
 
     Args:

@@ -1,0 +1,49 @@
+"""Small data sets in the files' contracts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
+from scripts.files import write_table
+
+
+def write_items(path: Path, titles: list[str]) -> Path:
+    n = len(titles)
+    frame = pd.DataFrame(
+        {
+            "item_id": range(n),
+            "item": [f"i{i}" for i in range(n)],
+            "title": titles,
+            "train_count": 0,
+            "popularity_group": 0,
+        }
+    )
+    write_table(frame, path, ITEMS)
+    return path
+
+
+def write_examples(path: Path, rows: list[tuple[str, list[int], int]], first: int = 0) -> Path:
+    """Write (user, history, target) rows as examples numbered from `first`."""
+    frame = pd.DataFrame(rows, columns=["user", "history", "target"])
+    frame["example_id"] = frame["timestamp"] = range(first, first + len(rows))
+    write_table(frame, path, EXAMPLES)
+    return path
+
+
+def write_recommendations(path: Path, rows: list[tuple[int, int, int]]) -> Path:
+    """Write (example_id, rank, item_id) rows."""
+    frame = pd.DataFrame(rows, columns=["example_id", "rank", "item_id"]).assign(score=0.0)
+    write_table(frame, path, RECOMMENDATIONS)
+    return path
+
+
+def lists_of(path: Path) -> dict[int, list[int]]:
+    """The listed items of every example, and a check that ranks are 1..n in order."""
+    frame = pd.read_parquet(path)
+    for _, group in frame.groupby("example_id"):
+        assert group["rank"].to_list() == list(range(1, len(group) + 1))
+        assert group["score"].is_monotonic_decreasing
+    return frame.groupby("example_id")["item_id"].apply(list).to_dict()
