@@ -228,9 +228,9 @@ def train_model(
         losses = []
         for inputs, wanted in batches(*windows(sequences, longest, rng), settings.batch_size, rng):
             mask = torch.from_numpy(wanted != NONE).to(device)
-            wanted = torch.from_numpy(wanted).to(device)[mask]
+            labels = torch.from_numpy(wanted).to(device)[mask]
             hidden = model(torch.from_numpy(inputs).to(device))[mask]
-            loss = functional.cross_entropy(hidden @ model.items.weight.T, wanted)
+            loss = functional.cross_entropy(hidden @ model.items.weight.T, labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
