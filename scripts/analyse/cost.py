@@ -1,0 +1,65 @@
+"""What training and decoding cost: time, memory, and how much that is of the base's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scripts.cells import cell_of, model_of
+from scripts.command import run
+from scripts.files import read_json, write_csv
+
+#: Columns taken from the run records as they are.
+RECORDED = (
+    "device examples steps epochs_run best_epoch seconds seconds_per_step tokens_per_step "
+    "peak_memory_mb parameters trainable_parameters truncated_prompts"
+).split()
+COLUMNS = [
+    *("dataset", "backbone", "objective", "seed", "stage", "decoder", "history"),
+    *RECORDED,
+    "seconds_per_example",
+    "relative",
+]
+
+
+def _row(name: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    return name | {column: record.get(column) for column in RECORDED}
+
+
+def cost(models: list[Path], decodings: list[Path], output: Path, base: str = "plain") -> None:
+    """Gather the run records of fine-tuning and decoding.
+
+    Args:
+        models: `run.json` of every fine-tuned model.
+        decodings: run record beside every LLM's recommendations.
+        output: CSV to write: dataset, backbone, objective, seed, stage (training, decoding),
+            decoder, history, device, examples, steps, epochs_run, best_epoch, seconds,
+            seconds_per_step, tokens_per_step, peak_memory_mb, parameters, trainable_parameters,
+            truncated_prompts, seconds_per_example (decoding), relative (time per step or per
+            example over the base's with the same seed). What a stage does not record is empty.
+        base: objective that `relative` is measured against.
+    """
+    rows = []
+    for path in models:
+        dataset, backbone, objective, seed = model_of(path.parent)
+        name = {"dataset": dataset, "backbone": backbone, "objective": objective, "seed": seed}
+        record = read_json(path)
+        record["examples"] = record.get("train_examples")
+        rows.append(_row(name | {"stage": "training"}, record))
+    for path in decodings:
+        rows.append(_row(cell_of(path)._asdict() | {"stage": "decoding"}, read_json(path)))
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    decoding = frame["stage"] == "decoding"
+    frame["seconds_per_example"] = (frame["seconds"] / frame["examples"]).where(decoding)
+    unit = frame["seconds_per_example"].where(decoding, frame["seconds_per_step"]).astype(float)
+    keys = ["dataset", "backbone", "seed", "stage", "decoder", "history"]
+    own = pd.MultiIndex.from_frame(frame[keys].fillna(""))
+    bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == base).to_numpy()]
+    frame["relative"] = unit / bases.reindex(own).to_numpy()
+    write_csv(frame, output)
+
+
+if __name__ == "__main__":
+    run(cost)

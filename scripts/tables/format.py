@@ -1,0 +1,158 @@
+"""A finished table in three formats: CSV, Markdown and LaTeX with booktabs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from scripts.command import InputError
+from scripts.files import write_csv, write_text
+
+#: What stands for an unknown value.
+UNKNOWN = "–"
+
+#: The plain reading of an interval, for every table of differences.
+UNDECIDED = "A difference whose interval holds 0 is undecided at this size."
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "−": "$-$",
+    "Δ": r"$\Delta$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "×": r"$\times$",
+}
+
+
+def number(value: float | None, digits: int = 4, sign: bool = False) -> str:
+    """A number with fixed decimals and a real minus, `UNKNOWN` for a missing one."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def with_sd(value: float, sd: float, digits: int = 4) -> str:
+    """`value ± sd`, without the sd where there is one seed alone."""
+    text = number(value, digits)
+    return text if math.isnan(value) or math.isnan(sd) else f"{text} ± {number(sd, digits)}"
+
+
+def with_interval(
+    value: float, low: float, high: float, digits: int = 4, sign: bool = False
+) -> str:
+    """`value [low, high]`."""
+    if math.isnan(value):
+        return UNKNOWN
+    return (
+        f"{number(value, digits, sign)} [{number(low, digits, sign)}, {number(high, digits, sign)}]"
+    )
+
+
+def span(values: pd.Series) -> str:
+    """The range of whole numbers: `100` or `100 to 1000`; `UNKNOWN` where there is none."""
+    values = values.dropna()
+    if values.empty:
+        return UNKNOWN
+    low, high = int(values.min()), int(values.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def sample(frame: pd.DataFrame) -> str:
+    """What a table rests on: data sets, and the range of examples, users and seeds per row.
+
+    Args:
+        frame: the columns `examples` and `users`, and `seeds` or `seed` where known.
+    """
+    parts = [f"{span(frame['examples'])} test examples of {span(frame['users'])} users"]
+    if "seeds" in frame:
+        parts.append(f"seeds per row: {span(frame['seeds'])}")
+    elif "seed" in frame:
+        parts.append(f"seeds: {', '.join(str(seed) for seed in sorted(frame['seed'].unique()))}")
+    return "; ".join(parts) + "."
+
+
+def escape_latex(text: str) -> str:
+    """Text as LaTeX source that prints it."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _escape_markdown(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
+def markdown(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]]) -> str:
+    """A pipe table with the notes as paragraphs below it."""
+    lines = [frame.columns, ["---"] * len(frame.columns)]
+    for i, row in enumerate(frame.to_dict("records")):
+        cells = {column: _escape_markdown(text) for column, text in row.items()}
+        lines.append([f"**{t}**" if (i, c) in bold else t for c, t in cells.items()])
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n\n".join([table, *(_escape_markdown(note) for note in notes)]) + "\n"
+
+
+def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], left: int) -> str:
+    r"""A `tabular` with booktabs' rules; the notes follow in \footnotesize.
+
+    A thin rule parts the groups of rows that share their first cell.
+    """
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        r"\begin{tabular}{" + "l" * left + "r" * (len(frame.columns) - left) + "}",
+        r"\toprule",
+        " & ".join(escape_latex(column) for column in frame.columns) + r" \\",
+        r"\midrule",
+    ]
+    previous = None
+    for i, row in enumerate(frame.to_dict("records")):
+        first = next(iter(row.values()))
+        if left > 1 and previous not in (None, first):
+            lines.append(r"\midrule")
+        previous = first
+        cells = {column: escape_latex(text) for column, text in row.items()}
+        line = [rf"\textbf{{{t}}}" if (i, c) in bold else t for c, t in cells.items()]
+        lines.append(" & ".join(line) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par{{\footnotesize {escape_latex(note)}}}" for note in notes]
+    return "\n".join(lines) + "\n"
+
+
+def write(
+    frame: pd.DataFrame,
+    output: Path,
+    notes: list[str],
+    left: int,
+    bold: set[tuple[int, str]] | None = None,
+) -> None:
+    """Write a table as `output` (.csv) and beside it as .md and .tex.
+
+    Args:
+        frame: the cells as they are shown, all text; column names are unique.
+        output: the CSV to write; the other two differ in their ending.
+        notes: what stands below the table (data, examples, seeds, meaning of ± and [ ]).
+        left: number of leading columns that name the row.
+        bold: (row number, column) of the cells in bold; the CSV is without.
+
+    Raises:
+        InputError: the table has no row.
+    """
+    if frame.empty:
+        raise InputError(f"{output}: nothing to show; are the inputs of this table empty?")
+    frame = frame.astype(object).where(frame.notna(), UNKNOWN).astype(str)
+    write_csv(frame, output)
+    write_text(markdown(frame, notes, bold or set()), output.with_suffix(".md"))
+    write_text(latex(frame, notes, bold or set(), left), output.with_suffix(".tex"))
