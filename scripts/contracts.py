@@ -1,6 +1,6 @@
 """The columns of every Parquet file that one stage hands to the next.
 
-Order of rows: interactions by (timestamp, the user's first appearance in the raw file, line);
+Order of rows: interactions by (timestamp, the user's first appearance among the kept rows, line);
 items by `item_id`; examples by `example_id`; recommendations by (`example_id`, `rank`).
 """
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypedDict
 import pandas as pd
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from scripts.data.settings import Prompt
 from scripts.prompts import answer_ids, fitted_prompt_ids, prompt_ids, prompt_text
@@ -29,11 +30,15 @@ class Encoded(NamedTuple):
 
 
 class Branch(TypedDict):
-    """Inputs of one forward pass, (B, L) int64 each; the last A positions predict the answers."""
+    """Inputs of one branch of a batch, all int64.
 
+    `prefix` (1, P) holds the tokens that all prompts begin with: they are run once per batch. The
+    last A positions of `input_ids` (B, L) predict the answers; `attention_mask` is (B, P + L).
+    """
+
+    prefix: Tensor
     input_ids: Tensor
     attention_mask: Tensor
-    position_ids: Tensor
 
 
 def encode(
@@ -61,33 +66,62 @@ def no_history_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     return prompt_ids(tokenizer, prompt_text(prompt, []))
 
 
+def common_prefix(prompts: Sequence[list[int]]) -> int:
+    """Number of tokens that all prompts begin with, short of the whole of any prompt."""
+    first, last = min(prompts), max(prompts)
+    shortest = min(map(len, prompts)) - 1
+    differing = (i for i in range(shortest) if first[i] != last[i])
+    return next(differing, shortest)
+
+
 def branch(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int) -> Branch:
     """Pad prompts on the left, answers on the right; the last answer token is only predicted."""
-    left = max(map(len, prompts))
+    shared = common_prefix(prompts)
+    left = max(map(len, prompts)) - shared
     right = max(map(len, answers))
     rows, masks = [], []
     for prompt, answer in zip(prompts, answers, strict=True):
-        fed = answer[:-1]
-        before, after = left - len(prompt), right - 1 - len(fed)
-        rows.append([pad] * before + prompt + fed + [pad] * after)
-        masks.append([0] * before + [1] * (len(prompt) + len(fed)) + [0] * after)
-    mask = torch.tensor(masks)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    return Branch(input_ids=torch.tensor(rows), attention_mask=mask, position_ids=positions)
+        shown = prompt[shared:] + answer[:-1]
+        before = left + shared - len(prompt)
+        after = right - len(answer)
+        rows.append([pad] * before + shown + [pad] * after)
+        masks.append([1] * shared + [0] * before + [1] * len(shown) + [0] * after)
+    return Branch(
+        prefix=torch.tensor([prompts[0][:shared]], dtype=torch.int64),
+        input_ids=torch.tensor(rows),
+        attention_mask=torch.tensor(masks),
+    )
 
 
 def answer_logits(model: Any, inputs: Branch, lengths: Tensor) -> Tensor:
     """Logits of the supervised tokens, examples one after the other.
 
+    The shared prefix goes through the model once and its keys and values serve the whole batch, in
+    the backward pass too.
+
     Args:
-        model: a causal language model.
+        model: a causal language model without dropout and without gradient checkpointing, or with
+            a batch whose prefix is empty.
         inputs: one branch of the batch, on the model's device.
         lengths: (B,) int64, supervised tokens of each example.
 
     Returns:
         (N, V), N = lengths.sum().
     """
+    prefix, mask = inputs["prefix"], inputs["attention_mask"]
+    cache = None
+    if prefix.shape[1]:
+        cache = DynamicCache(config=model.config)
+        model(input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache.batch_repeat_interleave(len(mask))
     answer_positions = int(lengths.max())
-    logits = model(**inputs, logits_to_keep=answer_positions, use_cache=False).logits
+    logits = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, prefix.shape[1] :],
+        past_key_values=cache,
+        logits_to_keep=answer_positions,
+        use_cache=cache is not None,
+    ).logits
     supervised = torch.arange(answer_positions, device=lengths.device) < lengths[:, None]
     return logits[supervised]

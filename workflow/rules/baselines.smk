@@ -1,0 +1,84 @@
+"""Recommenders without a language model, one rule per kind."""
+
+import re
+
+
+def baselines_of(kind: str) -> str:
+    """Wildcard constraint: the names of the baselines of a kind."""
+    names = [name for name, baseline in STUDY.baselines.items() if baseline.kind == kind]
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def baseline_settings(wildcards) -> str:
+    """Settings of a baseline."""
+    return as_json(STUDY.baselines[wildcards.baseline])
+
+
+rule most_popular:
+    input:
+        train=rules.prepare.output.train,
+        test=rules.prepare.output.test,
+        items=rules.prepare.output.items,
+    output:
+        f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+    wildcard_constraints:
+        baseline=baselines_of("most-popular"),
+    params:
+        code=fingerprint("scripts.baselines.popular"),
+        settings=baseline_settings,
+    log:
+        f"{LOGS}/most_popular/{{dataset}}/{{baseline}}-{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m scripts.baselines.popular --train {input.train:q} --test {input.test:q}"
+        " --items {input.items:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+
+
+rule transitions:
+    input:
+        train=rules.prepare.output.train,
+        test=rules.prepare.output.test,
+        items=rules.prepare.output.items,
+    output:
+        f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+    wildcard_constraints:
+        baseline=baselines_of("transitions"),
+    params:
+        code=fingerprint("scripts.baselines.transitions"),
+        settings=baseline_settings,
+    log:
+        f"{LOGS}/transitions/{{dataset}}/{{baseline}}-{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m scripts.baselines.transitions --train {input.train:q} --test {input.test:q}"
+        " --items {input.items:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+
+
+rule sasrec:
+    input:
+        train=rules.prepare.output.train,
+        valid=rules.prepare.output.valid,
+        test=rules.prepare.output.test,
+        items=rules.prepare.output.items,
+    output:
+        f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+    wildcard_constraints:
+        baseline=baselines_of("sasrec"),
+    params:
+        code=fingerprint("scripts.baselines.sasrec"),
+        settings=baseline_settings,
+        device=STUDY.device,
+    log:
+        f"{LOGS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    benchmark:
+        f"{BENCHMARKS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.tsv"
+    resources:
+        gpu=needs_gpu,
+    shell:
+        "python -m scripts.baselines.sasrec --train {input.train:q} --valid {input.valid:q}"
+        " --test {input.test:q} --items {input.items:q} --settings {params.settings:q}"
+        " --seed {wildcards.seed} --device {params.device} --output {output:q} 2> {log:q}"

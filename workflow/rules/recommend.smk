@@ -1,0 +1,42 @@
+"""Recommendations of a fine-tuned model: one list per test example, decoder and history."""
+
+
+def model_options(wildcards) -> str:
+    """Options that every step on a fine-tuned model takes."""
+    backbone = STUDY.backbones[wildcards.backbone]
+    options = {
+        "max_tokens": backbone.training.max_tokens,
+        "precision": backbone.training.precision,
+        "device": STUDY.device,
+    }
+    if backbone.test_examples is not None:
+        options["test_examples"] = backbone.test_examples
+    return " ".join(f"--{option} {value}" for option, value in options.items())
+
+
+rule recommend:
+    input:
+        model=rules.finetune.output,
+        backbone=backbone_folder,
+        test=rules.prepare.output.test,
+        items=rules.prepare.output.items,
+    output:
+        lists=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.parquet",
+        record=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.json",
+    params:
+        code=fingerprint("scripts.decode.recommend"),
+        prompt=prompt_of,
+        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
+        options=model_options,
+    log:
+        f"{LOGS}/recommend/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}-{{history}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
+    shell:
+        "python -m scripts.decode.recommend --model {input.model:q} --backbone {input.backbone:q}"
+        " --test {input.test:q} --items {input.items:q} --prompt {params.prompt:q}"
+        " --decoder {params.decoder:q} --history {wildcards.history} {params.options}"
+        " --output {output.lists:q} --record {output.record:q} 2> {log:q}"
