@@ -12,10 +12,20 @@ from scripts.command import run
 from scripts.files import read_json, write_csv
 
 #: Columns taken from the run records as they are.
-RECORDED = (
-    "device examples steps epochs_run best_epoch seconds seconds_per_step tokens_per_step "
-    "peak_memory_mb parameters trainable_parameters truncated_prompts"
-).split()
+RECORDED = [
+    "device",
+    "examples",
+    "steps",
+    "epochs_run",
+    "best_epoch",
+    "seconds",
+    "seconds_per_step",
+    "tokens_per_step",
+    "peak_memory_mb",
+    "parameters",
+    "trainable_parameters",
+    "truncated_prompts",
+]
 COLUMNS = [
     *("dataset", "backbone", "objective", "seed", "stage", "decoder", "history"),
     *RECORDED,

@@ -18,10 +18,24 @@ from scripts.files import read_table, write_csv
 #: Depth at which the two lists are compared.
 TOP = 10
 
-COLUMNS = (
-    "dataset backbone objective decoder seed metric k with_history without_history ratio "
-    "difference low high overlap examples users"
-).split()
+COLUMNS = [
+    "dataset",
+    "backbone",
+    "objective",
+    "decoder",
+    "seed",
+    "metric",
+    "k",
+    "with_history",
+    "without_history",
+    "ratio",
+    "difference",
+    "low",
+    "high",
+    "overlap",
+    "examples",
+    "users",
+]
 
 
 def overlap(first: Path, second: Path, top: int = TOP) -> float:

@@ -15,10 +15,26 @@ from scripts.command import run
 from scripts.contracts import PER_EXAMPLE
 from scripts.files import write_csv
 
-COLUMNS = (
-    "dataset backbone decoder history objective base metric k base_value value difference low high "
-    "relative_gain seed_sd seeds examples users"
-).split()
+COLUMNS = [
+    "dataset",
+    "backbone",
+    "decoder",
+    "history",
+    "objective",
+    "base",
+    "metric",
+    "k",
+    "base_value",
+    "value",
+    "difference",
+    "low",
+    "high",
+    "relative_gain",
+    "seed_sd",
+    "seeds",
+    "examples",
+    "users",
+]
 
 
 def _compare(

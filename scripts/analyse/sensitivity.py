@@ -56,10 +56,22 @@ def sensitivity(
     laid = axes.merge(values, on="objective").sort_values(
         ["dataset", "backbone", "decoder", "parameter", "parameter_value"], kind="stable"
     )
-    columns = (
-        "dataset backbone decoder parameter parameter_value objective seed metric k value low high "
-        "examples users"
-    ).split()
+    columns = [
+        "dataset",
+        "backbone",
+        "decoder",
+        "parameter",
+        "parameter_value",
+        "objective",
+        "seed",
+        "metric",
+        "k",
+        "value",
+        "low",
+        "high",
+        "examples",
+        "users",
+    ]
     write_csv(laid[columns], output)
 
 
