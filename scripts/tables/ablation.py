@@ -10,8 +10,8 @@ from scripts.cells import BASELINES
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.seeds import over_seeds
-from scripts.tables.format import UNDECIDED, UNKNOWN, sample, with_interval, with_sd, write
+from scripts.rows import in_order, over_seeds
+from scripts.tables.format import UNDECIDED, sample, with_interval, with_sd, write
 
 METRICS = (("hr", 5), ("hr", 10), ("ndcg", 5), ("ndcg", 10))
 KEYS = ["dataset", "backbone", "decoder", "objective", "metric", "k"]
@@ -29,7 +29,7 @@ def ablation(accuracy: Path, gains: Path, labels: Labels, output: Path) -> None:
     values = read_csv(accuracy)
     values = values[(values["history"] == "with") & (values["recommender"] != BASELINES)]
     values = values.rename(columns={"recommender": "backbone"})
-    summary = over_seeds(values, ["value", "low", "high"], "value")
+    summary = in_order(over_seeds(values, ["value", "low", "high"], "value"), KEYS[:4])
     compared = read_csv(gains)
     compared = compared[compared["history"] == "with"]
     columns = [*KEYS, "base", "difference", "low", "high"]
@@ -55,7 +55,7 @@ def ablation(accuracy: Path, gains: Path, labels: Labels, output: Path) -> None:
     notes = [
         sample(summary),
         "Values are means over seeds ± the standard deviation over seeds (no ± where there is one "
-        f"seed). Δ: difference to {bases or UNKNOWN} with the same backbone, decoder and seeds, "
+        f"seed). Δ: difference to {bases or 'the base'} with the same backbone, decoder and seeds, "
         "with its 95 % interval in brackets (users resampled, examples paired). " + UNDECIDED,
     ]
     write(pd.DataFrame(rows), output, notes, left=4)

@@ -11,7 +11,7 @@ from scripts.command import Settings, run
 from scripts.contracts import CUTOFFS
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.seeds import over_seeds
+from scripts.rows import over_seeds
 from scripts.tables.format import (
     UNDECIDED,
     UNKNOWN,

@@ -9,7 +9,7 @@ import pandas as pd
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.seeds import over_seeds
+from scripts.rows import in_order, over_seeds
 from scripts.tables.format import UNKNOWN, number, sample, with_interval, with_sd, write
 
 MEASURES = ["share", "history_share", "distance", "low", "high"]
@@ -27,6 +27,7 @@ def balance(balance: Path, labels: Labels, output: Path, k: int = 10) -> None:
     values = read_csv(balance)
     values = values[values["k"] == k]
     summary = over_seeds(values, MEASURES, "distance")
+    summary = in_order(summary, ["dataset", "block", "recommender", "decoder"])
     rows = []
     for (dataset, block), cells in summary.groupby(["dataset", "block"], sort=False):
         name = {"Data set": labels.dataset(dataset), "Examples of": labels.block(block)}

@@ -9,6 +9,7 @@ import pandas as pd
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
+from scripts.rows import in_order
 from scripts.tables.format import UNKNOWN, number, span, write
 
 
@@ -20,9 +21,9 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
     """
-    frame = read_csv(cost)
-    rows = []
     keys = ["dataset", "backbone", "stage", "decoder", "history", "objective"]
+    frame = in_order(read_csv(cost), keys)
+    rows = []
     for key, cell in frame.groupby(keys, sort=False, dropna=False):
         dataset, backbone, stage, decoder, history, objective = key
         means = cell.select_dtypes("number").mean()

@@ -9,7 +9,7 @@ import pandas as pd
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.seeds import over_seeds
+from scripts.rows import in_order, over_seeds
 from scripts.tables.format import UNDECIDED, UNKNOWN, number, sample, with_interval, write
 
 METRICS = (("hr", 10), ("ndcg", 10))
@@ -24,9 +24,9 @@ def dependence(dependence: Path, labels: Labels, output: Path) -> None:
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
     """
-    summary = over_seeds(read_csv(dependence), MEASURES, "difference")
-    rows = []
     keys = ["dataset", "backbone", "decoder", "objective"]
+    summary = in_order(over_seeds(read_csv(dependence), MEASURES, "difference"), keys)
+    rows = []
     for (dataset, backbone, decoder, objective), cell in summary.groupby(keys, sort=False):
         row = {
             "Data set": labels.dataset(dataset),

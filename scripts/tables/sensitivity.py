@@ -9,7 +9,7 @@ import pandas as pd
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.seeds import over_seeds
+from scripts.rows import over_seeds
 from scripts.tables.format import UNKNOWN, sample, with_interval, write
 
 METRICS = (("hr", 5), ("hr", 10), ("ndcg", 5), ("ndcg", 10))

@@ -12,7 +12,18 @@ from scripts.labels import Labels
 from scripts.tables.format import UNKNOWN, write
 
 #: What the reader looks for first; everything else follows in the order of the file.
-FIRST = ("interactions", "users", "items", "density", "mean_title_words", "window", "splits.train")
+FIRST = (
+    "interactions",
+    "users",
+    "items",
+    "density",
+    "mean_title_words",
+    "window.start",
+    "window.end",
+    "splits.train",
+    "splits.valid",
+    "splits.test",
+)
 
 #: Raw lines, for the log and not for a table.
 HIDDEN = {"first_malformed"}

@@ -1,4 +1,4 @@
-"""Summaries over the seeds of a cell."""
+"""Rows of tidy tables: averaged over seeds, and put in order."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def over_seeds(frame: pd.DataFrame, measures: list[str], spread: str) -> pd.Data
     summary["sd"] = groups[spread].std(ddof=1)
     summary["seeds"] = groups["seed"].nunique()
     return summary.reset_index()
+
+
+def in_order(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Sort by `columns`, the values of each in the order in which they first appear."""
+    ranks = {column: pd.factorize(frame[column], use_na_sentinel=False)[0] for column in columns}
+    order = pd.DataFrame(ranks).sort_values(columns, kind="stable").index
+    return frame.iloc[order].reset_index(drop=True)

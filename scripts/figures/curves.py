@@ -1,0 +1,56 @@
+"""Figure of the training curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.command import run
+from scripts.figures import style
+from scripts.files import read_csv
+from scripts.labels import Labels
+
+
+def curves(input: Path, labels: Labels, output: Path) -> None:
+    """Draw the smoothed training loss and the validation loss, per objective and seed.
+
+    Args:
+        input: `curves.csv` of the analyses.
+        labels: names to show.
+        output: PDF to write; .svg, .png and .csv beside it.
+    """
+    data = style.some(read_csv(input).sort_values("step", kind="stable"), output)
+    looks = style.looks(data["objective"])
+    runs = ["dataset", "backbone", "objective", "seed"]
+    train = data[data["split"] == "train"]
+    # A centred moving average over a twentieth of the run.
+    smooth = train.groupby(runs)["loss"].transform(
+        lambda loss: loss.rolling(max(1, len(loss) // 20), center=True, min_periods=1).mean()
+    )
+    data = data.assign(smoothed=smooth)
+    blocks = data[["dataset", "backbone"]].drop_duplicates()
+    figure, axes = style.wrapped(len(blocks), style.PAGE, 1.8, across=3)
+    columns = min(3, len(blocks))
+    for i, (axis, (dataset, backbone)) in enumerate(
+        zip(axes, blocks.itertuples(index=False), strict=True)
+    ):
+        here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
+        for (objective, _), run_ in here.groupby(["objective", "seed"], sort=False):
+            colour, marker = looks[objective]
+            line, points = run_[run_["split"] == "train"], run_[run_["split"] == "valid"]
+            axis.plot(line["step"], line["smoothed"], color=colour, linewidth=0.9, alpha=0.8)
+            axis.plot(
+                points["step"], points["loss"], marker, ls=":", color=colour, mec="white", mew=0.5
+            )
+        axis.set_xlabel("optimiser step")
+        axis.set_ylabel("loss" if i % columns == 0 else "")
+        axis.locator_params(axis="x", nbins=5)
+        style.panel_name(axis, labels.dataset(dataset), labels.block(backbone))
+    handles = [style.handle(labels.objective(n), look, "") for n, look in looks.items()]
+    handles.append(style.handle("training (smoothed)", (style.NEUTRAL, "")))
+    handles.append(style.handle("validation", (style.NEUTRAL, "o"), ":"))
+    style.legend(figure, handles, across=6)
+    style.save(figure, data, output)
+
+
+if __name__ == "__main__":
+    run(curves)

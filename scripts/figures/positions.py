@@ -1,0 +1,62 @@
+"""Figure of the history's effect on each token of the target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.command import run
+from scripts.figures import style
+from scripts.files import read_csv
+from scripts.labels import Labels
+from scripts.rows import over_seeds
+
+
+def positions(input: Path, labels: Labels, output: Path) -> None:
+    """Draw the mean log-probability gap over the token position, per objective.
+
+    Args:
+        input: `positions.csv` of the analyses.
+        labels: names to show.
+        output: PDF to write; .svg, .png and .csv beside it.
+    """
+    frame = read_csv(input).astype({"position": str})
+    measures = ["effect", "low", "high", "n", "users"]
+    data = style.some(over_seeds(frame, measures, "effect"), output)
+    looks = style.looks(data["objective"])
+    order = [p for p in data["position"].unique() if p.isdigit()]
+    order = sorted(order, key=int) + [p for p in data["position"].unique() if p.endswith("+")]
+    places = {position: i for i, position in enumerate(order)} | {"eos": len(order) + 0.5}
+    blocks = data[["dataset", "backbone"]].drop_duplicates()
+    figure, axes = style.wrapped(len(blocks), style.PAGE, 1.9, across=2)
+    for i, (axis, (dataset, backbone)) in enumerate(
+        zip(axes, blocks.itertuples(index=False), strict=True)
+    ):
+        here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
+        axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
+        for objective, (colour, marker) in looks.items():
+            points = here[here["objective"] == objective]
+            points = points.assign(place=points["position"].map(places)).sort_values("place")
+            eos = points["position"] == "eos"
+            words, last = points[~eos], points[eos]
+            axis.plot(words["place"], words["effect"], marker, ls="-", color=colour, ms=3)
+            axis.fill_between(
+                words["place"], words["low"], words["high"], color=colour, alpha=0.2, linewidth=0
+            )
+            axis.errorbar(
+                last["place"],
+                last["effect"],
+                yerr=style.bars(last["low"], last["effect"], last["high"]),
+                fmt=marker,
+                color=colour,
+                markersize=3,
+            )
+        axis.set_xticks(list(places.values()), list(places))
+        axis.set_xlabel("token of the target")
+        axis.set_ylabel("effect of the history (nats)" if i % 2 == 0 else "")
+        style.panel_name(axis, f"{labels.dataset(dataset)}, {labels.block(backbone)}")
+    style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
+    style.save(figure, data, output)
+
+
+if __name__ == "__main__":
+    run(positions)
