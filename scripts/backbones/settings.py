@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scripts.command import Settings
 
@@ -62,14 +62,30 @@ class Scratch(Settings):
     layers: int = Field(2, ge=1)
     """Number of decoder layers."""
     heads: int = Field(4, ge=1)
-    """Attention heads; must divide `hidden_size`."""
+    """Attention heads; `hidden_size` must be a multiple of twice their number."""
     vocabulary: int = Field(4000, ge=300)
     """Largest size of the byte-level BPE vocabulary."""
     max_tokens: int = Field(512, ge=64)
     """Longest sequence of the model."""
     warm_start: WarmStart | None = None
+    """Language modelling before the fine-tuning; null leaves the weights random."""
     seed: int = 0
     """Seed of the random weights and of the warm start."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> Scratch:
+        # Rotary position embeddings turn pairs of a head's dimensions.
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} must be a multiple of 2 * heads ({2 * self.heads})"
+            )
+        return self
+
+    @property
+    def parameters(self) -> float:
+        """Number of parameters: tied embeddings, and per layer 4 h² attention and 12 h² MLP."""
+        norms = (2 * self.layers + 1) * self.hidden_size
+        return self.hidden_size * (self.vocabulary + 16 * self.layers * self.hidden_size) + norms
 
 
 BackboneSource = Annotated[Hub | GGUFWheel | Scratch, Field(discriminator="kind")]

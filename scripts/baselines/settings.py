@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scripts.command import Settings
 
@@ -49,6 +49,12 @@ class SASRec(Settings):
     """At most so many passes over the training sequences."""
     patience: int = Field(20, ge=1)
     """Stop after so many epochs without a better NDCG@10 on the validation split."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> SASRec:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"heads {self.heads} must divide hidden_size {self.hidden_size}")
+        return self
 
 
 Baseline = Annotated[MostPopular | Transitions | SASRec, Field(discriminator="kind")]

@@ -74,8 +74,11 @@ class Dataset(Settings):
     label: str
     """Name in tables and figures."""
     source: Source
+    """Where the raw data come from."""
     preparation: Preparation = Preparation()
+    """How they become examples."""
     prompt: Prompt
+    """How an example is put into words."""
 
     @model_validator(mode="after")
     def _window(self) -> Dataset:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scripts.backbones.settings import BackboneSource
@@ -15,9 +17,11 @@ from scripts.command import InputError, Settings
 from scripts.data.settings import Dataset
 from scripts.decode.settings import Decoder, History
 from scripts.finetune.settings import Objective, Training
+from scripts.study import resources
 
 #: A name becomes a folder and a Snakemake wildcard.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
+Seed = Annotated[int, Field(ge=0)]
 
 
 class Backbone(Settings):
@@ -26,7 +30,9 @@ class Backbone(Settings):
     label: str
     """Name in tables and figures."""
     source: BackboneSource
+    """Where the model comes from."""
     training: Training = Training()
+    """How it is fine-tuned."""
     test_examples: int | None = Field(None, ge=1)
     """Size of a random sub-sample of the test split, the same for all seeds; null takes all."""
 
@@ -53,7 +59,7 @@ class Experiment(Settings):
     """Names of `decoders`."""
     histories: list[History] = ["with", "without"]
     """What the model is shown at test time."""
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
     """Seeds of the fine-tuning."""
 
 
@@ -72,7 +78,7 @@ class Sensitivity(Settings):
     """Values of beta."""
     decoder: str = "constrained"
     """Decoder of the grid's points."""
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: list[Seed] = Field([0], min_length=1)
     """Seeds of the grid's points."""
 
 
@@ -96,13 +102,16 @@ class Study(Settings):
     """Name of the study: everything is written to results/<study>/."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models are trained and decoded; `cuda` stops in the preflight where there is no GPU."""
+    missing_gpu: Literal["stop", "warn"] = "stop"
+    """What the preflight does where `device` is `cuda`, there is no GPU and models or
+    recommendations are missing; `warn` is for a cluster's head node."""
     threads: int = Field(2, ge=1)
     """CPU threads of a fine-tuning or decoding job of a pretrained backbone."""
     datasets: dict[str, Dataset] = Field(min_length=1)
     """Data sets by name."""
     baselines: dict[str, Baseline] = {}
     """Recommenders without a language model, by name; each runs on every data set."""
-    baseline_seeds: list[int] = Field([0], min_length=1)
+    baseline_seeds: list[Seed] = Field([0], min_length=1)
     """Seeds of the baselines that are trained."""
     backbones: dict[str, Backbone] = Field(min_length=1)
     """Language models by name."""
@@ -166,6 +175,39 @@ class Study(Settings):
             raise ValueError("\n".join(unknown))
         return self
 
+    @model_validator(mode="after")
+    def _shared_downloads(self) -> Study:
+        sources = [dataset.source for dataset in self.datasets.values()]
+        backbones = [backbone.source for backbone in self.backbones.values()]
+        origins = dict[str, str]()
+        for file, origin in [
+            *resources.urls(sources),
+            *((file, w.sha256) for file, w in resources.wheels([*sources, *backbones])),
+        ]:
+            if file.endswith("/"):
+                raise ValueError(f"the URL '{origin}' must end in the name of a file")
+            if origins.setdefault(file, origin) != origin:
+                raise ValueError(
+                    f"'{origins[file]}' and '{origin}' would both be {file}; give one of them as "
+                    "a local path, or mend it"
+                )
+        return self
+
+
+def load(configfile: Path) -> Study:
+    """The study of a YAML file.
+
+    Raises:
+        InputError: the file cannot be read, or the configuration has faults.
+    """
+    try:
+        config = yaml.safe_load(configfile.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{configfile}: cannot be read as YAML ({error})") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{configfile}: holds no keys; see config/README.md")
+    return resolve(config)
+
 
 def resolve(config: dict[str, Any]) -> Study:
     """Check a configuration and fill in the defaults.
@@ -176,19 +218,32 @@ def resolve(config: dict[str, Any]) -> Study:
     try:
         return Study.model_validate(config)
     except ValidationError as error:
-        lines = []
-        for fault in error.errors(include_url=False):
-            key = ".".join(str(part) for part in fault["loc"])
-            message = fault["msg"].removeprefix("Value error, ")
-            if not key:
-                lines.append(message)
-            elif fault["type"] == "extra_forbidden":
-                lines.append(f"{key}: unknown key; see config/README.md for the keys allowed here")
-            elif fault["type"] == "missing":
-                lines.append(f"{key}: missing; see config/README.md")
-            else:
-                lines.append(f"{key}: found {fault['input']!r}; {message}")
+        lines = [_fault(fault, config) for fault in error.errors(include_url=False)]
         raise InputError("The configuration has faults:\n" + "\n".join(lines)) from None
+
+
+def _fault(fault: Any, config: dict[str, Any]) -> str:
+    """One fault in one line, its key as it stands in the configuration."""
+    # pydantic puts the kind of a source, baseline or decoder between the keys.
+    keys, node = [], config
+    for part in fault["loc"]:
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            if fault["type"] != "missing" or part != fault["loc"][-1]:
+                continue
+        keys.append(str(part))
+    key = ".".join(keys)
+    message = fault["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key; see config/README.md for the keys allowed here"
+    if fault["type"] == "missing":
+        return f"{key}: missing; see config/README.md"
+    if fault["type"] == "value_error":
+        return f"{key}: {message}"
+    return f"{key}: found {fault['input']!r}; {message}"
 
 
 def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:

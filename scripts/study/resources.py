@@ -1,0 +1,64 @@
+"""Where downloads lie: raw files, wheels and pretrained backbones, shared by all studies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scripts.backbones.settings import BackboneSource, GGUFWheel, Hub
+from scripts.data.settings import MovieLensWheel, Source
+
+
+def is_url(address: str) -> bool:
+    """Whether an address is to be downloaded, and is no local path."""
+    return address.startswith(("http://", "https://"))
+
+
+def raw_file(address: str) -> str:
+    """Local file of an address: where its download lies, or the path itself."""
+    return f"resources/raw/{address.rsplit('/', 1)[-1]}" if is_url(address) else address
+
+
+def wheel_file(requirement: str) -> str:
+    """Local file of a package that is read without being installed."""
+    return f"resources/wheels/{requirement.replace('==', '-')}.whl"
+
+
+def raw_files(source: Source) -> dict[str, str]:
+    """Raw files of a data set by the name of the preparation's option that takes them."""
+    if source.kind == "movielens-wheel":
+        return {"wheel": wheel_file(source.requirement)}
+    return {"reviews": raw_file(source.reviews), "metadata": raw_file(source.metadata)}
+
+
+def pretrained_folder(source: Hub | GGUFWheel) -> str:
+    """Folder of a pretrained backbone, named by what it is."""
+    if source.kind == "hub":
+        return f"resources/backbones/{f'{source.id}--{source.revision}'.replace('/', '--')}"
+    return f"resources/backbones/{source.requirement.replace('==', '-')}"
+
+
+def urls(sources: Iterable[Source]) -> list[tuple[str, str]]:
+    """Downloaded raw files with the address that each comes from."""
+    return [
+        (raw_file(address), address)
+        for source in sources
+        if source.kind == "amazon-2018"
+        for address in (source.reviews, source.metadata)
+        if is_url(address)
+    ]
+
+
+def wheels(
+    sources: Iterable[Source | BackboneSource],
+) -> list[tuple[str, MovieLensWheel | GGUFWheel]]:
+    """Wheels with the source that each belongs to."""
+    return [
+        (wheel_file(source.requirement), source)
+        for source in sources
+        if source.kind in ("movielens-wheel", "gguf-wheel")
+    ]
+
+
+def pretrained(sources: Iterable[BackboneSource]) -> list[tuple[str, Hub | GGUFWheel]]:
+    """Folders of the pretrained backbones with the source that each comes from."""
+    return [(pretrained_folder(source), source) for source in sources if source.kind != "scratch"]
