@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
+from transformers import DynamicCache, GenerationConfig
 
 #: Texts embedded, and rows of distances held, at a time.
 CHUNK = 256
@@ -32,10 +32,23 @@ def generate_texts(
         beams: width of the search.
         max_new_tokens: longest text.
     """
+    # The prompts, all but their last token, are run once each instead of once per beam.
+    cache = DynamicCache(config=model.config)
+    positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+    model(
+        input_ids=input_ids[:, :-1],
+        attention_mask=attention_mask[:, :-1],
+        position_ids=positions[:, :-1],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    cache.batch_repeat_interleave(beams)
     # Every field that an Instruct model may ship is set, so that nothing is sampled or penalised.
     generated = model.generate(
         input_ids=input_ids,
         attention_mask=attention_mask,
+        past_key_values=cache,
         generation_config=GenerationConfig(
             do_sample=False,
             num_beams=beams,
