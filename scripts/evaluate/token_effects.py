@@ -20,7 +20,13 @@ from scripts.contracts import EXAMPLES, TOKEN_EFFECTS
 from scripts.data.settings import Prompt
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_table, write_table
-from scripts.finetune.batches import answer_logits, branch, encode, no_history_prompt
+from scripts.finetune.batches import (
+    answer_logits,
+    branch,
+    can_share_prefix,
+    encode,
+    no_history_prompt,
+)
 
 BATCH = 32
 
@@ -57,6 +63,7 @@ def token_effects(
     examples = subsample(read_table(test, EXAMPLES), test_examples, EVALUATION_SEED)
     encoded, _ = encode(examples, read_titles(items), tokenizer, prompt, max_tokens)
     loaded = load_finetuned(model, backbone, place, precision)
+    share = can_share_prefix(loaded)
     no_history = no_history_prompt(tokenizer, prompt)
     found: dict[str, list[np.ndarray]] = {"with_history": [], "without_history": []}
     for start in progress(range(0, len(encoded), BATCH), "batches"):
@@ -69,7 +76,7 @@ def token_effects(
             "without_history": [no_history] * len(batch),
         }
         for name, shown in prompts.items():
-            inputs = branch(shown, answers, tokenizer.pad_token_id)
+            inputs = branch(shown, answers, tokenizer.pad_token_id, share)
             inputs = {key: tensor.to(place) for key, tensor in inputs.items()}
             logits = answer_logits(loaded, inputs, lengths).float()
             log_probability = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from scripts.data.settings import Prompt
 from scripts.prompts import answer_ids, fitted_prompt_ids, prompt_ids, prompt_text
@@ -74,9 +75,35 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
     return next(differing, shortest)
 
 
-def branch(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int) -> Branch:
-    """Pad prompts on the left, answers on the right; the last answer token is only predicted."""
-    shared = common_prefix(prompts)
+def can_share_prefix(model: Any, gradient_checkpointing: bool = False) -> bool:
+    """Whether one pass over the prefix of a batch's prompts may serve the whole batch.
+
+    Not with sliding windows or recurrent layers, to which the padding behind the prefix would
+    count; not with dropout, which must differ between examples; and not with gradient
+    checkpointing, under which transformers' layers ignore the cache.
+    """
+    hindrances = {
+        "layers other than full attention": any(
+            type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers
+        ),
+        "dropout": getattr(model.config, "attention_dropout", 0) > 0
+        or any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()),
+        "gradient checkpointing": gradient_checkpointing,
+    }
+    found = [name for name, present in hindrances.items() if present]
+    if found:
+        logger.info("Every prompt is run whole, because of %s", " and ".join(found))
+    return not found
+
+
+def branch(
+    prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int, share: bool
+) -> Branch:
+    """Pad prompts on the left, answers on the right; the last answer token is only predicted.
+
+    `share` splits off the prefix, see `can_share_prefix`; without it the prefix is empty.
+    """
+    shared = common_prefix(prompts) if share else 0
     left = max(map(len, prompts)) - shared
     right = max(map(len, answers))
     rows, masks = [], []
@@ -100,8 +127,7 @@ def answer_logits(model: Any, inputs: Branch, lengths: Tensor) -> Tensor:
     the backward pass too.
 
     Args:
-        model: a causal language model without dropout and without gradient checkpointing, or with
-            a batch whose prefix is empty.
+        model: a causal language model.
         inputs: one branch of the batch, on the model's device.
         lengths: (B,) int64, supervised tokens of each example.
 

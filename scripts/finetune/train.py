@@ -36,7 +36,14 @@ from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_table, sha256, write_csv, write_json
-from scripts.finetune.batches import Encoded, answer_logits, branch, encode, no_history_prompt
+from scripts.finetune.batches import (
+    Encoded,
+    answer_logits,
+    branch,
+    can_share_prefix,
+    encode,
+    no_history_prompt,
+)
 from scripts.finetune.objective import token_weights, total_loss, weighted_losses
 from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.fingerprint import fingerprint
@@ -96,8 +103,6 @@ def finetune(
     model = load_backbone(backbone, "fp32")
     if training.lora is not None:
         model = add_adapter(model, training.lora)
-    elif training.gradient_checkpointing:
-        model.enable_input_require_grads()
     checkpoints = checkpoint_folder(
         output, [backbone, train, valid, items], prompt, objective, training, seed
     )
@@ -106,6 +111,7 @@ def finetune(
         objective=objective,
         no_history=no_history_prompt(tokenizer, prompt),
         pad=tokenizer.pad_token_id,
+        share=can_share_prefix(model, training.gradient_checkpointing),
         model=model,
         args=training_arguments(training, seed, place, checkpoints),
         train_dataset=encoded["train"][0],
@@ -220,7 +226,7 @@ def training_arguments(
         per_device_train_batch_size=training.micro_batch_size,
         per_device_eval_batch_size=training.micro_batch_size,
         gradient_accumulation_steps=training.batch_size // training.micro_batch_size,
-        gradient_checkpointing=training.gradient_checkpointing,
+        activation_checkpointing=training.gradient_checkpointing,
         num_train_epochs=training.epochs,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -265,29 +271,32 @@ class CounterfactualTrainer(Trainer):
     """The Trainer with our objective; losses are normalised over the whole optimiser step."""
 
     def __init__(
-        self, objective: Objective, no_history: list[int], pad: int, **kwargs: Any
+        self, objective: Objective, no_history: list[int], pad: int, share: bool, **kwargs: Any
     ) -> None:
         super().__init__(data_collator=self.collate, **kwargs)
         self.objective = objective
         self.no_history = no_history
         self.pad = pad
+        self.share = share
         self.tokens: list[int] = []
         # Our loss is divided by the weights of the whole step, accumulation included.
         self.loss_is_scaled_for_ga = True
 
     def collate(self, batch: list[Encoded]) -> dict[str, Any]:
         """Both branches of a batch, its targets and weights."""
+        prompts = [example.prompt for example in batch]
         answers = [example.answer for example in batch]
         lengths = torch.tensor([len(answer) for answer in answers])
         inputs = {
-            "factual": branch([example.prompt for example in batch], answers, self.pad),
+            "factual": branch(prompts, answers, self.pad, self.share),
             "targets": torch.tensor([token for answer in answers for token in answer]),
             "weights": token_weights(lengths, self.objective.beta),
             "lengths": lengths,
             "example_ids": torch.tensor([example.example_id for example in batch]),
         }
         if self.objective.alpha > 0:
-            inputs["counterfactual"] = branch([self.no_history] * len(batch), answers, self.pad)
+            prompts = [self.no_history] * len(batch)
+            inputs["counterfactual"] = branch(prompts, answers, self.pad, self.share)
         return inputs
 
     def get_batch_samples(

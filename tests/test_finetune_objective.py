@@ -1,0 +1,83 @@
+"""The objective against losses and gradients that were computed independently in float64.
+
+`data/objective.json` holds five cases: logits of both branches per item, token and word, with the
+expected weights, losses and gradients. None of it comes from this project's code.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from scripts.finetune.objective import token_weights, total_loss, weighted_losses
+
+CASES = json.loads((Path(__file__).parent / "data" / "objective.json").read_text())["cases"]
+
+
+def flat(rows, dtype):
+    return torch.tensor([token for item in rows for token in item], dtype=dtype)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"seed{case['seed']}")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+def test_losses_and_gradients(case, dtype, tolerance):
+    expected = case["expected"]
+    factual = flat(case["factual_logits"], dtype).requires_grad_()
+    counterfactual = flat(case["counterfactual_logits"], dtype).requires_grad_()
+    lengths = torch.tensor([len(item) for item in case["targets"]])
+    weights = token_weights(lengths, case["beta"])
+    close = {"rtol": tolerance, "atol": tolerance, "check_dtype": False}
+    assert_close(weights, flat(expected["weights"], dtype), **close)
+    if dtype == torch.float64:
+        weights = flat(expected["weights"], dtype)
+    sums = weighted_losses(factual, flat(case["targets"], torch.int64), weights, counterfactual)
+    loss = total_loss(sums, case["alpha"], weights.sum())
+    found = (sums.normal / weights.sum(), sums.causal / weights.sum(), loss)
+    for name, value in zip(("normal", "causal", "total"), found, strict=True):
+        assert_close(value.item(), expected[f"{name}_loss"], rtol=tolerance, atol=tolerance)
+    loss.backward()
+    assert_close(factual.grad, flat(expected["grad_factual"], dtype), **close)
+    assert_close(counterfactual.grad, flat(expected["grad_counterfactual"], dtype), **close)
+
+
+def test_weights_by_hand():
+    weights = token_weights(torch.tensor([1, 2, 5, 1]), 0.2)
+    assert_close(weights, torch.tensor([1.0, 1.0, 0.2, 1.0, 0.8, 0.6, 0.4, 0.2, 1.0]))
+    assert_close(token_weights(torch.tensor([3]), 1.0), torch.ones(3))
+    assert_close(token_weights(torch.tensor([3]), 0.0), torch.tensor([1.0, 0.5, 0.0]))
+
+
+def test_without_counterfactual_logits_the_causal_loss_is_zero():
+    logits = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    sums = weighted_losses(logits, torch.tensor([0, 1]), torch.tensor([1.0, 0.5]), None)
+    assert_close(sums.normal, 1.5 * torch.tensor(2.0).log())
+    assert sums.causal == 0
+    assert_close(total_loss(sums, 0.7, 1.5), torch.tensor(2.0).log())
+
+
+@given(
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    beta=st.floats(0, 1),
+    alpha=st.floats(0, 2),
+    cut=st.integers(0, 8),
+    seed=st.integers(0, 100),
+)
+def test_micro_batches_add_up_to_the_batch(lengths, beta, alpha, cut, seed):
+    generator = torch.Generator().manual_seed(seed)
+    tokens = sum(lengths)
+    z, z0 = torch.randn(2, tokens, 7, generator=generator, dtype=torch.float64)
+    targets = torch.randint(7, (tokens,), generator=generator)
+    weight_sum = token_weights(torch.tensor(lengths), beta).sum()
+    border = sum(lengths[:cut])
+    shares = []
+    for items, part in ((lengths[:cut], slice(0, border)), (lengths[cut:], slice(border, None))):
+        if items:
+            weights = token_weights(torch.tensor(items), beta)
+            sums = weighted_losses(z[part], targets[part], weights, z0[part])
+            shares.append(total_loss(sums, alpha, weight_sum))
+    whole = weighted_losses(z, targets, token_weights(torch.tensor(lengths), beta), z0)
+    assert_close(sum(shares), total_loss(whole, alpha, weight_sum), rtol=1e-12, atol=1e-12)
