@@ -1,0 +1,136 @@
+"""The search over titles against transformers' beam search and against scoring every title."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from scripts.decode.constrained import search, to_device
+from scripts.decode.recommend import padded
+from scripts.decode.trie import build_trie
+from tests.tiny_models import tiny_model
+
+VOCABULARY, EOS, PAD = 40, 0, 1
+CPU = torch.device("cpu")
+
+
+def make_titles(count, seed):
+    """Distinct titles of 1 to 6 words, many with a common beginning."""
+    rng = np.random.default_rng(seed)
+    titles = set()
+    while len(titles) < count:
+        begin = (int(rng.integers(2, 6)), int(rng.integers(2, 6)))[: rng.integers(3)]
+        titles.add((*begin, *rng.integers(2, VOCABULARY, size=rng.integers(1, 5)).tolist(), EOS))
+    return sorted(titles)
+
+
+TITLES = make_titles(60, seed=0)
+PROMPTS = [
+    (5, 9, 13, 7, 2, 8),
+    (30, 31, 4, 6, 11, 3, 20, 21, 22, 23, 24, 25, 26),
+    (14,),
+    (17, 18, 19, 20),
+]
+
+
+def our_lists(model, titles, prompts, beams, length_penalty):
+    ids, mask = padded(prompts, PAD, CPU)
+    trie = to_device(build_trie(titles), CPU)
+    return search(model, trie, ids, mask, beams, length_penalty)
+
+
+def title_scores(model, titles, prompt):
+    """Sums of the log-probabilities of every title after the prompt, one at a time."""
+    scores = []
+    for title in titles:
+        ids = torch.tensor([[*prompt, *title]])
+        with torch.inference_mode():
+            logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
+        log_probability = logits.log_softmax(-1).gather(1, torch.tensor(title)[:, None])
+        scores.append(log_probability.sum().item())
+    return np.array(scores)
+
+
+def generated_lists(model, titles, prompts, beams, length_penalty):
+    """The same by `generate`, as lists of (title, score); what is no title is left out."""
+    allowed = {}
+    for title in titles:
+        for end, token in enumerate(title):
+            allowed.setdefault(title[:end], set()).add(token)
+    ids, mask = padded(prompts, PAD, CPU)
+    length = ids.shape[1]
+
+    def allowed_tokens(_, sequence):
+        return sorted(allowed.get(tuple(sequence[length:].tolist()), {EOS}))
+
+    output = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        prefix_allowed_tokens_fn=allowed_tokens,
+        generation_config=GenerationConfig(
+            num_beams=beams,
+            num_return_sequences=beams,
+            do_sample=False,
+            length_penalty=length_penalty,
+            early_stopping=False,
+            renormalize_logits=False,
+            max_new_tokens=max(map(len, titles)),
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+            output_scores=True,
+            return_dict_in_generate=True,
+        ),
+    )
+    lists = [[] for _ in prompts]
+    for row, tokens in enumerate(output.sequences[:, length:].tolist()):
+        title = tuple(tokens[: tokens.index(EOS) + 1]) if EOS in tokens else None
+        if title not in titles:
+            continue
+        if beams == 1:  # A greedy search, which gives no scores.
+            total = title_scores(model, [title], prompts[row])[0]
+            score = total / len(title) ** length_penalty
+        else:
+            score = output.sequences_scores[row].item()
+        lists[row // beams].append((titles.index(title), score))
+    return lists
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("beams", [1, 5, 20])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt_neox", "gemma2"])
+def test_same_lists_as_generate(architecture, beams, length_penalty):
+    model = tiny_model(architecture, VOCABULARY, seed=beams)
+    ours = our_lists(model, TITLES, PROMPTS, beams, length_penalty)
+    theirs = generated_lists(model, TITLES, PROMPTS, beams, length_penalty)
+    for (found, scores), expected in zip(ours, theirs, strict=True):
+        assert found.tolist() == [title for title, _ in expected]
+        np.testing.assert_allclose(scores, [score for _, score in expected], atol=1e-4)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt_neox", "gemma3_text"])
+def test_wide_beams_rank_every_title_by_its_score(architecture, length_penalty):
+    model = tiny_model(architecture, VOCABULARY)
+    lists = our_lists(model, TITLES, PROMPTS, 2 * len(TITLES), length_penalty)
+    lengths = np.array([len(title) for title in TITLES])
+    for prompt, (found, scores) in zip(PROMPTS, lists, strict=True):
+        expected = title_scores(model, TITLES, prompt) / lengths**length_penalty
+        order = np.argsort(-expected, kind="stable")
+        assert found.tolist() == order.tolist()
+        np.testing.assert_allclose(scores, expected[order], atol=1e-4)
+
+
+def test_a_list_does_not_depend_on_its_batch():
+    model = tiny_model("llama", VOCABULARY)
+    together = our_lists(model, TITLES, PROMPTS, 5, 0.0)
+    for prompt, (found, scores) in zip(PROMPTS, together, strict=True):
+        [(alone, alone_scores)] = our_lists(model, TITLES, [prompt], 5, 0.0)
+        assert found.tolist() == alone.tolist()
+        np.testing.assert_allclose(scores, alone_scores, atol=1e-4)
+
+
+def test_catalogue_of_one_title():
+    model = tiny_model("llama", VOCABULARY)
+    [(found, scores)] = our_lists(model, TITLES[:1], PROMPTS[:1], 5, 0.0)
+    assert found.tolist() == [0]
+    np.testing.assert_allclose(scores, title_scores(model, TITLES[:1], PROMPTS[0]), atol=1e-4)
