@@ -17,6 +17,7 @@ from scripts.command import InputError, Settings
 from scripts.data.settings import Dataset
 from scripts.decode.settings import Decoder, History
 from scripts.finetune.settings import Objective, Training
+from scripts.tables.settings import Method
 from scripts.study import resources
 
 #: A name becomes a folder and a Snakemake wildcard.
@@ -80,19 +81,6 @@ class Sensitivity(Settings):
     """Decoder of the grid's points."""
     seeds: list[Seed] = Field([0], min_length=1)
     """Seeds of the grid's points."""
-
-
-class Method(Settings):
-    """A named point of the accuracy table."""
-
-    label: str
-    """Name in tables and figures."""
-    objective: str
-    """What is trained."""
-    decoder: str
-    """How the model becomes a ranking."""
-    base: str | None = None
-    """Label of the method that the relative gain is measured against."""
 
 
 class Study(Settings):
@@ -165,6 +153,12 @@ class Study(Settings):
             for key, kind, name in wanted
             if name not in known[kind]
         ]
+        centres = {grid.objective for grid in self.sensitivity}
+        if len(centres) > 1:
+            unknown.append(
+                f"sensitivity: found the objectives {', '.join(sorted(centres))}; "
+                "all grids must lie around the same one"
+            )
         labels = [method.label for method in self.methods]
         unknown += [
             f"methods.{i}.base: unknown method '{method.base}'; methods: {', '.join(labels)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.cells import BASELINES
-from scripts.command import Settings, run
+from scripts.command import run
 from scripts.contracts import CUTOFFS
 from scripts.files import read_csv
 from scripts.labels import Labels
@@ -21,22 +21,10 @@ from scripts.tables.format import (
     with_sd,
     write,
 )
+from scripts.tables.settings import Method
 
 #: The metrics whose relative gain is shown.
 GAINS = ((5, "ndcg"), (5, "hr"), (10, "ndcg"), (10, "hr"))
-
-
-class Method(Settings):
-    """A named point of the table."""
-
-    label: str
-    """Name of the row."""
-    objective: str
-    """What is trained."""
-    decoder: str
-    """How the model becomes a ranking."""
-    base: str | None = None
-    """Label of the method that the gain is measured against."""
 
 
 def accuracy(

@@ -62,7 +62,7 @@ rule convert_backbone:
 rule scratch_backbone:
     input:
         train=rules.prepare.output.train,
-        items=rules.prepare.output.items,
+        catalogue=rules.prepare.output.catalogue,
     output:
         directory(f"{RESULTS}/backbones/{{dataset}}/{{backbone}}"),
     log:
@@ -80,6 +80,6 @@ rule scratch_backbone:
         settings=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].source),
         device=STUDY.device,
     shell:
-        "python -m scripts.backbones.scratch --train {input.train:q} --items {input.items:q}"
+        "python -m scripts.backbones.scratch --train {input.train:q} --items {input.catalogue:q}"
         " --prompt {params.prompt:q} --settings {params.settings:q} --device {params.device}"
         " --output {output:q} 2> {log:q}"

@@ -18,42 +18,42 @@ rule most_popular:
     input:
         train=rules.prepare.output.train,
         test=rules.prepare.output.test,
-        items=rules.prepare.output.items,
+        catalogue=rules.prepare.output.catalogue,
     output:
         f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+    log:
+        f"{LOGS}/most_popular/{{dataset}}/{{baseline}}-{{seed}}.log",
     wildcard_constraints:
         baseline=baselines_of("most-popular"),
+    conda:
+        ENVIRONMENT
     params:
         code=fingerprint("scripts.baselines.popular"),
         settings=baseline_settings,
-    log:
-        f"{LOGS}/most_popular/{{dataset}}/{{baseline}}-{{seed}}.log",
-    conda:
-        ENVIRONMENT
     shell:
         "python -m scripts.baselines.popular --train {input.train:q} --test {input.test:q}"
-        " --items {input.items:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
 
 
 rule transitions:
     input:
         train=rules.prepare.output.train,
         test=rules.prepare.output.test,
-        items=rules.prepare.output.items,
+        catalogue=rules.prepare.output.catalogue,
     output:
         f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+    log:
+        f"{LOGS}/transitions/{{dataset}}/{{baseline}}-{{seed}}.log",
     wildcard_constraints:
         baseline=baselines_of("transitions"),
+    conda:
+        ENVIRONMENT
     params:
         code=fingerprint("scripts.baselines.transitions"),
         settings=baseline_settings,
-    log:
-        f"{LOGS}/transitions/{{dataset}}/{{baseline}}-{{seed}}.log",
-    conda:
-        ENVIRONMENT
     shell:
         "python -m scripts.baselines.transitions --train {input.train:q} --test {input.test:q}"
-        " --items {input.items:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
 
 
 rule sasrec:
@@ -61,24 +61,24 @@ rule sasrec:
         train=rules.prepare.output.train,
         valid=rules.prepare.output.valid,
         test=rules.prepare.output.test,
-        items=rules.prepare.output.items,
+        catalogue=rules.prepare.output.catalogue,
     output:
         f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+    log:
+        f"{LOGS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.tsv"
     wildcard_constraints:
         baseline=baselines_of("sasrec"),
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=needs_gpu,
     params:
         code=fingerprint("scripts.baselines.sasrec"),
         settings=baseline_settings,
         device=STUDY.device,
-    log:
-        f"{LOGS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.log",
-    conda:
-        ENVIRONMENT
-    benchmark:
-        f"{BENCHMARKS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.tsv"
-    resources:
-        gpu=needs_gpu,
     shell:
         "python -m scripts.baselines.sasrec --train {input.train:q} --valid {input.valid:q}"
-        " --test {input.test:q} --items {input.items:q} --settings {params.settings:q}"
+        " --test {input.test:q} --items {input.catalogue:q} --settings {params.settings:q}"
         " --seed {wildcards.seed} --device {params.device} --output {output:q} 2> {log:q}"

@@ -60,7 +60,7 @@ rule prepare:
         unpack(raw_inputs),
     output:
         interactions=f"{RESULTS}/data/{{dataset}}/interactions.parquet",
-        items=f"{RESULTS}/data/{{dataset}}/items.parquet",
+        catalogue=f"{RESULTS}/data/{{dataset}}/items.parquet",
         train=f"{RESULTS}/data/{{dataset}}/examples/train.parquet",
         valid=f"{RESULTS}/data/{{dataset}}/examples/valid.parquet",
         test=f"{RESULTS}/data/{{dataset}}/examples/test.parquet",

@@ -6,26 +6,26 @@ rule finetune:
         backbone=backbone_folder,
         train=rules.prepare.output.train,
         valid=rules.prepare.output.valid,
-        items=rules.prepare.output.items,
+        catalogue=rules.prepare.output.catalogue,
     output:
         directory(f"{RESULTS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}"),
+    log:
+        f"{LOGS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
     params:
         code=fingerprint("scripts.finetune.train"),
         prompt=prompt_of,
         objective=lambda wildcards: as_json(OBJECTIVES[wildcards.objective]),
         training=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].training),
         device=STUDY.device,
-    log:
-        f"{LOGS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
-    conda:
-        ENVIRONMENT
-    benchmark:
-        f"{BENCHMARKS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.tsv"
-    threads: threads_of
-    resources:
-        gpu=needs_gpu,
     shell:
         "python -m scripts.finetune.train --backbone {input.backbone:q} --train {input.train:q}"
-        " --valid {input.valid:q} --items {input.items:q} --prompt {params.prompt:q}"
+        " --valid {input.valid:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --objective {params.objective:q} --training {params.training:q}"
         " --seed {wildcards.seed} --device {params.device} --output {output:q} 2> {log:q}"

@@ -19,15 +19,10 @@ rule recommend:
         model=rules.finetune.output,
         backbone=backbone_folder,
         test=rules.prepare.output.test,
-        items=rules.prepare.output.items,
+        catalogue=rules.prepare.output.catalogue,
     output:
         lists=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.parquet",
         record=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.json",
-    params:
-        code=fingerprint("scripts.decode.recommend"),
-        prompt=prompt_of,
-        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
-        options=model_options,
     log:
         f"{LOGS}/recommend/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}-{{history}}.log",
     conda:
@@ -35,8 +30,13 @@ rule recommend:
     threads: threads_of
     resources:
         gpu=needs_gpu,
+    params:
+        code=fingerprint("scripts.decode.recommend"),
+        prompt=prompt_of,
+        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
+        options=model_options,
     shell:
         "python -m scripts.decode.recommend --model {input.model:q} --backbone {input.backbone:q}"
-        " --test {input.test:q} --items {input.items:q} --prompt {params.prompt:q}"
+        " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --decoder {params.decoder:q} --history {wildcards.history} {params.options}"
         " --output {output.lists:q} --record {output.record:q} 2> {log:q}"

@@ -1,0 +1,186 @@
+"""Analyses: from per-example measurements to tidy CSV, one rule per question."""
+
+ANALYSES = f"{RESULTS}/analyses"
+METRICS = cell_files("metrics", BASELINE_CELLS + CELLS)
+MODEL_FOLDERS = [f"{RESULTS}/models/{model}" for model in MODELS]
+
+
+def grid_metrics() -> list[str]:
+    """Metrics of the sensitivity grids and of plain fine-tuning where it shares their setting."""
+    base = [
+        cell
+        for cell in CELLS
+        if cell.objective == "plain"
+        and any(cell == point._replace(objective="plain") for point in GRID_CELLS)
+    ]
+    return cell_files("metrics", list(dict.fromkeys(base + GRID_CELLS)))
+
+
+rule statistics:
+    input:
+        expand(rules.prepare.output.facts, dataset=STUDY.datasets),
+    output:
+        f"{ANALYSES}/statistics.csv",
+    log:
+        f"{LOGS}/analyse/statistics.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.statistics"),
+        preparations=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.statistics --preparations {params.preparations:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule accuracy:
+    input:
+        METRICS,
+    output:
+        f"{ANALYSES}/accuracy.csv",
+    log:
+        f"{LOGS}/analyse/accuracy.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.accuracy"),
+        metrics=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.accuracy --metrics {params.metrics:q} --output {output:q}"
+        " 2> {log:q}"
+
+
+rule gains:
+    input:
+        cell_files("metrics", CELLS),
+    output:
+        f"{ANALYSES}/gains.csv",
+    log:
+        f"{LOGS}/analyse/gains.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.gains"),
+        metrics=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.gains --metrics {params.metrics:q} --output {output:q} 2> {log:q}"
+
+
+rule balance:
+    input:
+        recommendations=cell_files(
+            "recommendations",
+            BASELINE_CELLS + [cell for cell in CELLS if cell.history == "with"],
+        ),
+        catalogues=expand(rules.prepare.output.catalogue, dataset=STUDY.datasets),
+        tests=expand(rules.prepare.output.test, dataset=STUDY.datasets),
+    output:
+        f"{ANALYSES}/balance.csv",
+    log:
+        f"{LOGS}/analyse/balance.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.balance"),
+        recommendations=lambda wildcards, input: listed(input.recommendations),
+        catalogues=lambda wildcards, input: listed(input.catalogues),
+        tests=lambda wildcards, input: listed(input.tests),
+    shell:
+        "python -m scripts.analyse.balance --recommendations {params.recommendations:q}"
+        " --items {params.catalogues:q} --tests {params.tests:q} --output {output:q} 2> {log:q}"
+
+
+rule dependence:
+    input:
+        metrics=cell_files("metrics", CELLS),
+        recommendations=cell_files("recommendations", CELLS),
+    output:
+        f"{ANALYSES}/dependence.csv",
+    log:
+        f"{LOGS}/analyse/dependence.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.dependence"),
+        metrics=lambda wildcards, input: listed(input.metrics),
+        recommendations=lambda wildcards, input: listed(input.recommendations),
+    shell:
+        "python -m scripts.analyse.dependence --metrics {params.metrics:q}"
+        " --recommendations {params.recommendations:q} --output {output:q} 2> {log:q}"
+
+
+rule positions:
+    input:
+        [f"{RESULTS}/token_effects/{model}.parquet" for model in MODELS],
+    output:
+        f"{ANALYSES}/positions.csv",
+    log:
+        f"{LOGS}/analyse/positions.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.positions"),
+        effects=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.positions --effects {params.effects:q} --output {output:q}"
+        " 2> {log:q}"
+
+
+rule sensitivity:
+    input:
+        grid_metrics(),
+    output:
+        f"{ANALYSES}/sensitivity.csv",
+    log:
+        f"{LOGS}/analyse/sensitivity.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.sensitivity"),
+        metrics=lambda wildcards, input: listed(input),
+        points=json.dumps(
+            {
+                name: point.model_dump()
+                for grid in STUDY.sensitivity
+                for name, point in study_config.grid_objectives(STUDY, grid).items()
+            }
+        ),
+        centre=next((grid.objective for grid in STUDY.sensitivity), ""),
+    shell:
+        "python -m scripts.analyse.sensitivity --metrics {params.metrics:q}"
+        " --points {params.points:q} --centre {params.centre:q} --output {output:q} 2> {log:q}"
+
+
+rule cost:
+    input:
+        models=MODEL_FOLDERS,
+        decodings=cell_files("recommendations", CELLS, "json"),
+    output:
+        f"{ANALYSES}/cost.csv",
+    log:
+        f"{LOGS}/analyse/cost.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.cost"),
+        models=lambda wildcards, input: listed(f"{model}/run.json" for model in input.models),
+        decodings=lambda wildcards, input: listed(input.decodings),
+    shell:
+        "python -m scripts.analyse.cost --models {params.models:q}"
+        " --decodings {params.decodings:q} --output {output:q} 2> {log:q}"
+
+
+rule curves:
+    input:
+        MODEL_FOLDERS,
+    output:
+        f"{ANALYSES}/curves.csv",
+    log:
+        f"{LOGS}/analyse/curves.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.curves"),
+        curves=lambda wildcards, input: listed(f"{model}/curves.csv" for model in input),
+    shell:
+        "python -m scripts.analyse.curves --curves {params.curves:q} --output {output:q} 2> {log:q}"
