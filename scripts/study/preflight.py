@@ -1,0 +1,307 @@
+"""What a study still needs, told before any job starts: downloads, disk, GPU memory and time.
+
+All numbers are rough. Nothing here is used by a result.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from scripts.cells import Cell, cell_path, model_path
+from scripts.command import InputError, run
+from scripts.files import read_json
+from scripts.study import resources
+from scripts.study.config import (
+    Backbone,
+    Study,
+    all_objectives,
+    baseline_cells,
+    experiment_cells,
+    load,
+    sensitivity_cells,
+)
+
+#: Tokens of a usual example with its history's titles, and with none.
+TOKENS_WITH_HISTORY = 200
+TOKENS_WITHOUT_HISTORY = 70
+#: Operations a second that training reaches: a recent GPU in bf16 (an H100 reached 1e14 to 3e14
+#: with 16 to 64 examples of Qwen2-0.5B's shape), and one CPU core in fp32 (7e10).
+GPU_FLOPS = 1e14
+CORE_FLOPS = 5e10
+#: Bytes per trained parameter: fp32 weight 4, gradient 4, AdamW's moments 8; bf16 keeps a copy, 2.
+TRAINED_BYTES = {"fp32": 16, "bf16": 18}
+#: Bytes per frozen parameter under LoRA.
+FROZEN_BYTES = {"fp32": 4, "bf16": 6}
+#: Activations of a token: at so many parameters so many bytes, growing with this power of their
+#: number; fitted to peaks on an H100 of Qwen2-0.5B's and Qwen2.5-1.5B's shapes in bf16.
+ACTIVATIONS = (0.5e9, 1.8e6, 0.4)
+#: Bytes per parameter on disk: a model in fp32, a checkpoint with AdamW's moments, a hub download.
+SAVED_BYTES = 4
+CHECKPOINT_BYTES = 12
+HUB_BYTES = 2
+#: Checkpoints that lie beside a model while it trains: two kept and one being written.
+CHECKPOINTS = 3
+#: Share of a backbone that its adapters come to, generously.
+ADAPTER_SHARE = 0.05
+
+
+class Gpu(NamedTuple):
+    """A GPU and its memory in GB."""
+
+    name: str
+    memory_gb: float
+
+
+class Work(NamedTuple):
+    """What of a study does not exist yet."""
+
+    models: list[Cell]
+    """Models to train, each as its first cell."""
+    trained: int
+    """Models already there."""
+    outputs: list[str]
+    """Files and folders that a GPU is asked for, models included."""
+    backbones: set[str]
+    """Backbones with something to do."""
+    datasets: set[str]
+    """Data sets to prepare."""
+
+
+def preflight(study: Study) -> str:
+    """A short text on what the study still needs.
+
+    Args:
+        study: the checked study; its files are looked for below the working directory.
+
+    Raises:
+        InputError: `device` is `cuda`, there is no GPU and something that asks for one is missing.
+    """
+    work = missing_work(study)
+    gpus = find_gpus()
+    downloads = missing_downloads(study, work)
+    lines = [
+        f"Preflight of the study '{study.study}' (all numbers are rough)",
+        *download_lines(downloads),
+        disk_line(study, work, downloads),
+        "GPU: " + ("; ".join(f"{g.name}, {g.memory_gb:.0f} GB" for g in gpus) or "no GPU found"),
+        *(memory_line(name, study.backbones[name], gpus) for name in sorted(work.backbones)),
+        f"Models: {len(work.models)} to train, {work.trained} already there",
+        *time_lines(study, work, bool(gpus)),
+    ]
+    if study.device == "cuda" and not gpus and work.outputs:
+        message = (
+            f"device is cuda, but no usable GPU was found, and {len(work.outputs)} models or lists "
+            f"are still to be made (the first: {work.outputs[0]}). Run on a machine with a GPU; "
+            "or add `--config device=cpu` (slow); or add `--config missing_gpu=warn` where jobs "
+            "run elsewhere, as on a cluster's head node"
+        )
+        if study.missing_gpu == "stop":
+            raise InputError("\n".join([*lines, message]))
+        lines.append(f"Warning: {message}")
+    return "\n".join(lines)
+
+
+def missing_work(study: Study) -> Work:
+    """Look through results/<study>/ for what does not exist yet."""
+    results = Path("results") / study.study
+    cells = list(dict.fromkeys(experiment_cells(study) + sensitivity_cells(study)))
+    models = {model_path(*cell[:4]): cell for cell in reversed(cells)}
+    to_train = [path for path in reversed(models) if not (results / "models" / path).is_dir()]
+    listed = cells + [cell for cell in baseline_cells(study) if trained_baseline(study, cell)]
+    lists = {f"recommendations/{cell_path(cell)}.parquet": cell for cell in listed}
+    no_lists = [path for path in lists if not (results / path).is_file()]
+    backbones = {models[path].backbone for path in to_train}
+    backbones |= {lists[path].backbone for path in no_lists if not lists[path].is_baseline}
+    return Work(
+        models=[models[path] for path in to_train],
+        trained=len(models) - len(to_train),
+        outputs=[str(results / "models" / path) for path in to_train]
+        + [str(results / path) for path in no_lists],
+        backbones=backbones,
+        datasets={name for name in study.datasets if not preparation_file(study, name).is_file()},
+    )
+
+
+def trained_baseline(study: Study, cell: Cell) -> bool:
+    """Whether a baseline is a network, and so trained on the study's device."""
+    return study.baselines[cell.objective].kind == "sasrec"
+
+
+def preparation_file(study: Study, dataset: str) -> Path:
+    """Where the preparation of a data set leaves its counts."""
+    return Path("results") / study.study / "data" / dataset / "preparation.json"
+
+
+def find_gpus() -> list[Gpu]:
+    """The GPUs that nvidia-smi lists, none where they are hidden from this process."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True)
+        rows = [line.rsplit(",", 1) for line in answer.stdout.splitlines() if line.strip()]
+        return [Gpu(name.strip(), float(mib) * 2**20 / 1e9) for name, mib in rows]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+
+
+def missing_downloads(study: Study, work: Work) -> dict[str, float]:
+    """Files and folders to download with their size in GB, 0 where it is not known.
+
+    The size of a data set's files is that of all of them together, given with the first.
+    """
+    sizes: dict[str, float] = {}
+    for name in sorted(work.datasets):
+        source = study.datasets[name].source
+        wanted = dict(resources.urls([source]) + resources.wheels([source]))
+        absent = [file for file in wanted if file not in sizes and not Path(file).exists()]
+        sizes |= dict.fromkeys(absent, 0.0)
+        sizes |= {file: source.approximate_mb / 1e3 for file in absent[:1]}
+    for name in sorted(work.backbones):
+        source = study.backbones[name].source
+        for folder, pretrained in resources.pretrained([source]):
+            if Path(folder).is_dir():
+                continue
+            if pretrained.kind == "hub":
+                sizes[folder] = HUB_BYTES * pretrained.parameters / 1e9
+            elif not Path(wheel := resources.wheel_file(pretrained.requirement)).exists():
+                sizes[wheel] = pretrained.approximate_mb / 1e3
+    return sizes
+
+
+def download_lines(downloads: dict[str, float]) -> list[str]:
+    """What is downloaded, and how much it is."""
+    if not downloads:
+        return ["Downloads: nothing"]
+    total = f"Downloads: {len(downloads)}, about {size(sum(downloads.values()))} in all"
+    return [total] + [f"  {file}{f'  {size(gb)}' if gb else ''}" for file, gb in downloads.items()]
+
+
+def disk_line(study: Study, work: Work, downloads: dict[str, float]) -> str:
+    """Free disk against the need: downloads, converted backbones, models and one's checkpoints."""
+    need = sum(downloads.values())
+    for name in work.backbones:
+        source = study.backbones[name].source
+        if source.kind == "gguf-wheel" and not Path(resources.pretrained_folder(source)).is_dir():
+            need += SAVED_BYTES * source.parameters / 1e9
+    trained = [trained_parameters(study.backbones[cell.backbone]) for cell in work.models]
+    need += SAVED_BYTES * sum(trained) / 1e9
+    need += CHECKPOINTS * CHECKPOINT_BYTES * max(trained, default=0) / 1e9
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    verdict = "; TOO LITTLE, free some or work in another folder" if free < need else ""
+    return f"Disk: about {size(need)} needed, {size(free)} free{verdict}"
+
+
+def trained_parameters(backbone: Backbone) -> float:
+    """Parameters that training changes, 0 where the backbone's number is not known."""
+    share = ADAPTER_SHARE if backbone.training.lora else 1.0
+    return share * backbone.source.parameters
+
+
+def memory_line(name: str, backbone: Backbone, gpus: list[Gpu]) -> str:
+    """GPU memory for the fine-tuning of a backbone, with the formula."""
+    training, parameters = backbone.training, backbone.source.parameters
+    if not parameters:
+        return f"Memory for {name}: unknown, as source.parameters is not given"
+    trained_bytes = TRAINED_BYTES[training.precision]
+    weights = trained_bytes * trained_parameters(backbone) / 1e9
+    how = f"full fine-tuning at {trained_bytes} bytes per parameter"
+    if training.lora:
+        weights += FROZEN_BYTES[training.precision] * parameters / 1e9
+        how = f"LoRA at {FROZEN_BYTES[training.precision]} bytes per parameter and the adapters'"
+    tokens = training.micro_batch_size * sum(example_tokens(backbone, both=True))
+    reference, token_bytes, power = ACTIVATIONS
+    token_bytes *= (parameters / reference) ** power * (2 if training.precision == "fp32" else 1)
+    need = weights + tokens * token_bytes / 1e9
+    too_big = bool(gpus) and need > max(gpu.memory_gb for gpu in gpus)
+    return (
+        f"Memory for {name}: {size(need)} = {size(weights)} ({how}, {parameters:.3g} parameters) "
+        f"+ activations at {token_bytes / 1e6:.1f} MB x {tokens} tokens of a micro-batch"
+        + ("; MORE THAN THE GPU HAS: lower micro_batch_size, or set training.lora" * too_big)
+    )
+
+
+def example_tokens(backbone: Backbone, both: bool) -> tuple[int, int]:
+    """Tokens of a usual example in the branch with the history, and in the one without."""
+    limit = backbone.training.max_tokens
+    return min(TOKENS_WITH_HISTORY, limit), TOKENS_WITHOUT_HISTORY * both
+
+
+def time_lines(study: Study, work: Work, gpu: bool) -> list[str]:
+    """Training time of the models that are missing, by backbone.
+
+    6 * parameters * tokens * epochs / (operations a second); the no-history branch counts its own
+    tokens. Until a data set is prepared its examples are not known: then per 100,000 examples.
+    """
+    on_gpu = study.device == "cuda" or (study.device == "auto" and gpu)
+    objectives = all_objectives(study)
+    lines = []
+    for name in sorted({cell.backbone for cell in work.models}):
+        backbone = study.backbones[name]
+        parameters, training = backbone.source.parameters, backbone.training
+        cells = [cell for cell in work.models if cell.backbone == name]
+        if not parameters:
+            lines.append(f"Training time of {name}: unknown, as source.parameters is not given")
+            continue
+        cores = 1 if backbone.source.kind == "scratch" else study.threads
+        speed = GPU_FLOPS if on_gpu else CORE_FLOPS * cores
+        seconds, unknown = 0.0, False
+        for cell in cells:
+            examples = train_examples(study, cell)
+            unknown |= examples is None
+            tokens = sum(example_tokens(backbone, both=objectives[cell.objective].alpha > 0))
+            work_done = 6 * parameters * tokens * training.epochs
+            seconds += work_done * (100_000 if examples is None else examples) / speed
+        lines.append(
+            f"Training time of {name}: {len(cells)} models, about {duration(seconds)}"
+            + (", taking 100,000 examples for each set that is not prepared" if unknown else "")
+        )
+    if lines:
+        speeds = f"{GPU_FLOPS:.0e} operations/s" if on_gpu else f"{CORE_FLOPS:.0e} per core"
+        lines.append(
+            f"  (6 x parameters x tokens x epochs at {speeds}, up to several times off; decoding "
+            "comes on top)"
+        )
+    return lines
+
+
+def train_examples(study: Study, cell: Cell) -> int | None:
+    """Training examples of a model; None until its data set is prepared."""
+    limit = study.backbones[cell.backbone].training.train_examples
+    counts = preparation_file(study, cell.dataset)
+    if not counts.is_file():
+        return limit
+    found = int(read_json(counts)["splits"]["train"]["examples"])
+    return found if limit is None else min(found, limit)
+
+
+def size(gigabytes: float) -> str:
+    """A size in words."""
+    if gigabytes >= 1:
+        return f"{gigabytes:,.0f} GB" if gigabytes >= 10 else f"{gigabytes:.1f} GB"
+    return f"{gigabytes * 1e3:.0f} MB"
+
+
+def duration(seconds: float) -> str:
+    """A duration in words."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def tell(configfile: Path) -> None:
+    """Print what a study still needs.
+
+    Args:
+        configfile: the study's YAML file; its files are looked for below the working directory.
+    """
+    print(preflight(load(configfile)))
+
+
+if __name__ == "__main__":
+    run(tell)
