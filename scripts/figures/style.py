@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,9 @@ from matplotlib.lines import Line2D
 
 from scripts.command import InputError
 from scripts.files import atomic, write_csv
+
+# Embedding fonts logs a page of lines per PDF.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 #: Widths of a text column and of a page's two, in inches.
 COLUMN, PAGE = 3.4, 7.0

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.analyse.accuracy import accuracy
+from scripts.analyse.blocks import FULL_TEST, blocks_of
+from scripts.cells import cell_path
+from scripts.command import InputError
+from scripts.files import read_csv
+from tests.tiny_study import baseline, llm, metrics
+
+
+def test_baselines_are_recomputed_on_the_examples_of_each_backbone(tmp_path: Path) -> None:
+    # The baseline hits on examples 0 and 1 alone; the backbone saw examples 1 and 2.
+    popular = metrics(tmp_path, baseline("most-popular"), [1, 1, None, None])
+    model = metrics(tmp_path, llm(), [1, 2], first=1)
+    accuracy([popular, model], tmp_path / "out.csv", resamples=50)
+    found = read_csv(tmp_path / "out.csv")
+    hr = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index(["block", "recommender"])
+    assert hr.loc[("tiny", "baselines"), "value"] == 0.5
+    assert hr.loc[("tiny", "tiny"), "value"] == 0.5
+    assert hr.loc[(FULL_TEST, "baselines"), "value"] == 0.5
+    assert list(hr["examples"]) == [2, 2, 4]
+    assert list(hr["users"]) == [2, 2, 3]
+    ndcg = found[(found["metric"] == "ndcg") & (found["k"] == 3)]
+    ndcg = ndcg.set_index(["block", "recommender"])["value"]
+    assert ndcg["tiny", "tiny"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
+
+
+def test_a_cutoff_beyond_the_list_is_null(tmp_path: Path) -> None:
+    model = metrics(tmp_path, llm(), [1, None, 3, 9], depth=10)
+    accuracy([model], tmp_path / "out.csv", resamples=50)
+    found = read_csv(tmp_path / "out.csv")
+    null = found[["value", "low", "high"]].isna().all(axis=1)
+    assert (null == (found["k"] > 10)).all()
+    known = found[~null]
+    assert (known["low"] <= known["value"]).all()
+    assert (known["value"] <= known["high"]).all()
+
+
+def test_cells_of_a_backbone_with_other_examples_are_refused(tmp_path: Path) -> None:
+    one = metrics(tmp_path, llm("plain"), [1, 2, 3])
+    two = metrics(tmp_path, llm("cft"), [1, 2, 3], first=1)
+    with pytest.raises(InputError, match=r"cft.*1 examples are missing and 1 are surplus"):
+        accuracy([one, two], tmp_path / "out.csv", resamples=10)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_every_block_begins_with_the_baselines() -> None:
+    cells = [llm(backbone="a"), llm(backbone="b"), baseline("sasrec")]
+    blocks = blocks_of(Path("metrics") / f"{cell_path(cell)}.parquet" for cell in cells)
+    assert {key: list(found) for key, found in blocks.items()} == {
+        ("toy", "a"): [cells[2], cells[0]],
+        ("toy", "b"): [cells[2], cells[1]],
+        ("toy", FULL_TEST): [cells[2]],
+    }

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.analyse.gains import gains
+from scripts.files import read_csv
+from tests.tiny_study import baseline, llm, metrics
+
+
+def at(found: pd.DataFrame, metric: str, k: int) -> pd.Series:
+    return found[(found["metric"] == metric) & (found["k"] == k)].iloc[0]
+
+
+def test_differences_of_common_seeds_by_hand(tmp_path: Path) -> None:
+    paths = [
+        metrics(tmp_path, llm("plain", 0), [1, None, None, None]),  # HR@1 1/4
+        metrics(tmp_path, llm("plain", 1), [1, None, None, None]),  # 1/4
+        metrics(tmp_path, llm("cft", 0), [1, 1, 1, None]),  # 3/4
+        metrics(tmp_path, llm("cft", 1), [1, None, None, 1]),  # 2/4
+        metrics(tmp_path, llm("cft", 2), [1, 1, 1, 1]),  # no plain model with this seed
+        metrics(tmp_path, baseline("sasrec"), [1, 1, 1, 1]),
+    ]
+    gains(paths, tmp_path / "out.csv", resamples=200)
+    found = read_csv(tmp_path / "out.csv")
+    assert set(found["objective"]) == {"cft"}
+    row = at(found, "hr", 1)
+    assert row["base_value"] == 0.25
+    assert row["value"] == 0.625
+    assert row["difference"] == 0.375
+    assert row["relative_gain"] == pytest.approx(150)
+    assert row["seed_sd"] == pytest.approx(np.std([0.5, 0.25], ddof=1))
+    assert (row["seeds"], row["examples"], row["users"]) == (2, 4, 3)
+    # Per user the mean difference is 1/4 (ann, two examples), 1/2 (bob) and 1/2 (cid).
+    assert 0.25 <= row["low"] <= row["difference"] <= row["high"] <= 0.5
+
+
+def test_no_gain_over_a_base_without_hits_and_no_sd_of_one_seed(tmp_path: Path) -> None:
+    paths = [
+        metrics(tmp_path, llm("plain"), [None] * 4, depth=10),
+        metrics(tmp_path, llm("cft"), [1] * 4, depth=10),
+    ]
+    gains(paths, tmp_path / "out.csv", resamples=20)
+    found = read_csv(tmp_path / "out.csv")
+    row = at(found, "hr", 10)
+    assert row["difference"] == row["low"] == row["high"] == 1
+    assert np.isnan(row["relative_gain"])
+    assert np.isnan(row["seed_sd"])
+    assert np.isnan(at(found, "hr", 20)["difference"])
+
+
+def test_histories_are_compared_separately(tmp_path: Path) -> None:
+    paths = [
+        metrics(tmp_path, llm("plain", history="without"), [None, 1]),
+        metrics(tmp_path, llm("cft", history="without"), [None, None]),
+        metrics(tmp_path, llm("cft", history="with"), [1, 1]),
+    ]
+    gains(paths, tmp_path / "out.csv", resamples=20)
+    found = read_csv(tmp_path / "out.csv")
+    assert set(found["history"]) == {"without"}
+    assert at(found, "hr", 1)["difference"] == -0.5
+
+
+def test_nothing_to_compare_gives_an_empty_table(tmp_path: Path) -> None:
+    gains([metrics(tmp_path, llm("plain"), [1])], tmp_path / "out.csv")
+    assert read_csv(tmp_path / "out.csv").empty

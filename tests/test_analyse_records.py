@@ -1,0 +1,58 @@
+"""Statistics, cost and curves: what is gathered from the stages' own records."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.analyse.cost import cost
+from scripts.analyse.curves import curves
+from scripts.analyse.statistics import statistics
+from scripts.cells import cell_path, model_path
+from scripts.files import read_csv, write_csv, write_json
+from tests.tiny_study import llm
+
+
+def test_statistics_are_flattened(tmp_path: Path) -> None:
+    path = tmp_path / "toy" / "preparation.json"
+    write_json({"users": 3, "splits": {"train": {"examples": 8}}, "window": [1, 2]}, path)
+    statistics([path], tmp_path / "out.csv")
+    found = read_csv(tmp_path / "out.csv").set_index("statistic")
+    assert found["value"].to_dict() == {
+        "users": "3",
+        "splits.train.examples": "8",
+        "window": "1, 2",
+    }
+    assert set(found["dataset"]) == {"toy"}
+
+
+def test_cost_is_relative_to_the_base_with_the_same_seed(tmp_path: Path) -> None:
+    models, decodings = [], []
+    for objective, seed, step in (("plain", 0, 1.0), ("plain", 1, 2.0), ("cft", 1, 5.0)):
+        path = tmp_path / "models" / model_path("toy", "tiny", objective, seed) / "run.json"
+        write_json({"seconds_per_step": step, "seconds": 10.0, "train_examples": 64}, path)
+        models.append(path)
+        path = tmp_path / f"{cell_path(llm(objective, seed))}.json"
+        write_json({"examples": 4, "seconds": 2.0 * step, "device": "cpu"}, path)
+        decodings.append(path)
+    cost(models, decodings, tmp_path / "out.csv")
+    found = read_csv(tmp_path / "out.csv").set_index(["stage", "objective", "seed"])
+    assert found.loc[("training", "cft", 1), "relative"] == 2.5
+    assert found.loc[("training", "plain", 0), "relative"] == 1
+    assert np.isnan(found.loc[("training", "cft", 1), "seconds_per_example"])
+    assert found.loc[("decoding", "cft", 1), "relative"] == 2.5
+    assert found.loc[("decoding", "cft", 1), "seconds_per_example"] == 2.5
+    assert found.loc[("training", "cft", 1), "examples"] == 64
+
+
+def test_curves_are_concatenated(tmp_path: Path) -> None:
+    paths = []
+    for seed in (0, 1):
+        paths.append(tmp_path / model_path("toy", "tiny", "cft", seed) / "curves.csv")
+        write_csv(pd.DataFrame({"step": [1, 2], "loss": [3.0 + seed, 2.0]}), paths[-1])
+    curves(paths, tmp_path / "out.csv")
+    found = read_csv(tmp_path / "out.csv")
+    assert list(found.columns) == ["dataset", "backbone", "objective", "seed", "step", "loss"]
+    assert found["loss"].tolist() == pytest.approx([3, 2, 4, 2])
+    assert found["seed"].tolist() == [0, 0, 1, 1]

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from scripts.analyse.sensitivity import sensitivity
+from scripts.command import InputError
+from scripts.files import read_csv
+from tests.tiny_study import llm, metrics
+
+POINTS = {
+    "cft": {"alpha": 0.1, "beta": 0.25},
+    "cft-alpha0.3": {"alpha": 0.3, "beta": 0.25},
+    "cft-beta0.5": {"alpha": 0.1, "beta": 0.5},
+}
+
+
+def test_the_centre_stands_on_both_axes(tmp_path: Path) -> None:
+    paths = [metrics(tmp_path, llm(name), [1, 2]) for name in (*POINTS, "plain", "weighted")]
+    sensitivity(paths, POINTS, "cft", tmp_path / "out.csv", resamples=10)
+    found = read_csv(tmp_path / "out.csv")
+    found = found[(found["metric"] == "hr") & (found["k"] == 1)]
+    points = found[["parameter", "objective"]].apply(tuple, axis=1)
+    assert list(points) == [
+        ("alpha", "cft"),
+        ("alpha", "cft-alpha0.3"),
+        ("base", "plain"),
+        ("beta", "cft"),
+        ("beta", "cft-beta0.5"),
+    ]
+    assert found["parameter_value"].tolist()[:2] == [0.1, 0.3]
+    assert found["parameter_value"].tolist()[3:] == [0.25, 0.5]
+    assert set(found["value"]) == {0.5}
+
+
+def test_an_unknown_centre_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="centre: 'other'"):
+        sensitivity([], POINTS, "other", tmp_path / "out.csv")

@@ -1,0 +1,110 @@
+"""Every figure draws, from many panels down to one, and gives the same bytes again."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.command import InputError
+from scripts.contracts import CUTOFFS
+from scripts.figures import style
+from scripts.figures.accuracy import accuracy
+from scripts.figures.balance import balance
+from scripts.figures.cost import cost
+from scripts.figures.curves import curves
+from scripts.figures.dependence import dependence
+from scripts.figures.gains import gains
+from scripts.figures.positions import positions
+from scripts.figures.sensitivity import sensitivity
+from scripts.files import write_csv
+from scripts.labels import Labels
+
+STEPS = {
+    step.__name__: step
+    for step in (accuracy, gains, balance, dependence, positions, sensitivity, curves, cost)
+}
+
+
+def product(**columns: list) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product(columns.values(), names=columns)
+    frame = index.to_frame(index=False)
+    numbers = np.random.default_rng(0).uniform(0.1, 0.2, len(frame))
+    return frame.assign(value=numbers, low=numbers - 0.05, high=numbers + 0.05)
+
+
+def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFrame:
+    cells = {"dataset": datasets, "backbone": ["tiny"], "objective": objectives, "seed": [0, 1]}
+    metric = {"metric": ["hr", "ndcg"], "k": list(CUTOFFS)}
+    if name == "gains":
+        frame = product(**cells, **metric, decoder=["grounded"], history=["with"], base=["plain"])
+        return frame.rename(columns={"value": "difference"})
+    if name == "positions":
+        frame = product(**cells, position=["1", "2", "13+", "eos"])
+        return frame.rename(columns={"value": "effect"}).assign(n=9, users=3)
+    if name == "curves":
+        frame = product(**cells, split=["train", "valid"], step=[1, 2, 3], epoch=[1])
+        return frame.rename(columns={"value": "loss"}).drop(columns=["low", "high"])
+    if name == "cost":
+        frame = product(**cells, stage=["training"])
+        return frame.assign(seconds_per_step=1.0, relative=1.0, peak_memory_mb=100.0)
+    if name == "dependence":
+        frame = product(**cells, **metric, decoder=["grounded", "constrained"])
+        return frame.rename(columns={"value": "with_history"}).assign(
+            without_history=0.05, ratio=0.5, difference=0.1, overlap=0.3, examples=9, users=3
+        )
+    if name == "sensitivity":
+        frame = product(**cells, **metric, decoder=["grounded"], parameter=["alpha", "beta"])
+        base = frame.assign(parameter="base", parameter_value=np.nan).drop_duplicates(
+            [*cells, *metric]
+        )
+        return pd.concat([frame.assign(parameter_value=0.1), base]).assign(examples=9, users=3)
+    cells["block"] = cells.pop("backbone")
+    if name == "balance":
+        frame = product(**cells, k=[10], group=list(range(5)), decoder=["grounded"])
+        frame = frame.rename(columns={"value": "distance"}).assign(share=0.2, history_share=0.2)
+    else:
+        frame = product(**cells, **metric, decoder=["grounded"]).assign(history="with")
+    frame = frame.assign(recommender=frame["block"], examples=9, users=3)
+    baseline = frame.assign(recommender="baselines", objective="sasrec", decoder=None)
+    return pd.concat([frame, baseline]).drop_duplicates(
+        [c for c in frame if c not in {"value", "low", "high", "distance"}]
+    )
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize(
+    ("objectives", "datasets"),
+    [(["plain"], ["a"]), (["plain", "weighted", "causal", "cft", "cft-alpha0.3"], ["a", "b"])],
+)
+def test_draws_in_four_formats(
+    tmp_path: Path, name: str, objectives: list[str], datasets: list[str]
+) -> None:
+    write_csv(inputs(name, objectives, datasets), tmp_path / "in.csv")
+    STEPS[name](tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "figure.svg").read_text()
+    assert len(pd.read_csv(tmp_path / "figure.csv"))
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    write_csv(inputs("accuracy", ["plain", "cft"], ["a"]), tmp_path / "in.csv")
+    for name in ("one", "two"):
+        accuracy(tmp_path / "in.csv", Labels(), tmp_path / f"{name}.pdf")
+    for ending in (".pdf", ".svg", ".png", ".csv"):
+        one = (tmp_path / "one").with_suffix(ending).read_bytes()
+        assert one == (tmp_path / "two").with_suffix(ending).read_bytes(), ending
+
+
+def test_an_empty_input_is_named(tmp_path: Path) -> None:
+    write_csv(inputs("accuracy", ["plain"], ["a"]).head(0), tmp_path / "in.csv")
+    with pytest.raises(InputError, match="nothing to draw"):
+        accuracy(tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+
+
+def test_named_objectives_keep_their_looks() -> None:
+    looks = style.looks(["other", "cft", "plain"])
+    assert list(looks) == ["plain", "cft", "other"]
+    assert looks["cft"] == style.OBJECTIVES["cft"]
+    assert len(set(style.looks([*style.OBJECTIVES, *"abcd"]).values())) == 8

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from scripts.command import InputError
+from scripts.files import read_csv
+from scripts.report import parse_table
+from scripts.rows import in_order, over_seeds
+from scripts.tables.format import escape_latex, number, with_interval, with_sd, write
+
+
+def test_numbers() -> None:
+    assert number(-0.12345) == "−0.1235"
+    assert number(float("nan")) == "–"
+    assert with_sd(0.5, float("nan")) == "0.5000"
+    assert with_sd(0.5, 0.01, 2) == "0.50 ± 0.01"
+    assert with_interval(0.1, -0.05, 0.2, 2, sign=True) == "+0.10 [−0.05, +0.20]"
+    assert with_interval(float("nan"), 0, 0) == "–"
+
+
+def test_latex_prints_the_text() -> None:
+    assert escape_latex("a_b & 5 % {x} ± \\") == (r"a\_b \& 5 \% \{x\} $\pm$ \textbackslash{}")
+
+
+def test_three_formats(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"Name": ["a|b", "c_d <i>", "*"], "HR@1": ["0.5", "0.7", None]})
+    write(frame, tmp_path / "t.csv", ["A note."], left=1, bold={(1, "HR@1")})
+    assert read_csv(tmp_path / "t.csv")["HR@1"].tolist() == ["0.5", "0.7", "–"]
+    tex = (tmp_path / "t.tex").read_text()
+    assert r"c\_d \textless{}i\textgreater{} & \textbf{0.7} \\" in tex
+    assert tex.count(r"\toprule") == tex.count(r"\midrule") == tex.count(r"\bottomrule") == 1
+    table = parse_table((tmp_path / "t.md").read_text())
+    assert table.header == ["Name", "HR@1"]
+    assert table.rows == [
+        [("a|b", False), ("0.5", False)],
+        [("c_d <i>", False), ("0.7", True)],
+        [("*", False), ("–", False)],
+    ]
+    assert table.notes == ["A note."]
+
+
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to show"):
+        write(pd.DataFrame({"a": []}), tmp_path / "t.csv", [], left=1)
+
+
+def test_summaries_over_seeds() -> None:
+    frame = pd.DataFrame({"name": ["b", "a", "b"], "seed": [0, 0, 1], "value": [1.0, 5.0, 3.0]})
+    found = over_seeds(frame, ["value"], "value")
+    assert found["name"].tolist() == ["b", "a"]
+    assert found["value"].tolist() == [2, 5]
+    assert found["sd"].iloc[0] == pytest.approx(2**0.5)
+    assert pd.isna(found["sd"].iloc[1])
+    assert found["seeds"].tolist() == [2, 1]
+
+
+def test_order_of_first_appearance() -> None:
+    frame = pd.DataFrame({"a": ["y", "x", "y"], "b": [2, 2, 1]})
+    assert in_order(frame, ["a", "b"]).to_numpy().tolist() == [["y", 2], ["y", 1], ["x", 2]]

@@ -1,0 +1,97 @@
+"""Small per-cell files written by hand, for the tests of analyses, tables and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scripts.cells import Cell, cell_path
+from scripts.contracts import CUTOFFS, EXAMPLES, ITEMS, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.files import write_table
+
+USERS = ["ann", "ann", "bob", "cid"]
+
+
+def llm(
+    objective: str = "plain",
+    seed: int = 0,
+    history: str = "with",
+    decoder: str = "grounded",
+    backbone: str = "tiny",
+) -> Cell:
+    """A cell of the data set `toy`."""
+    return Cell("toy", backbone, objective, seed, decoder, history)
+
+
+def baseline(name: str, seed: int = 0) -> Cell:
+    """A baseline's cell."""
+    return Cell("toy", "baselines", name, seed, "", "with")
+
+
+def metrics(
+    root: Path, cell: Cell, ranks: list[int | None], depth: int = 50, first: int = 0
+) -> Path:
+    """Per-example metrics from the target's ranks; example ids count from `first`."""
+    frame = pd.DataFrame(
+        {
+            "example_id": np.arange(first, first + len(ranks)),
+            "user": [USERS[i % len(USERS)] for i in range(first, first + len(ranks))],
+            "rank": pd.array(ranks, dtype="Int32"),
+        }
+    )
+    for k in CUTOFFS:
+        hits = [rank is not None and rank <= k for rank in ranks]
+        gain = [1 / np.log2(r + 1) if h else 0.0 for r, h in zip(ranks, hits, strict=True)]
+        frame[f"hr@{k}"] = [float(h) for h in hits] if k <= depth else np.nan
+        frame[f"ndcg@{k}"] = gain if k <= depth else np.nan
+    path = root / "metrics" / f"{cell_path(cell)}.parquet"
+    write_table(frame, path, PER_EXAMPLE)
+    return path
+
+
+def recommendations(root: Path, cell: Cell, lists: dict[int, list[int]]) -> Path:
+    """Ranked lists by example id."""
+    rows = [
+        {"example_id": example, "rank": rank, "item_id": item, "score": -float(rank)}
+        for example, items in lists.items()
+        for rank, item in enumerate(items, start=1)
+    ]
+    path = root / "recommendations" / f"{cell_path(cell)}.parquet"
+    write_table(pd.DataFrame(rows), path, RECOMMENDATIONS)
+    return path
+
+
+def catalogue(root: Path, groups: list[int]) -> Path:
+    """Items with these popularity groups."""
+    n = len(groups)
+    frame = pd.DataFrame(
+        {
+            "item_id": range(n),
+            "item": [f"i{i}" for i in range(n)],
+            "title": [f"Title {i}" for i in range(n)],
+            "train_count": range(n),
+            "popularity_group": groups,
+        }
+    )
+    path = root / "data" / "toy" / "items.parquet"
+    write_table(frame, path, ITEMS)
+    return path
+
+
+def split(root: Path, histories: list[list[int]], first: int = 0) -> Path:
+    """Test examples with these histories."""
+    n = len(histories)
+    frame = pd.DataFrame(
+        {
+            "example_id": range(first, first + n),
+            "user": [USERS[i % len(USERS)] for i in range(first, first + n)],
+            "history": histories,
+            "target": 0,
+            "timestamp": range(n),
+        }
+    )
+    path = root / "data" / "toy" / "examples" / "test.parquet"
+    write_table(frame, path, EXAMPLES)
+    return path
