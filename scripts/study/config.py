@@ -17,8 +17,8 @@ from scripts.command import InputError, Settings
 from scripts.data.settings import Dataset
 from scripts.decode.settings import Decoder, History
 from scripts.finetune.settings import Objective, Training
-from scripts.tables.settings import Method
 from scripts.study import resources
+from scripts.tables.settings import Method
 
 #: A name becomes a folder and a Snakemake wildcard.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"

@@ -28,6 +28,8 @@ from scripts.study.config import (
 #: Tokens of a usual example with its history's titles, and with none.
 TOKENS_WITH_HISTORY = 200
 TOKENS_WITHOUT_HISTORY = 70
+#: Training examples that the time is told for where their number is not known yet.
+SOME_EXAMPLES = 10_000
 #: Operations a second that training reaches: a recent GPU in bf16 (an H100 reached 1e14 to 3e14
 #: with 16 to 64 examples of Qwen2-0.5B's shape), and one CPU core in fp32 (7e10).
 GPU_FLOPS = 1e14
@@ -82,15 +84,20 @@ def preflight(study: Study) -> str:
     """
     work = missing_work(study)
     gpus = find_gpus()
+    on_gpu = study.device == "cuda" or (study.device == "auto" and bool(gpus))
     downloads = missing_downloads(study, work)
     lines = [
         f"Preflight of the study '{study.study}' (all numbers are rough)",
         *download_lines(downloads),
         disk_line(study, work, downloads),
         "GPU: " + ("; ".join(f"{g.name}, {g.memory_gb:.0f} GB" for g in gpus) or "no GPU found"),
-        *(memory_line(name, study.backbones[name], gpus) for name in sorted(work.backbones)),
+        *(
+            memory_line(name, study.backbones[name], gpus)
+            for name in sorted(work.backbones)
+            if on_gpu
+        ),
         f"Models: {len(work.models)} to train, {work.trained} already there",
-        *time_lines(study, work, bool(gpus)),
+        *time_lines(study, work, on_gpu),
     ]
     if study.device == "cuda" and not gpus and work.outputs:
         message = (
@@ -202,6 +209,13 @@ def trained_parameters(backbone: Backbone) -> float:
     return share * backbone.source.parameters
 
 
+def memory_lines(study: Study, work: Work, gpus: list[Gpu] | None) -> list[str]:
+    """GPU memory for fine-tuning each backbone, with the formula; nothing without `gpus`."""
+    if gpus is None:
+        return []
+    return [memory_line(name, study.backbones[name], gpus) for name in sorted(work.backbones)]
+
+
 def memory_line(name: str, backbone: Backbone, gpus: list[Gpu]) -> str:
     """GPU memory for the fine-tuning of a backbone, with the formula."""
     training, parameters = backbone.training, backbone.source.parameters
@@ -231,13 +245,12 @@ def example_tokens(backbone: Backbone, both: bool) -> tuple[int, int]:
     return min(TOKENS_WITH_HISTORY, limit), TOKENS_WITHOUT_HISTORY * both
 
 
-def time_lines(study: Study, work: Work, gpu: bool) -> list[str]:
+def time_lines(study: Study, work: Work, on_gpu: bool) -> list[str]:
     """Training time of the models that are missing, by backbone.
 
     6 * parameters * tokens * epochs / (operations a second); the no-history branch counts its own
-    tokens. Until a data set is prepared its examples are not known: then per 100,000 examples.
+    tokens. Until a data set is prepared, the number of its examples is not known.
     """
-    on_gpu = study.device == "cuda" or (study.device == "auto" and gpu)
     objectives = all_objectives(study)
     lines = []
     for name in sorted({cell.backbone for cell in work.models}):
@@ -249,17 +262,21 @@ def time_lines(study: Study, work: Work, gpu: bool) -> list[str]:
             continue
         cores = 1 if backbone.source.kind == "scratch" else study.threads
         speed = GPU_FLOPS if on_gpu else CORE_FLOPS * cores
-        seconds, unknown = 0.0, False
+        seconds = unprepared = 0.0
         for cell in cells:
             examples = train_examples(study, cell)
-            unknown |= examples is None
             tokens = sum(example_tokens(backbone, both=objectives[cell.objective].alpha > 0))
-            work_done = 6 * parameters * tokens * training.epochs
-            seconds += work_done * (100_000 if examples is None else examples) / speed
-        lines.append(
-            f"Training time of {name}: {len(cells)} models, about {duration(seconds)}"
-            + (", taking 100,000 examples for each set that is not prepared" if unknown else "")
-        )
+            seconds_each = 6 * parameters * tokens * training.epochs / speed
+            if examples is None:
+                unprepared += SOME_EXAMPLES * seconds_each
+            else:
+                seconds += examples * seconds_each
+        parts = [f"about {duration(seconds)}"] * (seconds > 0)
+        parts += [
+            f"about {duration(unprepared)} for every {SOME_EXAMPLES:,} training examples of the "
+            "data sets that are not prepared yet"
+        ] * (unprepared > 0)
+        lines.append(f"Training time of {name}: {len(cells)} models, {' and '.join(parts)}")
     if lines:
         speeds = f"{GPU_FLOPS:.0e} operations/s" if on_gpu else f"{CORE_FLOPS:.0e} per core"
         lines.append(
