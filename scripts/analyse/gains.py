@@ -114,7 +114,7 @@ def gains(
             if objective == base or not seeds:
                 continue
             cell = Cell(dataset, backbone, objective, 0, decoder, history)
-            pair = [
+            ours, bases = (
                 np.stack(
                     [
                         frames[cell._replace(objective=name, seed=s)][METRICS].to_numpy(float)
@@ -122,9 +122,9 @@ def gains(
                     ]
                 )
                 for name in (objective, base)
-            ]
+            )
             users = codes(next(iter(frames.values()))["user"])
-            part = _compare(*pair, users, resamples, seed).assign(
+            part = _compare(ours, bases, users, resamples, seed).assign(
                 dataset=dataset,
                 backbone=backbone,
                 decoder=decoder,

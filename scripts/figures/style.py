@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 
@@ -15,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -119,17 +121,19 @@ def wrapped(count: int, width: float, height: float, across: int) -> tuple[Figur
     return figure, list(axes.flat[:count])
 
 
-def handle(label: str, look: tuple[str, str], line: str = "-") -> Line2D:
+def handle(label: str, look: tuple[str, str], line: Literal["-", "--", ":", ""] = "-") -> Line2D:
     """An entry of a legend."""
     colour, marker = look
     return Line2D([], [], color=colour, marker=marker, linestyle=line, label=label)
 
 
-def legend(figure: Figure, handles: list[Line2D], across: int = 4) -> None:
+def legend(figure: Figure, handles: Sequence[Artist], across: int = 4) -> None:
     """One legend for all panels, above them."""
     if figure.get_figwidth() < PAGE:
         across = min(across, 2)
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(across, len(handles)))
+    figure.legend(
+        handles=list(handles), loc="outside upper center", ncols=min(across, len(handles))
+    )
 
 
 def panel_name(axis: Axes, *parts: str) -> None:

@@ -87,7 +87,7 @@ def _rows(
 ) -> list[tuple[str, pd.DataFrame, dict[str, str]]]:
     """Label, values and line of gains (empty without a base) of the rows of one block."""
     baselines = cells[cells["recommender"] == BASELINES]
-    rows = [
+    rows: list[tuple[str, pd.DataFrame, dict[str, str]]] = [
         (labels.recommender(BASELINES, str(name), ""), points, {})
         for name, points in baselines.groupby("objective", sort=False)
     ]
