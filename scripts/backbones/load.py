@@ -30,14 +30,19 @@ def torch_device(device: Device) -> torch.device:
     return torch.device(device)
 
 
+def check_folder(folder: Path) -> None:
+    """Check that a model folder is there; transformers would look for a missing one on the hub."""
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such model folder; run the step that makes it first")
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, with a pad token: eos where the tokenizer has none.
 
     Raises:
         InputError: the folder is missing or holds no tokenizer.
     """
-    if not Path(folder).is_dir():
-        raise InputError(f"{folder}: no such model folder; run the step that makes it first")
+    check_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
     except (OSError, ValueError) as error:
@@ -59,13 +64,22 @@ def neutral_generation_config(tokenizer: Any) -> GenerationConfig:
 
 
 def load_backbone(folder: Path, precision: Precision) -> PreTrainedModel:
-    """A causal language model from a local folder, on the CPU, in the given precision."""
+    """A causal language model from a local folder, on the CPU, in the given precision.
+
+    It loses the generation configuration that it ships: `generate` would take every field from it
+    that a search leaves open.
+
+    Raises:
+        InputError: the folder is missing or holds no safetensors of a causal language model.
+    """
+    check_folder(folder)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: holds no usable causal language model ({error})") from error
     model.config.use_cache = False
+    model.generation_config = GenerationConfig()
     return model
 
 

@@ -25,7 +25,8 @@ def generate_texts(
     """The best beam of a free search for each prompt, without its quotes and blanks.
 
     Args:
-        model: a causal language model in inference mode.
+        model: a causal language model in inference mode, without a generation configuration of
+            its own, see `load_backbone`.
         tokenizer: its tokenizer.
         input_ids: (B, L) int64 prompts, padded on the left.
         attention_mask: (B, L) int64.
@@ -44,7 +45,6 @@ def generate_texts(
         logits_to_keep=1,
     )
     cache.batch_repeat_interleave(beams)
-    # Every field that an Instruct model may ship is set, so that nothing is sampled or penalised.
     generated = model.generate(
         input_ids=input_ids,
         attention_mask=attention_mask,
@@ -55,7 +55,6 @@ def generate_texts(
             num_return_sequences=1,
             max_new_tokens=max_new_tokens,
             length_penalty=1.0,
-            repetition_penalty=1.0,
             early_stopping=True,
             use_cache=True,
             bos_token_id=tokenizer.bos_token_id,

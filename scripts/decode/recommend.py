@@ -72,7 +72,7 @@ def recommend(
     tokenizer = load_tokenizer(model)
     examples = subsample(read_table(test, EXAMPLES), test_examples, EVALUATION_SEED)
     catalogue = read_table(items, ITEMS)
-    titles = distinct_titles(catalogue)
+    titles = distinct_titles(catalogue, tokenizer)
     prompts, shortened = test_prompts(
         examples, catalogue["title"].tolist(), tokenizer, prompt, history, max_tokens
     )
@@ -100,16 +100,18 @@ def recommend(
     )
 
 
-def distinct_titles(items: pd.DataFrame) -> pd.DataFrame:
-    """One row per distinct title, with the item that stands for it.
+def distinct_titles(items: pd.DataFrame, tokenizer: Any) -> pd.DataFrame:
+    """One row per title that differs in its tokens, with the item that stands for it.
 
-    That is the item with the most training targets, ties by the lower `item_id`.
+    That is the item with the most training targets, ties by the lower `item_id`. Titles that are
+    not equal can have equal tokens, as some tokenizers normalise the text.
 
     Returns:
         Columns title and item_id, in the order of `item_id`.
     """
     order = items.sort_values(["train_count", "item_id"], ascending=[False, True])
-    return order.drop_duplicates("title")[["title", "item_id"]].sort_values("item_id")
+    tokens = order["title"].map(lambda title: tuple(answer_ids(tokenizer, title)))
+    return order.loc[~tokens.duplicated(), ["title", "item_id"]].sort_values("item_id")
 
 
 def test_prompts(

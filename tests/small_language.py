@@ -1,0 +1,60 @@
+"""A tiny language model with its tokenizer, and a data set in words, for whole steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from scripts.backbones.scratch import make_scratch
+from scripts.backbones.settings import Scratch
+from scripts.contracts import ITEMS
+from scripts.data.settings import Prompt
+from scripts.files import read_table, write_table
+from tests.small_data import write_examples, write_items
+
+PROMPT = Prompt(instruction="Recommend a book.", history="The user has read:")
+TITLES = [
+    "Amber Harbour, Part 1",
+    "Amber Harbour, Part 2",
+    "Broken Island",
+    "Amber Harbour",
+    "Broken Island",  # The same title as item 2, and more training targets.
+    "Crimson Tower: a Novel",
+    "The Distant Signal",
+    "1984",
+    "Crimson Tower",
+]
+TRAIN_COUNTS = [3, 0, 1, 2, 5, 0, 0, 7, 1]
+ROWS = [
+    ("u1", [0], 1),
+    ("u1", [0, 1], 2),
+    ("u2", [5, 3, 8], 4),
+    ("u3", [7, 2, 6, 1, 0, 4, 8, 5, 3, 6], 0),
+    ("u4", [6], 7),
+    ("u4", [6, 7], 8),
+]
+
+
+def write_language_data(folder: Path) -> None:
+    """Write items.parquet and examples.parquet."""
+    write_items(folder / "items.parquet", TITLES)
+    items = read_table(folder / "items.parquet", ITEMS)
+    items["train_count"] = pd.array(TRAIN_COUNTS, "int32")
+    write_table(items, folder / "items.parquet", ITEMS)
+    write_examples(folder / "examples.parquet", ROWS, first=10)
+
+
+def make_small_backbone(folder: Path, output: str = "backbone", seed: int = 0) -> Path:
+    """A scratch backbone with random weights on the data of `write_language_data`."""
+    make_scratch(
+        train=folder / "examples.parquet",
+        items=folder / "items.parquet",
+        prompt=PROMPT,
+        settings=Scratch(
+            kind="scratch", hidden_size=16, layers=2, heads=2, vocabulary=300, seed=seed
+        ),
+        output=folder / output,
+        device="cpu",
+    )
+    return folder / output

@@ -1,0 +1,174 @@
+"""The whole decoding step: which items stand for titles, prompts, and the contract of the lists."""
+
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import normalizers
+from transformers import AutoModelForCausalLM
+
+from scripts.backbones.load import load_finetuned, load_tokenizer
+from scripts.contracts import RECOMMENDATIONS
+from scripts.decode.recommend import distinct_titles, recommend
+from scripts.decode.settings import Constrained, Grounded
+from scripts.files import read_json, read_table
+from scripts.prompts import answer_ids, prompt_ids, prompt_text
+from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
+
+DECODERS = {
+    "constrained": Constrained(kind="constrained", beams=6, batch_size=4),
+    "grounded": Grounded(kind="grounded", beams=2, max_new_tokens=6, batch_size=4, depth=6),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recommend")
+    write_language_data(folder)
+    make_small_backbone(folder)
+    return folder
+
+
+def run(folder, decoder, history="with", model="backbone", **options):
+    """The lists and the record of a run."""
+    recommend(
+        model=folder / model,
+        backbone=folder / "backbone",
+        test=folder / "examples.parquet",
+        items=folder / "items.parquet",
+        prompt=PROMPT,
+        decoder=decoder,
+        history=history,
+        output=folder / "lists.parquet",
+        record=folder / "lists.json",
+        device="cpu",
+        **options,
+    )
+    return read_table(folder / "lists.parquet", RECOMMENDATIONS), read_json(folder / "lists.json")
+
+
+def by_example(lists):
+    return lists.groupby("example_id")["item_id"].apply(list).to_dict()
+
+
+def assert_keeps_its_contract(lists, examples, length):
+    assert lists["example_id"].tolist() == np.repeat(examples, length).tolist()
+    assert lists["rank"].tolist() == [*range(1, length + 1)] * len(examples)
+    for _, group in lists.groupby("example_id"):
+        assert group["item_id"].is_unique
+        assert group["score"].is_monotonic_decreasing
+    assert 2 not in set(lists["item_id"])  # Item 4 stands for the title of 2.
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_lists_with_history(folder, decoder):
+    lists, record = run(folder, DECODERS[decoder])
+    assert_keeps_its_contract(lists, range(10, 16), 6)
+    assert record["examples"] == record["prompts"] == 6
+    assert record["decoder"]["kind"] == decoder
+    assert record["truncated_prompts"] == 0
+    assert {"seconds", "peak_memory_mb", "device", "versions"} <= set(record)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_without_history_one_list_serves_all(folder, decoder):
+    lists, record = run(folder, DECODERS[decoder], history="without")
+    assert_keeps_its_contract(lists, range(10, 16), 6)
+    assert record["prompts"] == 1
+    assert len({tuple(items) for items in by_example(lists).values()}) == 1
+
+
+@pytest.mark.parametrize("history", ["with", "without"])
+def test_constrained_lists_are_the_best_scored_titles(folder, history):
+    """A beam as wide as the catalogue lists all its titles by their scores."""
+    decoder = Constrained(kind="constrained", beams=20, length_penalty=1.0, batch_size=3)
+    lists, _ = run(folder, decoder, history)
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    tokenizer = load_tokenizer(folder / "backbone")
+    items = [item for item in range(len(TITLES)) if item != 2]
+    for row, (_, shown, _) in enumerate(ROWS):
+        titles = [TITLES[item] for item in shown] if history == "with" else []
+        prompt = prompt_ids(tokenizer, prompt_text(PROMPT, titles))
+        scores = []
+        for item in items:
+            answer = answer_ids(tokenizer, TITLES[item])
+            with torch.inference_mode():
+                logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+            log_probability = logits.log_softmax(-1)[range(len(answer)), answer]
+            scores.append(log_probability.mean().item())
+        order = np.argsort(-np.array(scores), kind="stable")
+        group = lists[lists["example_id"] == 10 + row]
+        assert group["item_id"].tolist() == [items[i] for i in order]
+        np.testing.assert_allclose(group["score"], np.array(scores)[order], atol=1e-4)
+
+
+def test_lists_do_not_depend_on_the_batch_size(folder):
+    expected, _ = run(folder, DECODERS["constrained"])
+    for batch_size in (1, 6):
+        decoder = DECODERS["constrained"].model_copy(update={"batch_size": batch_size})
+        found, _ = run(folder, decoder)
+        assert by_example(found) == by_example(expected)
+
+
+def test_subsample_and_truncation(folder):
+    lists, record = run(folder, DECODERS["constrained"], test_examples=3, max_tokens=300)
+    assert lists["example_id"].nunique() == record["examples"] == 3
+    longest = max(len(answer_ids(load_tokenizer(folder / "backbone"), t)) for t in TITLES)
+    tokenizer = load_tokenizer(folder / "backbone")
+    # Room for one title only: every longer history is cut to its last one.
+    limit = max(
+        len(prompt_ids(tokenizer, prompt_text(PROMPT, [TITLES[history[-1]]])))
+        for _, history, _ in ROWS
+    )
+    _, record = run(folder, DECODERS["constrained"], max_tokens=limit + longest)
+    assert record["truncated_prompts"] == sum(len(history) > 1 for _, history, _ in ROWS)
+
+
+def test_adapter_is_merged_into_its_backbone(folder):
+    torch.manual_seed(1)
+    backbone = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    config = LoraConfig(
+        task_type="CAUSAL_LM", target_modules="all-linear", init_lora_weights=False, lora_alpha=64
+    )
+    adapted = get_peft_model(backbone, config).eval()
+    adapted.save_pretrained(folder / "adapter")
+    load_tokenizer(folder / "backbone").save_pretrained(folder / "adapter")
+    cpu = torch.device("cpu")
+    loaded = load_finetuned(folder / "adapter", folder / "backbone", cpu, "bf16")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(ids).logits, adapted(ids).logits, rtol=1e-4, atol=1e-4)
+    lists, _ = run(folder, DECODERS["constrained"], model="adapter")
+    plain, _ = run(folder, DECODERS["constrained"])
+    assert by_example(lists) != by_example(plain)
+
+
+def test_the_item_with_most_training_targets_stands_for_a_title(folder):
+    tokenizer = load_tokenizer(folder / "backbone")
+    items = pd.DataFrame(
+        {
+            "item_id": range(6),
+            "title": ["Same", "Other", "Same", "Same", "Tie", "Tie"],
+            "train_count": [1, 9, 4, 4, 0, 0],
+        }
+    )
+    found = distinct_titles(items, tokenizer)
+    assert found["item_id"].tolist() == [1, 2, 4]
+    assert found["title"].tolist() == ["Other", "Same", "Tie"]
+
+
+def test_titles_that_a_tokenizer_cannot_tell_apart_are_one(folder):
+    tokenizer = load_tokenizer(folder / "backbone")
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()  # As Qwen's.
+    title = "Caf\u00e9"
+    items = pd.DataFrame(
+        {
+            "item_id": [0, 1],
+            "title": [title, unicodedata.normalize("NFD", title)],
+            "train_count": [1, 2],
+        }
+    )
+    assert distinct_titles(items, tokenizer)["item_id"].tolist() == [1]
