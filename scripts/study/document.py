@@ -1,0 +1,131 @@
+"""The reference of the configuration, generated from its schema: every key, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scripts.command import run
+from scripts.files import write_json, write_text
+from scripts.study.config import Study
+
+INTRODUCTION = Path(__file__).with_name("config_readme.md")
+
+
+def document(output: Path | None = None, schema: Path | None = None) -> None:
+    """Write the reference of all keys, and the JSON Schema that editors check files by.
+
+    Args:
+        output: Markdown file.
+        schema: JSON Schema file.
+    """
+    if output is not None:
+        write_text(reference(), output)
+    if schema is not None:
+        write_json(Study.model_json_schema(), schema)
+
+
+def reference() -> str:
+    """The introduction, then one section with a table of keys for each settings class."""
+    schema = Study.model_json_schema()
+    return INTRODUCTION.read_text(encoding="utf-8") + "".join(
+        f'\n<a id="{name.lower()}"></a>\n\n### {title}\n\n{one_line(node["description"])}\n\n'
+        + table(node)
+        for name, title, node in sections(schema)
+    )
+
+
+def sections(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, heading and schema of every class, each once, a class before those in its keys."""
+    seen = set()
+
+    def below(node: dict[str, Any], path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        for key, entry in node["properties"].items():
+            for name, suffix in references(entry):
+                if name in seen:
+                    continue
+                seen.add(name)
+                target = schema["$defs"][name]
+                heading = f"`{path}{key}{suffix}`"
+                if "kind" in target["properties"]:
+                    heading += f" of kind `{target['properties']['kind']['const']}`"
+                yield name, heading, target
+                yield from below(target, f"{path}{key}{suffix}.")
+
+    yield "Study", "The top level", schema
+    yield from below(schema, "")
+
+
+def references(node: dict[str, Any], suffix: str = "") -> list[tuple[str, str]]:
+    """The classes that a key's values may be, each with what leads from the key to it."""
+    if "$ref" in node:
+        return [(class_name(node["$ref"]), suffix)]
+    found = []
+    for option in node.get("anyOf", node.get("oneOf", [])):
+        found += references(option, suffix)
+    if isinstance(values := node.get("additionalProperties"), dict):
+        found += references(values, f"{suffix}.<name>")
+    if "items" in node:
+        found += references(node["items"], f"{suffix}[]")
+    return found
+
+
+def table(node: dict[str, Any]) -> str:
+    """Markdown table of the keys of a class."""
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key, entry in node["properties"].items():
+        cells = [f"`{key}`", kind_of(entry), default_of(node, key), meaning_of(key, entry)]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def kind_of(node: dict[str, Any]) -> str:
+    """The values that a key may have, in words."""
+    if "$ref" in node:
+        name = class_name(node["$ref"])
+        return f"[{name}](#{name.lower()})"
+    if options := node.get("anyOf", node.get("oneOf")):
+        return " or ".join(kind_of(option) for option in options)
+    if "const" in node:
+        return f"`{node['const']}`"
+    if "enum" in node:
+        return " or ".join(f"`{value}`" for value in node["enum"])
+    if node["type"] == "array":
+        return f"list of {kind_of(node['items'])}"
+    if node["type"] == "object":
+        return f"mapping: name → {kind_of(node['additionalProperties'])}"
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {node[bound]:g}" for bound, sign in bounds.items() if bound in node]
+    pattern = [f"like `{node['pattern']}`"] if "pattern" in node else []
+    return " ".join([node["type"], ", ".join(limits), *pattern]).strip().replace("  ", " ")
+
+
+def default_of(node: dict[str, Any], key: str) -> str:
+    """The default of a key, or that it must be given."""
+    if key in node.get("required", []):
+        return "required"
+    entry = node["properties"][key]
+    if "$ref" in entry:
+        return "its defaults"
+    return f"`{json.dumps(entry['default'])}`"
+
+
+def meaning_of(key: str, entry: dict[str, Any]) -> str:
+    """What a key means."""
+    return "Tells the kinds apart." if key == "kind" else one_line(entry["description"])
+
+
+def class_name(reference: str) -> str:
+    """Name of the class that a JSON Schema reference points to."""
+    return reference.rsplit("/", 1)[-1]
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks."""
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    run(document)
