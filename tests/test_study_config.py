@@ -1,0 +1,247 @@
+"""The configuration: every fault has one message, and the cells are those one counts by hand."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from scripts.cells import cell_path
+from scripts.command import InputError
+from scripts.study.config import (
+    all_objectives,
+    baseline_cells,
+    experiment_cells,
+    load,
+    resolve,
+    sensitivity_cells,
+)
+from scripts.study.document import document
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ["config", "quickstart", "amazon-small", "smoke"]
+
+SMALL: dict[str, Any] = {
+    "study": "small",
+    "datasets": {
+        name: {
+            "label": name,
+            "source": {
+                "kind": "amazon-2018",
+                "reviews": f"https://a.example/{name}.json.gz",
+                "metadata": f"{name}-meta.json",
+            },
+            "prompt": {"instruction": "Recommend.", "history": "Liked:"},
+        }
+        for name in ("x", "y")
+    },
+    "baselines": {"popular": {"kind": "most-popular"}, "sasrec": {"kind": "sasrec"}},
+    "baseline_seeds": [0, 1, 2],
+    "backbones": {"tiny": {"label": "Tiny", "source": {"kind": "scratch"}}},
+    "decoders": {"grounded": {"kind": "grounded"}, "constrained": {"kind": "constrained"}},
+    "experiments": [
+        {
+            "backbones": ["tiny"],
+            "datasets": ["x"],
+            "objectives": ["plain", "cft"],
+            "decoders": ["grounded", "constrained"],
+            "seeds": [0, 1],
+        },
+        {
+            "backbones": ["tiny"],
+            "datasets": ["x", "y"],
+            "objectives": ["cft"],
+            "decoders": ["grounded"],
+            "histories": ["with"],
+            "seeds": [1],
+        },
+    ],
+    "sensitivity": [
+        {"backbone": "tiny", "dataset": "x", "alpha": [0.02, 0.1], "beta": [0.5, 1], "seeds": [0]}
+    ],
+    "methods": [
+        {"label": "A", "objective": "plain", "decoder": "grounded"},
+        {"label": "B", "objective": "cft", "decoder": "grounded", "base": "A"},
+    ],
+}
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The small configuration with the value at a dotted key changed, or removed by `...`."""
+    config = copy.deepcopy(SMALL)
+    *parents, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+    node: Any = config
+    for part in parents:
+        node = node[part]
+    if value is ...:
+        del node[last]
+    else:
+        node[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("studdy", "x", ["studdy", "unknown key", "config/README.md"]),
+        ("backbones.tiny.training", {"lr": 1}, ["backbones.tiny.training.lr: unknown key"]),
+        ("backbones.tiny.source.width", 8, ["backbones.tiny.source.width: unknown key"]),
+        ("experiments", ..., ["experiments: missing"]),
+        ("backbones.tiny.source", {"kind": "hub"}, ["backbones.tiny.source.id: missing"]),
+        ("threads", "many", ["threads", "found 'many'", "integer"]),
+        ("threads", 0, ["threads", "found 0", "greater than or equal to 1"]),
+        ("device", "gpu", ["device", "found 'gpu'", "'auto', 'cpu' or 'cuda'"]),
+        ("missing_gpu", "ignore", ["missing_gpu", "found 'ignore'", "'stop' or 'warn'"]),
+        ("baseline_seeds", [-1], ["baseline_seeds.0", "found -1", "greater than or equal to 0"]),
+        ("baseline_seeds", [], ["baseline_seeds", "at least 1 item"]),
+        ("decoders.grounded.kind", "greedy", ["decoders.grounded", "'grounded', 'constrained'"]),
+        ("baselines.popular.kind", "gru", ["baselines.popular", "'transitions', 'sasrec'"]),
+        ("study", "a/b", ["study", "found 'a/b'", "match"]),
+        ("datasets.a_b", SMALL["datasets"]["x"], ["datasets", "'a_b' cannot be a name"]),
+        ("backbones.baselines", SMALL["backbones"]["tiny"], ["'baselines' cannot be a name"]),
+        ("experiments.0.datasets", ["z"], ["experiments.0.datasets", "dataset 'z'", "x, y"]),
+        ("experiments.1.backbones", ["big"], ["experiments.1.backbones", "'big'", "tiny"]),
+        (
+            "experiments.0.objectives",
+            ["cf"],
+            ["experiments.0.objectives", "'cf'", "plain, weighted, causal, cft"],
+        ),
+        ("experiments.0.decoders", ["beam"], ["decoder 'beam'", "grounded, constrained"]),
+        ("experiments.0.histories", ["some"], ["experiments.0.histories.0", "'with' or 'without'"]),
+        ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
+        ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
+        ("methods.1.decoder", "d", ["methods.1.decoder", "decoder 'd'"]),
+        ("methods.1.base", "C", ["methods.1.base", "unknown method 'C'", "A, B"]),
+        (
+            "datasets.x.preparation",
+            {"start": "2018-11"},
+            ["datasets.x: preparation.start 2018-11 must lie before preparation.end 2018-11"],
+        ),
+        ("datasets.x.preparation", {"start": "2018-13"}, ["datasets.x.preparation.start", "match"]),
+        (
+            "backbones.tiny.training",
+            {"micro_batch_size": 48},
+            ["backbones.tiny: training.micro_batch_size 48 must divide training.batch_size 64"],
+        ),
+        (
+            "backbones.tiny.source.heads",
+            5,
+            ["backbones.tiny.source: hidden_size 128 must be a multiple of 2 * heads (10)"],
+        ),
+        ("baselines.sasrec.heads", 3, ["baselines.sasrec: heads 3 must divide hidden_size 64"]),
+        (
+            "datasets.y.source.reviews",
+            "https://b.example/x.json.gz",
+            ["https://a.example/x.json.gz", "https://b.example/x.json.gz", "resources/raw/"],
+        ),
+        ("datasets.y.source.reviews", "https://b.example/", ["https://b.example/", "file"]),
+    ],
+)
+def test_a_fault_has_one_message(key, value, words):
+    with pytest.raises(InputError) as caught:
+        resolve(changed(key, value))
+    heading, *faults = str(caught.value).splitlines()
+    assert heading == "The configuration has faults:"
+    assert len(faults) == 1
+    for word in words:
+        assert word in faults[0]
+
+
+def test_all_faults_are_told_at_once():
+    config = changed("threads", 0) | {"device": "gpu", "colour": "red"}
+    with pytest.raises(InputError) as caught:
+        resolve(config)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("a: [", "cannot be read as YAML"), ("", "holds no keys")]
+)
+def test_a_file_that_is_no_configuration(tmp_path, text, words):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"c.yaml: {words}"):
+        load(tmp_path / "c.yaml")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
+        load(tmp_path / "none.yaml")
+
+
+def test_cells_counted_by_hand():
+    study = resolve(SMALL)
+    # 2 objectives x 2 seeds x 2 decoders x 2 histories; of the second block x is there already.
+    cells = experiment_cells(study)
+    assert len(cells) == len(set(cells)) == 16 + 1
+    assert cells[0] == ("x", "tiny", "plain", 0, "grounded", "with")
+    assert cell_path(cells[-1]) == "y/tiny/cft/seed-1/grounded/with"
+    # most-popular has no seed of its own: 2 sets x (1 + 3 seeds).
+    assert [cell_path(cell) for cell in baseline_cells(study)] == [
+        f"{dataset}/baselines/{rest}"
+        for dataset in ("x", "y")
+        for rest in ("popular/seed-0", "sasrec/seed-0", "sasrec/seed-1", "sasrec/seed-2")
+    ]
+
+
+def test_grid_points():
+    study = resolve(SMALL)
+    # alpha 0.1 is the centre, which is trained once, under its own name.
+    grid = {cell.objective for cell in sensitivity_cells(study)}
+    assert grid == {"cft", "cft-alpha0.02", "cft-beta0.5", "cft-beta1"}
+    points = {n: (o.alpha, o.beta) for n, o in all_objectives(study).items()}
+    assert points == {
+        "plain": (0, 1),
+        "weighted": (0, 0.25),
+        "causal": (0.1, 1),
+        "cft": (0.1, 0.25),
+        "cft-alpha0.02": (0.02, 0.25),
+        "cft-beta0.5": (0.1, 0.5),
+        "cft-beta1": (0.1, 1),
+    }
+    assert {cell[-2:] for cell in sensitivity_cells(study)} == {("constrained", "with")}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_studies(name):
+    file = ROOT / "config" / f"{name}.yaml"
+    study = load(file)
+    assert {m.base for m in study.methods} > {None}
+    listed = {(cell.objective, cell.decoder) for cell in experiment_cells(study)}
+    assert {(m.objective, m.decoder) for m in study.methods} <= listed
+    schema = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text("utf-8"))
+    jsonschema.validate(yaml.safe_load(file.read_text("utf-8")), schema)
+    assert file.read_text("utf-8").startswith("# yaml-language-server: $schema=../workflow/")
+
+
+def test_the_papers_study():
+    study = load(ROOT / "config" / "config.yaml")
+    assert set(study.datasets) == {"books", "video-games", "toys", "cds", "ml-1m"}
+    training = study.backbones["qwen2-0.5b"].training
+    assert (training.learning_rate, training.batch_size, training.epochs) == (1e-4, 64, 3)
+    assert (training.warmup_steps, training.patience, training.max_tokens) == (20, 1, 1024)
+    assert training.lora is None
+    # The released grids, alpha 0.1 being the centre: 6 + 8 points around it.
+    assert len(sensitivity_cells(study)) == 15
+
+
+def test_reference_and_schema_are_in_step(tmp_path):
+    document(output=tmp_path / "README.md", schema=tmp_path / "schema.json")
+    remedy = "run python -m scripts.study.document --output … --schema …"
+    for new, kept in (
+        ("README.md", "config/README.md"),
+        ("schema.json", "workflow/schemas/config.schema.json"),
+    ):
+        found = (tmp_path / new).read_text("utf-8")
+        assert found == (ROOT / kept).read_text("utf-8"), f"{kept} is out of step; {remedy}"
+
+
+def test_every_key_has_a_meaning():
+    text = (ROOT / "config" / "README.md").read_text("utf-8").partition("## All keys")[2]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 90
+    assert all(row.endswith((". |", ".) |", "). |")) for row in rows)

