@@ -19,10 +19,12 @@ from transformers import (
     EarlyStoppingCallback,
     Trainer,
     TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from scripts.backbones.load import (
     Device,
@@ -116,12 +118,16 @@ def finetune(
         args=training_arguments(training, seed, place, checkpoints),
         train_dataset=encoded["train"][0],
         eval_dataset=encoded["valid"][0],
-        callbacks=[EarlyStoppingCallback(training.patience), timer],
+        callbacks=[EarlyStoppingCallback(training.patience), EpochLog(), timer],
     )
-    resume = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    if resume:
+    resume = last_checkpoint(checkpoints)
+    if resume is not None:
         logger.info("Resuming from %s", resume)
-    trainer.train(resume_from_checkpoint=resume)
+        state = TrainerState.load_from_json(str(resume / TRAINER_STATE_NAME))
+        if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+            # The run had come to its end, which the Trainer forgets: only the best epoch is loaded.
+            trainer.args.num_train_epochs = round(state.epoch or 0)
+    trainer.train(resume_from_checkpoint=resume and str(resume))
 
     curves = learning_curves(trainer.state.log_history)
     losses = curves.loc[curves["split"] == "valid"]
@@ -209,6 +215,12 @@ def checkpoint_folder(
     return parent / key
 
 
+def last_checkpoint(folder: Path) -> Path | None:
+    """The last whole checkpoint, or None: a kill can leave a part of one, without its state."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
 def training_arguments(
     training: Training, seed: int, device: torch.device, checkpoints: Path
 ) -> TrainingArguments:
@@ -231,6 +243,7 @@ def training_arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
@@ -239,6 +252,16 @@ def training_arguments(
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
+
+
+class EpochLog(TrainerCallback):
+    """Ends a window of the training curve with each epoch, where a resumed run begins one."""
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log the steps since the last log."""
+        control.should_log = True
 
 
 class StepTimer(TrainerCallback):

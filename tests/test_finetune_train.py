@@ -1,0 +1,373 @@
+"""Fine-tuning of a tiny backbone: what is learnt, what is written, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from scripts.backbones.load import load_tokenizer
+from scripts.backbones.scratch import make_scratch
+from scripts.backbones.settings import Scratch
+from scripts.command import InputError
+from scripts.contracts import EXAMPLES
+from scripts.data.prepare import prepare
+from scripts.data.settings import Preparation
+from scripts.examples import EVALUATION_SEED, read_titles, subsample
+from scripts.files import read_csv, read_json, read_table, sha256
+from scripts.finetune import train
+from scripts.finetune.settings import LoRA, Objective, Training
+from scripts.prompts import prompt_text, quoted
+from tests.generate_amazon import generate
+from tests.small_language import PROMPT
+
+pytestmark = pytest.mark.slow
+
+PLAIN, CFT = Objective(), Objective(alpha=0.1, beta=0.25)
+LORA = LoRA(rank=4, scale=8)
+#: Eight optimiser steps an epoch, so that the curve's windows of five cross the epochs' ends.
+TRAINING = Training(
+    learning_rate=5e-3,
+    batch_size=8,
+    micro_batch_size=8,
+    epochs=3,
+    patience=3,
+    warmup_steps=2,
+    train_examples=64,
+    valid_examples=16,
+    max_tokens=256,
+    precision="fp32",
+)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetune")
+    generate(folder / "raw", users=20, items=18, seed=0)
+    prepare(
+        "amazon-2018",
+        Preparation(minimum_items=0, max_history=2),
+        folder / "data",
+        reviews=folder / "raw" / "reviews.json.gz",
+        metadata=folder / "raw" / "meta.json.gz",
+    )
+    make_scratch(
+        train=folder / "data" / "examples" / "train.parquet",
+        items=folder / "data" / "items.parquet",
+        prompt=PROMPT,
+        settings=Scratch(kind="scratch", hidden_size=16, layers=2, heads=2, vocabulary=400),
+        output=folder / "backbone",
+        device="cpu",
+    )
+    return folder
+
+
+def finetune(folder, output, objective=CFT, seed=0, backbone="backbone", **training):
+    """Fine-tune with TRAINING but for the settings given; the output's folder."""
+    train.finetune(
+        backbone=folder / backbone,
+        train=folder / "data" / "examples" / "train.parquet",
+        valid=folder / "data" / "examples" / "valid.parquet",
+        items=folder / "data" / "items.parquet",
+        prompt=PROMPT,
+        objective=objective,
+        training=Training.model_validate(TRAINING.model_dump() | training),
+        seed=seed,
+        output=output,
+        device="cpu",
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
+def undisturbed(folder):
+    return finetune(folder, folder / "undisturbed")
+
+
+def weights(output):
+    return sha256(next(output.glob("*.safetensors")))
+
+
+def load(folder, output):
+    if (output / "adapter_config.json").is_file():
+        backbone = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+        return PeftModel.from_pretrained(backbone, output).eval()
+    return AutoModelForCausalLM.from_pretrained(output)
+
+
+def valid_loss(folder, model, beta, size=16):
+    """The weighted normal loss of the validation examples, one whole forward pass at a time."""
+    tokenizer = load_tokenizer(folder / "backbone")
+    titles = read_titles(folder / "data" / "items.parquet")
+    examples = read_table(folder / "data" / "examples" / "valid.parquet", EXAMPLES)
+    total = weight_sum = 0.0
+    for example in subsample(examples, size, EVALUATION_SEED).itertuples():
+        prompt = tokenizer(prompt_text(PROMPT, [titles[i] for i in example.history])).input_ids
+        answer = [*tokenizer(quoted(titles[example.target])).input_ids, tokenizer.eos_token_id]
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([prompt + answer])).logits[0]
+        losses = -logits.double().log_softmax(-1)[len(prompt) - 1 : -1]
+        weight = np.linspace(1, beta, len(answer))
+        total += float((losses[range(len(answer)), answer].numpy() * weight).sum())
+        weight_sum += weight.sum()
+    return total / weight_sum
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("objective", [PLAIN, CFT], ids=["plain", "cft"])
+def test_training(folder, tmp_path, objective, lora):
+    output = finetune(
+        folder, tmp_path / "model", objective, lora=lora and lora.model_dump(), micro_batch_size=4
+    )
+    curves, record = read_csv(output / "curves.csv"), read_json(output / "run.json")
+
+    assert curves.columns.tolist() == ["step", "epoch", "split", "loss", "learning_rate"]
+    training, validation = (curves[curves["split"] == split] for split in ("train", "valid"))
+    # An adapter can do little with random weights.
+    assert training["loss"].iloc[-1] < training["loss"].iloc[0] - (0.5 if lora is None else 0.05)
+    assert training["learning_rate"].max() <= TRAINING.learning_rate
+    assert validation["step"].tolist() == [8, 16, 24]
+    assert validation["epoch"].tolist() == [1, 2, 3]
+    assert set(validation["step"]) <= set(training["step"])
+    model = load(folder, output)
+    assert valid_loss(folder, model, objective.beta) == pytest.approx(
+        validation["loss"].min(), rel=1e-5
+    )
+
+    assert record["settings"]["objective"] == objective.model_dump()
+    assert record["settings"]["prompt"] == PROMPT.model_dump()
+    assert record["best_epoch"] == validation["loss"].to_numpy().argmin() + 1
+    assert (record["steps"], record["epochs_run"], record["resumed"]) == (24, 3, False)
+    assert (record["train_examples"], record["valid_examples"]) == (64, 16)
+    assert record["parameters"] == sum(p.numel() for p in model.parameters())
+    full = lora is None
+    assert (record["trainable_parameters"] == record["parameters"]) == full
+    assert record["tokens_per_step"] > 8
+    assert record["seconds"] > record["seconds_per_step"] > 0
+    assert {"alpha", "beta", "seed", "code", "device", "versions", "peak_memory_mb"} <= set(record)
+    assert load_tokenizer(output).eos_token_id == load_tokenizer(folder / "backbone").eos_token_id
+    assert not (tmp_path / "model.checkpoints").exists()
+
+
+def test_seeds(folder, undisturbed, tmp_path):
+    assert weights(finetune(folder, tmp_path / "again")) == weights(undisturbed)
+    assert weights(finetune(folder, tmp_path / "other", seed=1)) != weights(undisturbed)
+
+
+@pytest.mark.parametrize("objective", [PLAIN, CFT], ids=["plain", "cft"])
+def test_one_step_by_hand(folder, tmp_path, objective):
+    """Both branches of each example in one whole forward pass, then torch's AdamW."""
+    settings = {"epochs": 1, "train_examples": 8, "warmup_steps": 0, "learning_rate": 1e-3}
+    found = load(folder, finetune(folder, tmp_path / "model", objective, **settings))
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    tokenizer = load_tokenizer(folder / "backbone")
+    titles = read_titles(folder / "data" / "items.parquet")
+    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    total, weight_sum = 0.0, 0.0
+    for example in subsample(examples, 8, 0).itertuples():
+        answer = [*tokenizer(quoted(titles[example.target])).input_ids, tokenizer.eos_token_id]
+        logits = []
+        for history in ([titles[i] for i in example.history], []):
+            prompt = tokenizer(prompt_text(PROMPT, history)).input_ids
+            output = model(input_ids=torch.tensor([prompt + answer])).logits[0]
+            logits.append(output[len(prompt) - 1 : -1])
+        weight = torch.linspace(1, objective.beta, len(answer))
+        for scale, scores in ((1, logits[0]), (objective.alpha, logits[0] - logits[1])):
+            total -= scale * (scores.log_softmax(-1)[range(len(answer)), answer] * weight).sum()
+        weight_sum += weight.sum()
+    (total / weight_sum).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0).step()
+    for ours, theirs in zip(found.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_accumulation_changes_nothing_but_rounding(folder, tmp_path):
+    models = [
+        load(
+            folder,
+            finetune(
+                folder,
+                tmp_path / str(size),
+                epochs=1,
+                train_examples=8,
+                warmup_steps=0,
+                micro_batch_size=size,
+            ),
+        )
+        for size in (8, 4, 2)
+    ]
+    for other in models[1:]:
+        for expected, found in zip(models[0].parameters(), other.parameters(), strict=True):
+            # AdamW's first step is as long as the learning rate wherever there is a gradient.
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-3 * TRAINING.learning_rate)
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_gradient_checkpointing_changes_nothing_but_rounding(folder, tmp_path, lora):
+    models = [
+        load(
+            folder,
+            finetune(
+                folder,
+                tmp_path / str(checkpointing),
+                epochs=1,
+                train_examples=8,
+                warmup_steps=0,
+                lora=lora and lora.model_dump(),
+                gradient_checkpointing=checkpointing,
+            ),
+        )
+        for checkpointing in (False, True)
+    ]
+    for expected, found in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-3 * TRAINING.learning_rate)
+
+
+def interrupt(folder, output, step=None, **settings):
+    """Fine-tune, and stop at the beginning of a step, or else before the output is written."""
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == step:
+            raise InterruptedError
+
+    def stop_writing(frame, path):
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.StepTimer, "on_step_begin", stop)
+        patch.setattr(train, "write_csv", stop_writing)
+        with pytest.raises(InterruptedError):
+            finetune(folder, output, **settings)
+    assert not output.exists()
+
+
+#: Fine-tune as the test does, and kill the process without notice at a point of the run.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scripts.finetune import train
+from tests.test_finetune_train import finetune
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_at_step_11(self, args, state, control, **kwargs):
+    if state.global_step == 11:
+        die()
+
+def die_while_saving_step_16(self, output_dir):
+    if output_dir.endswith("-16"):
+        die()
+    save(self, output_dir)
+
+point = sys.argv[3]
+save = train.CounterfactualTrainer._save_optimizer_and_scheduler
+if point == "in the second epoch":
+    train.StepTimer.on_step_begin = die_at_step_11
+elif point == "in the second checkpoint":
+    train.CounterfactualTrainer._save_optimizer_and_scheduler = die_while_saving_step_16
+else:
+    train.write_csv = die
+finetune(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_run_killed_three_times_ends_the_same(folder, undisturbed, tmp_path):
+    output = tmp_path / "model"
+    left = {
+        "in the second epoch": {"checkpoint-8"},
+        "in the second checkpoint": {"checkpoint-8", "checkpoint-16"},
+        "before the output": {"checkpoint-16", "checkpoint-24"},
+    }
+    for point, checkpoints in left.items():
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(folder), str(output), point],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            check=False,
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        assert {p.name for p in tmp_path.glob("model.checkpoints/*/checkpoint-*")} == checkpoints
+        assert not output.exists()
+    finetune(folder, output)
+    assert weights(output) == weights(undisturbed)
+    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+    records = [read_json(path / "run.json") for path in (output, undisturbed)]
+    assert [record["resumed"] for record in records] == [True, False]
+    for name in ("steps", "epochs_run", "best_epoch", "settings", "code"):
+        assert records[0][name] == records[1][name]
+    assert not (tmp_path / "model.checkpoints").exists()
+
+
+def test_an_adapter_with_dropout_resumes_to_the_same_weights(folder, tmp_path):
+    settings = {"lora": LoRA(rank=4, dropout=0.3).model_dump()}
+    undisturbed = finetune(folder, tmp_path / "undisturbed", **settings)
+    interrupt(folder, tmp_path / "model", step=19, **settings)
+    output = finetune(folder, tmp_path / "model", **settings)
+    assert read_json(output / "run.json")["resumed"]
+    assert weights(output) == weights(undisturbed)
+    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_early_stopping_keeps_the_best_epoch_and_survives_interruptions(folder, tmp_path, patience):
+    # Two steps an epoch, so large that they lead away at first.
+    settings = {"epochs": 8, "patience": patience, "learning_rate": 1.0, "train_examples": 16}
+    undisturbed = finetune(folder, tmp_path / "undisturbed", **settings)
+    record = read_json(undisturbed / "run.json")
+    curves = read_csv(undisturbed / "curves.csv")
+    losses = curves.loc[curves["split"] == "valid", "loss"].tolist()
+    assert record["epochs_run"] == len(losses) < 8
+    assert record["best_epoch"] == len(losses) - patience
+    assert min(losses) == losses[-1 - patience]
+    loss = valid_loss(folder, load(folder, undisturbed), CFT.beta)
+    assert loss == pytest.approx(min(losses), rel=1e-5)
+
+    interrupt(folder, tmp_path / "last epoch", step=record["steps"] - 1, **settings)
+    interrupt(folder, tmp_path / "end", **settings)
+    for name in ("last epoch", "end"):
+        output = finetune(folder, tmp_path / name, **settings)
+        found = read_json(output / "run.json")
+        assert found["resumed"]
+        assert weights(output) == weights(undisturbed)
+        assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+        for field in ("steps", "epochs_run", "best_epoch"):
+            assert found[field] == record[field]
+
+
+@pytest.mark.parametrize(
+    "other", [{"objective": PLAIN}, {"seed": 1}, {"epochs": 4}, {"backbone": "backbone-2"}]
+)
+def test_a_checkpoint_of_anything_else_is_never_resumed(folder, undisturbed, tmp_path, other):
+    if not (folder / "backbone-2").exists():
+        model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+        model.get_input_embeddings().weight.data[5] += 1
+        model.save_pretrained(folder / "backbone-2")
+        load_tokenizer(folder / "backbone").save_pretrained(folder / "backbone-2")
+    interrupt(folder, tmp_path / "model", step=9, **other)
+    output = finetune(folder, tmp_path / "model")
+    assert not read_json(output / "run.json")["resumed"]
+    assert weights(output) == weights(undisturbed)
+
+
+def test_a_loss_that_is_no_number_names_the_examples(folder, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    model.get_input_embeddings().weight.data[:] = float("nan")
+    model.save_pretrained(tmp_path / "broken")
+    load_tokenizer(folder / "backbone").save_pretrained(tmp_path / "broken")
+    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    ids = subsample(examples, 8, 0)["example_id"].tolist()
+    with pytest.raises(InputError, match=r"loss is nan on examples \[.*learning_rate") as error:
+        finetune(folder, tmp_path / "model", backbone=tmp_path / "broken", train_examples=8)
+    named = json.loads(str(error.value).partition("examples ")[2].partition("]")[0] + "]")
+    assert sorted(named) == ids
+    assert not (tmp_path / "model").exists()
