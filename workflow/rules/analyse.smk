@@ -1,20 +1,5 @@
 """Analyses: from per-example measurements to tidy CSV, one rule per question."""
 
-ANALYSES = f"{RESULTS}/analyses"
-METRICS = cell_files("metrics", BASELINE_CELLS + CELLS)
-MODEL_FOLDERS = [f"{RESULTS}/models/{model}" for model in MODELS]
-
-
-def grid_metrics() -> list[str]:
-    """Metrics of the sensitivity grids and of plain fine-tuning where it shares their setting."""
-    base = [
-        cell
-        for cell in CELLS
-        if cell.objective == "plain"
-        and any(cell == point._replace(objective="plain") for point in GRID_CELLS)
-    ]
-    return cell_files("metrics", list(dict.fromkeys(base + GRID_CELLS)))
-
 
 rule statistics:
     input:
@@ -35,7 +20,7 @@ rule statistics:
 
 rule accuracy:
     input:
-        METRICS,
+        cell_files("metrics", [*BASELINE_CELLS, *CELLS]),
     output:
         f"{ANALYSES}/accuracy.csv",
     log:
@@ -70,7 +55,7 @@ rule balance:
     input:
         recommendations=cell_files(
             "recommendations",
-            BASELINE_CELLS + [cell for cell in CELLS if cell.history == "with"],
+            [cell for cell in [*BASELINE_CELLS, *CELLS] if cell.history == "with"],
         ),
         catalogues=expand(rules.prepare.output.catalogue, dataset=STUDY.datasets),
         tests=expand(rules.prepare.output.test, dataset=STUDY.datasets),
@@ -111,7 +96,7 @@ rule dependence:
 
 rule positions:
     input:
-        [f"{RESULTS}/token_effects/{model}.parquet" for model in MODELS],
+        expand(f"{RESULTS}/token_effects/{{model}}.parquet", model=MODELS),
     output:
         f"{ANALYSES}/positions.csv",
     log:
@@ -153,7 +138,7 @@ rule sensitivity:
 
 rule cost:
     input:
-        models=MODEL_FOLDERS,
+        models=expand(f"{RESULTS}/models/{{model}}", model=MODELS),
         decodings=cell_files("recommendations", CELLS, "json"),
     output:
         f"{ANALYSES}/cost.csv",
@@ -172,7 +157,7 @@ rule cost:
 
 rule curves:
     input:
-        MODEL_FOLDERS,
+        expand(f"{RESULTS}/models/{{model}}", model=MODELS),
     output:
         f"{ANALYSES}/curves.csv",
     log:

@@ -1,26 +1,6 @@
 """Backbones, made ready to be fine-tuned: pretrained ones once for all studies, scratch ones per
 data set."""
 
-import re
-
-PRETRAINED = dict(
-    study_resources.pretrained(backbone.source for backbone in STUDY.backbones.values())
-)
-
-
-def backbone_folder(wildcards) -> str:
-    """Folder of the backbone that a data set's models start from."""
-    source = STUDY.backbones[wildcards.backbone].source
-    if source.kind == "scratch":
-        return f"{RESULTS}/backbones/{wildcards.dataset}/{wildcards.backbone}"
-    return study_resources.pretrained_folder(source)
-
-
-def names_of(kind: str) -> str:
-    """Wildcard constraint: the folders of the pretrained backbones of a kind."""
-    names = [Path(path).name for path, source in PRETRAINED.items() if source.kind == kind]
-    return "|".join(map(re.escape, names)) or "(?!)"
-
 
 rule fetch_backbone:
     output:

@@ -1,18 +1,5 @@
 """Recommenders without a language model, one rule per kind."""
 
-import re
-
-
-def baselines_of(kind: str) -> str:
-    """Wildcard constraint: the names of the baselines of a kind."""
-    names = [name for name, baseline in STUDY.baselines.items() if baseline.kind == kind]
-    return "|".join(map(re.escape, names)) or "(?!)"
-
-
-def baseline_settings(wildcards) -> str:
-    """Settings of a baseline."""
-    return as_json(STUDY.baselines[wildcards.baseline])
-
 
 rule most_popular:
     input:

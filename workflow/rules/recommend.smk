@@ -1,19 +1,6 @@
 """Recommendations of a fine-tuned model: one list per test example, decoder and history."""
 
 
-def model_options(wildcards) -> str:
-    """Options that every step on a fine-tuned model takes."""
-    backbone = STUDY.backbones[wildcards.backbone]
-    options = {
-        "max_tokens": backbone.training.max_tokens,
-        "precision": backbone.training.precision,
-        "device": STUDY.device,
-    }
-    if backbone.test_examples is not None:
-        options["test_examples"] = backbone.test_examples
-    return " ".join(f"--{option} {value}" for option, value in options.items())
-
-
 rule recommend:
     input:
         model=rules.finetune.output,

@@ -5,8 +5,11 @@ rule report:
     input:
         tables=rules.tables.input,
         figures=rules.figures.input,
-        captions=[f"{workflow.basedir}/workflow/report/table_{name}.rst" for name in TABLES]
-        + [f"{workflow.basedir}/workflow/report/figure_{name}.rst" for name in FIGURES],
+        captions=[
+            *expand(f"{CAPTIONS}/table_{{name}}.rst", name=TABLES),
+            *expand(f"{CAPTIONS}/figure_{{name}}.rst", name=FIGURES),
+        ],
+        template=f"{workflow.basedir}/scripts/report.html.j2",
     output:
         f"{RESULTS}/report.html",
     log:
@@ -18,7 +21,7 @@ rule report:
         study=STUDY.study,
         tables=lambda wildcards, input: listed(input.tables),
         figures=lambda wildcards, input: listed(input.figures),
-        captions=f"{workflow.basedir}/workflow/report",
+        captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
     shell:
         "python -m scripts.report --study {params.study:q} --tables {params.tables:q}"
         " --figures {params.figures:q} --captions {params.captions:q} --output {output:q} 2> {log:q}"

@@ -1,36 +1,5 @@
 """Tables: one rule each, so that `snakemake table_accuracy` makes that one."""
 
-import shlex
-
-#: The analyses that each table stands on.
-TABLES = {
-    "statistics": ["statistics"],
-    "accuracy": ["accuracy", "gains"],
-    "ablation": ["accuracy", "gains"],
-    "balance": ["balance"],
-    "dependence": ["dependence"],
-    "cost": ["cost"],
-}
-if STUDY.sensitivity:
-    TABLES["sensitivity"] = ["sensitivity"]
-
-LABELS = json.dumps(
-    {
-        kind: {name: entry.label for name, entry in getattr(STUDY, kind).items()}
-        for kind in ("datasets", "backbones", "baselines", "decoders")
-    }
-)
-#: Options of single tables, beyond the analyses and the labels.
-TABLE_OPTIONS = {"accuracy": {"methods": json.dumps([m.model_dump() for m in STUDY.methods])}}
-
-
-def table_options(name: str) -> str:
-    """Options of a table's step: its analyses by name, and its own."""
-    options = {analysis: f"{ANALYSES}/{analysis}.csv" for analysis in TABLES[name]}
-    options |= TABLE_OPTIONS.get(name, {})
-    return " ".join(f"--{option} {shlex.quote(value)}" for option, value in options.items())
-
-
 for name in TABLES:
 
     rule:
@@ -39,13 +8,14 @@ for name in TABLES:
         input:
             expand(f"{ANALYSES}/{{analysis}}.csv", analysis=TABLES[name]),
         output:
-            report(
+            csv=report(
                 f"{RESULTS}/tables/{name}.csv",
                 caption=f"../report/table_{name}.rst",
                 category="Tables",
                 labels={"table": name},
             ),
-            multiext(f"{RESULTS}/tables/{name}", ".md", ".tex"),
+            md=f"{RESULTS}/tables/{name}.md",
+            tex=f"{RESULTS}/tables/{name}.tex",
         log:
             f"{LOGS}/tables/{name}.log",
         conda:
@@ -57,7 +27,7 @@ for name in TABLES:
             labels=LABELS,
         shell:
             "python -m {params.module} {params.options} --labels {params.labels:q}"
-            " --output {output[0]:q} 2> {log:q}"
+            " --output {output.csv:q} 2> {log:q}"
 
 
 rule tables:

@@ -1,0 +1,36 @@
+"""The paper's study, the default of plain `snakemake`, can be planned on any machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_workflow import CODE
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.slow
+def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
+    for name in CODE:
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--quiet", "rules"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-3000:]
+    for rule in (
+        "download",
+        "prepare",
+        "sasrec",
+        "fetch_backbone",
+        "finetune",
+        "recommend",
+        "token_effects",
+        "table_accuracy",
+        "figure_sensitivity",
+        "report",
+    ):
+        assert f"\n{rule} " in output, rule

@@ -1,0 +1,242 @@
+"""The whole workflow on a generated data set, and what each edit reruns."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.generate_amazon import generate
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
+#: What hangs on everything: these may rerun with any new cell.
+SUMMARIES = re.compile(
+    r"(accuracy|gains|balance|dependence|positions|sensitivity|cost|curves|"
+    r"statistics|(table|figure)_\w+|report|all)$"
+)
+
+pytestmark = pytest.mark.slow
+
+
+def snakemake(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the copied workflow in its own folder."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done
+
+
+def planned(folder: Path, *options: str, config: str = "config/smoke.yaml") -> Counter[str]:
+    """Jobs of a dry-run by rule and, where there are any, the values of their wildcards."""
+    done = snakemake(folder, "--dry-run", "--configfile", config, *options)
+    jobs: Counter[str] = Counter()
+    for block in re.split(r"\n(?=(?:local)?rule )", done.stdout + done.stderr):
+        if rule := re.match(r"(?:local)?rule (\w+):", block):
+            wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
+            values = re.findall(r"=([^,]+)", wildcards[1]) if wildcards else []
+            jobs[" ".join([rule[1], *values])] += 1
+    return jobs
+
+
+def rules_of(jobs: Counter[str]) -> set[str]:
+    """Names of the planned rules that make no summary."""
+    return {job.split()[0] for job in jobs if not SUMMARIES.match(job.split()[0])}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the smoke study has run once."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    generate(folder / "generated", users=60, items=60, seed=0)
+    snakemake(folder, "--configfile", "config/smoke.yaml")
+    return folder
+
+
+@pytest.fixture
+def edited(finished: Path):
+    """Edit files of the copied project; they are restored afterwards."""
+    originals: dict[Path, str] = {}
+
+    def edit(name: str, old: str, new: str) -> None:
+        path = finished / name
+        text = path.read_text(encoding="utf-8")
+        originals.setdefault(path, text)
+        assert old in text, f"{name} no longer holds {old!r}"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    yield edit
+    for path, text in originals.items():
+        path.write_text(text, encoding="utf-8")
+
+
+def variant(folder: Path, change) -> str:
+    """A changed copy of the smoke study's configuration."""
+    config = yaml.safe_load((folder / "config/smoke.yaml").read_text(encoding="utf-8"))
+    change(config)
+    path = folder / "variant.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path.name
+
+
+def test_every_output_exists(finished: Path) -> None:
+    results = finished / "results/smoke"
+    tables = {path.stem for path in (results / "tables").glob("*.csv")}
+    figures = {path.stem for path in (results / "figures").glob("*.pdf")}
+    assert {"statistics", "accuracy", "ablation", "balance", "dependence", "cost"} <= tables
+    assert {"balance", "dependence", "positions", "sensitivity", "curves", "cost"} <= figures
+    for name in tables:
+        assert (results / f"tables/{name}.md").stat().st_size
+        assert (results / f"tables/{name}.tex").stat().st_size
+    report = (results / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(?:src|href)=[\"']https?://", report), "the report fetches something"
+    assert not list(results.rglob("*.partial"))
+    assert not list(results.rglob("*.checkpoints"))
+
+
+def test_accuracy_is_what_the_lists_say(finished: Path) -> None:
+    """HR@5 of one cell, recomputed by hand from the recommendations."""
+    results = finished / "results/smoke"
+    cell = "generated/tiny/cft/seed-0/constrained/with"
+    lists = pd.read_parquet(results / f"recommendations/{cell}.parquet")
+    test = pd.read_parquet(results / "data/generated/examples/test.parquet")
+    titles = pd.read_parquet(results / "data/generated/items.parquet").set_index("item_id")["title"]
+    hits = []
+    for example, group in lists.groupby("example_id"):
+        target = test.loc[test["example_id"] == example, "target"].item()
+        top = group.sort_values("rank").head(5)["item_id"]
+        hits.append(titles[target] in set(titles[top]))
+    accuracy = pd.read_csv(results / "analyses/accuracy.csv")
+    row = accuracy.query(
+        "objective == 'cft' and decoder == 'constrained' and history == 'with' and seed == 0 "
+        "and metric == 'hr' and k == 5"
+    )
+    assert row["value"].item() == pytest.approx(sum(hits) / len(hits), abs=1e-6)
+
+
+def test_nothing_changed_reruns_nothing(finished: Path) -> None:
+    assert not planned(finished)
+
+
+def test_touch_and_comments_rerun_nothing(finished: Path, edited) -> None:
+    edited("scripts/finetune/objective.py", "from __future__", "# A comment.\nfrom __future__")
+    edited("scripts/finetune/objective.py", '"""Weighted sums of the token', '"""Sums of the token')
+    for path in (finished / "scripts").rglob("*.py"):
+        os.utime(path)
+    assert not planned(finished)
+
+
+def test_objective_retrains_models_and_nothing_upstream(finished: Path, edited) -> None:
+    edited("scripts/finetune/objective.py", 'reduction="none")', 'reduction="none") * 1.0')
+    jobs = planned(finished)
+    assert rules_of(jobs) == {"finetune", "recommend", "per_example", "token_effects"}
+    assert not any("baselines" in job for job in jobs)
+    trained = [job for job in jobs if job.startswith("finetune")]
+    models = list((finished / "results/smoke/models").glob("*/*/*/seed-*"))
+    assert len(trained) == len(models)
+
+
+def test_one_figure_redraws_alone(finished: Path, edited) -> None:
+    edited("scripts/figures/balance.py", "def balance(", "CHANGED = 1\n\n\ndef balance(")
+    assert set(planned(finished)) == {"figure_balance", "report", "all"}
+
+
+def test_decoder_code_reruns_recommendations_only(finished: Path, edited) -> None:
+    edited("scripts/decode/constrained.py", "def to_device(", "CHANGED = 1\n\n\ndef to_device(")
+    # The step reaches the module as a whole, so any definition in it counts.
+    assert rules_of(planned(finished)) == {"recommend", "per_example"}
+
+
+def test_new_seed_runs_its_own_cells(finished: Path) -> None:
+    config = variant(finished, lambda c: c["experiments"][0]["seeds"].append(7))
+    jobs = planned(finished, config=config)
+    cells = [job for job in jobs if not SUMMARIES.match(job.split()[0])]
+    assert cells
+    assert all(re.search(r"seed-7|\b7\b", job) for job in cells)
+
+
+def test_new_decoder_runs_its_own_cells(finished: Path) -> None:
+    def change(config: dict) -> None:
+        config["decoders"]["wide"] = config["decoders"]["constrained"] | {"beams": 7}
+        config["experiments"][0]["decoders"].append("wide")
+
+    jobs = planned(finished, config=variant(finished, change))
+    assert rules_of(jobs) == {"recommend", "per_example"}
+    assert all("wide" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
+
+
+def test_new_backbone_runs_its_own_cells(finished: Path) -> None:
+    def change(config: dict) -> None:
+        config["backbones"]["small"] = config["backbones"]["tiny"]
+        config["experiments"].append(config["experiments"][0] | {"backbones": ["small"]})
+
+    jobs = planned(finished, config=variant(finished, change))
+    assert "scratch_backbone generated small" in jobs
+    assert all("small" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
+
+
+def test_new_data_set_and_its_settings_touch_only_its_cells(finished: Path) -> None:
+    def change(config: dict) -> None:
+        config["datasets"]["other"] = config["datasets"]["generated"] | {
+            "preparation": config["datasets"]["generated"]["preparation"] | {"k_core": 4}
+        }
+        config["experiments"].append(config["experiments"][0] | {"datasets": ["other"]})
+
+    jobs = planned(finished, config=variant(finished, change))
+    assert "prepare other" in jobs
+    assert all("other" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
+
+
+def test_setting_of_the_data_set_reruns_its_cells(finished: Path) -> None:
+    def change(config: dict) -> None:
+        config["datasets"]["generated"]["preparation"]["max_history"] = 6
+
+    jobs = planned(finished, config=variant(finished, change))
+    assert {"prepare", "finetune", "sasrec", "recommend"} <= rules_of(jobs)
+
+
+def test_label_redraws_without_recomputing(finished: Path) -> None:
+    config = variant(finished, lambda c: c["datasets"]["generated"].update(label="Another"))
+    assert not rules_of(planned(finished, config=config))
+
+
+@pytest.mark.parametrize("kind", ["backbones", "datasets", "objectives", "decoders"])
+def test_unknown_names_stop_before_any_job(finished: Path, kind: str) -> None:
+    config = variant(finished, lambda c: c["experiments"][0].update({kind: ["nonsense"]}))
+    done = snakemake(finished, "--dry-run", "--configfile", config, check=False)
+    assert done.returncode != 0
+    assert f"experiments.0.{kind}: unknown {kind[:-1]} 'nonsense'" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_malformed_raw_line_is_named(finished: Path) -> None:
+    """A job that fails shows the user the file, the line and the remedy."""
+    bad = finished / "generated/bad.json"
+    bad.write_text('{"reviewerID": "a", "asin": "b"}\nnonsense\n', encoding="utf-8")
+
+    def change(config: dict) -> None:
+        config["study"] = "bad"
+        config["datasets"]["generated"]["source"]["reviews"] = "generated/bad.json"
+
+    done = snakemake(
+        finished, "--configfile", variant(finished, change), "--until", "prepare", check=False
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "bad.json" in output
+    assert "line" in output
+    assert not (finished / "results/bad/data/generated/items.parquet").exists()
