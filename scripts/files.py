@@ -58,7 +58,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
 
 
@@ -106,7 +106,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     """
     try:
         return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from error
 
 

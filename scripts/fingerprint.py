@@ -135,11 +135,10 @@ def fingerprint(step: str) -> str:
                 continue
             seen[name, part] = "\n".join(ast.dump(s, annotate_fields=False) for s in statements)
             for used in {n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name)}:
-                if used in module.definitions:
+                if used in module.definitions or used in module.imports:
                     waiting.append((name, used))
-                elif used in module.imports:
-                    waiting.append(module.imports[used])
-        if wanted is not None and wanted in module.imports:
+        if wanted in module.imports:
+            seen[name, f"import {wanted}"] = str(module.imports[wanted])
             waiting.append(module.imports[wanted])
     text = "\n".join(f"{name} {part}\n{code}" for (name, part), code in sorted(seen.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

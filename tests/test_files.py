@@ -1,0 +1,152 @@
+"""Files appear whole or not at all, and one that breaks its contract is named."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from scripts.cells import Cell, cell_of, cell_path, model_of, model_path
+from scripts.command import InputError
+from scripts.files import (
+    atomic,
+    read_csv,
+    read_json,
+    read_table,
+    sha256,
+    write_csv,
+    write_json,
+    write_table,
+)
+
+SCHEMA = pa.schema([("name", pa.string()), ("ids", pa.list_(pa.int32())), ("score", pa.float32())])
+FRAME = pd.DataFrame({"name": ["a", "b"], "ids": [[1, 2], []], "score": [0.5, None], "more": 1})
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+def write_half(path, folder):
+    with atomic(path) as partial:
+        if folder:
+            partial.mkdir()
+            (partial / "weights").write_text("half")
+        else:
+            partial.write_text("half")
+        raise BrokenOffError
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_error_leaves_nothing(tmp_path, folder):
+    with pytest.raises(BrokenOffError):
+        write_half(tmp_path / "new" / "result", folder)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "weights").write_text("before")
+    for name in ("file", "folder"):
+        with pytest.raises(BrokenOffError):
+            write_half(tmp_path / name, folder=name == "folder")
+    assert (tmp_path / "file").read_text() == "before"
+    assert (tmp_path / "folder" / "weights").read_text() == "before"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+def test_success_replaces_what_was_there(tmp_path):
+    for text in ("first", "second"):
+        with atomic(tmp_path / "folder") as partial:
+            assert not (tmp_path / "folder" / text).exists()
+            partial.mkdir()
+            (partial / text).write_text(text)
+        with atomic(tmp_path / "file") as partial:
+            partial.write_text(text)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["second"]
+    assert (tmp_path / "file").read_text() == "second"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+def test_a_table_holds_its_contract_and_nothing_else(tmp_path):
+    write_table(FRAME, tmp_path / "t.parquet", SCHEMA)
+    found = read_table(tmp_path / "t.parquet", SCHEMA)
+    assert found.columns.tolist() == ["name", "ids", "score"]
+    assert [ids.tolist() for ids in found["ids"]] == [[1, 2], []]
+    assert found["ids"][0].dtype == np.int32
+    assert found["score"].isna().tolist() == [False, True]
+    assert read_table(tmp_path / "t.parquet", SCHEMA, ["name"]).columns.tolist() == ["name"]
+
+
+def test_the_same_table_is_the_same_file(tmp_path):
+    for name in ("a.parquet", "b.parquet"):
+        write_table(FRAME, tmp_path / name, SCHEMA)
+    assert sha256(tmp_path / "a.parquet") == sha256(tmp_path / "b.parquet")
+
+
+def test_a_missing_column_is_named(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(FRAME, path, pa.schema([SCHEMA.field("name"), SCHEMA.field("ids")]))
+    with pytest.raises(InputError, match=r"t\.parquet: column 'score' is missing.*'name', 'ids'"):
+        read_table(path, SCHEMA)
+
+
+def test_a_mistyped_column_is_named(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(FRAME, path, SCHEMA.set(2, pa.field("score", pa.float64())))
+    with pytest.raises(InputError, match=r"t\.parquet: column 'score' is double, expected float"):
+        read_table(path, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("read", "kind"),
+    [
+        (lambda path: read_table(path, SCHEMA), "Parquet"),
+        (read_json, "JSON"),
+        (read_csv, "CSV"),
+    ],
+)
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00{"])
+def test_what_cannot_be_read_is_named(tmp_path, read, kind, content):
+    path = tmp_path / "broken"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"broken: cannot be read as {kind}"):
+        read(path)
+
+
+def test_csv_and_json_keep_values(tmp_path):
+    frame = pd.DataFrame({"name": ["NA", "x"], "value": [1 / 3, None], "n": [1, 2]})
+    write_csv(frame, tmp_path / "t.csv")
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "t.csv"), frame)
+    value = {"b": [1, 0.1], "a": {"é": None}}
+    write_json(value, tmp_path / "t.json")
+    assert read_json(tmp_path / "t.json") == value
+
+
+def test_sha256_of_a_file_and_of_a_folder(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a").write_bytes(b"x")
+    assert sha256(tmp_path / "one" / "a") == hashlib.sha256(b"x").hexdigest()
+    first = sha256(tmp_path / "one")
+    (tmp_path / "one" / "a").rename(tmp_path / "one" / "b")
+    assert sha256(tmp_path / "one") != first
+    (tmp_path / "one" / "b").rename(tmp_path / "one" / "a")
+    assert sha256(tmp_path / "one") == first
+    (tmp_path / "one" / "a").write_bytes(b"y")
+    assert sha256(tmp_path / "one") != first
+
+
+def test_cells_and_their_paths(tmp_path):
+    language_model = Cell("ml-1.0", "tiny", "cft-beta0.25", 3, "constrained", "without")
+    baseline = Cell("ml-1.0", "baselines", "sasrec", 1, "", "with")
+    assert cell_path(language_model) == "ml-1.0/tiny/cft-beta0.25/seed-3/constrained/without"
+    assert cell_path(baseline) == "ml-1.0/baselines/sasrec/seed-1"
+    for cell in (language_model, baseline):
+        assert cell_of(tmp_path / f"{cell_path(cell)}.parquet") == cell
+        assert model_of(tmp_path / model_path(*cell[:4])) == cell[:4]
+        assert model_of(tmp_path / f"{model_path(*cell[:4])}.parquet") == cell[:4]
+    with pytest.raises(ValueError, match="few/parts"):
+        cell_of("few/parts.parquet")
