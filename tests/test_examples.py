@@ -1,0 +1,31 @@
+"""Sub-samples of examples."""
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.examples import read_titles, subsample
+from tests.small_data import write_items
+
+
+@given(st.integers(0, 30), st.integers(0, 35), st.integers(0, 35), st.integers(0, 3))
+def test_subsamples_keep_the_order_and_are_nested(rows, first, second, seed):
+    examples = pd.DataFrame({"example_id": range(100, 100 + rows)})
+    small, large = (
+        subsample(examples, size, seed)["example_id"].tolist() for size in sorted([first, second])
+    )
+    assert len(small) == min(first, second, rows)
+    assert small == sorted(set(small))
+    assert set(small) <= set(large) <= set(examples["example_id"])
+    assert subsample(examples, None, seed) is examples
+
+
+def test_seeds_draw_differently():
+    examples = pd.DataFrame({"example_id": range(100)})
+    draws = {tuple(subsample(examples, 10, seed)["example_id"]) for seed in range(5)}
+    assert len(draws) == 5
+
+
+def test_titles_in_the_order_of_their_ids(tmp_path):
+    titles = ["b", "a", "b"]
+    assert read_titles(write_items(tmp_path / "items.parquet", titles)) == titles
