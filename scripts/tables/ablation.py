@@ -17,7 +17,13 @@ METRICS = (("hr", 5), ("hr", 10), ("ndcg", 5), ("ndcg", 10))
 KEYS = ["dataset", "backbone", "decoder", "objective", "metric", "k"]
 
 
-def ablation(accuracy: Path, gains: Path, labels: Labels, output: Path) -> None:
+def ablation(
+    accuracy: Path,
+    gains: Path,
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
+) -> None:
     """Set the objectives side by side, each with its difference to plain fine-tuning.
 
     Args:
@@ -25,6 +31,7 @@ def ablation(accuracy: Path, gains: Path, labels: Labels, output: Path) -> None:
         gains: `gains.csv` of the analyses.
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
     """
     values = read_csv(accuracy)
     values = values[(values["history"] == "with") & (values["recommender"] != BASELINES)]
@@ -53,7 +60,7 @@ def ablation(accuracy: Path, gains: Path, labels: Labels, output: Path) -> None:
         rows.append(row)
     bases = ", ".join(labels.objective(base) for base in compared["base"].unique())
     notes = [
-        sample(summary),
+        sample(summary, cost),
         "Values are means over seeds ± the standard deviation over seeds (no ± where there is one "
         f"seed). Δ: difference to {bases or 'the base'} with the same backbone, decoder and seeds, "
         "with its 95 % interval in brackets (users resampled, examples paired). " + UNDECIDED,

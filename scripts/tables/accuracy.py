@@ -28,7 +28,12 @@ GAINS = ((5, "ndcg"), (5, "hr"), (10, "ndcg"), (10, "hr"))
 
 
 def accuracy(
-    accuracy: Path, gains: Path, methods: list[Method], labels: Labels, output: Path
+    accuracy: Path,
+    gains: Path,
+    methods: list[Method],
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
 ) -> None:
     """Set baselines and methods side by side on the same examples.
 
@@ -38,6 +43,7 @@ def accuracy(
         methods: the rows after the baselines; one without a cell in a block is left out of it.
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
     """
     values = read_csv(accuracy)
     values = values[values["history"] == "with"]
@@ -66,7 +72,7 @@ def accuracy(
     order = [f"{metric}@{k}" for metric in ("HR", "NDCG") for k in CUTOFFS]
     frame = pd.DataFrame(rows, columns=["Data set", "Examples of", "Method", *order])
     notes = [
-        sample(pd.concat(shown)) if shown else "",
+        sample(pd.concat(shown), cost) if shown else "",
         "Rows of one block rest on the very same test examples; the whole catalogue is ranked. "
         "Values are means over seeds ± the standard deviation over seeds (no ± where there is one "
         f"seed). {UNKNOWN}: K lies beyond the recommender's list. Bold: the highest mean of the "

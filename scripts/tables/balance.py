@@ -15,13 +15,20 @@ from scripts.tables.format import UNKNOWN, number, sample, with_interval, with_s
 MEASURES = ["share", "history_share", "distance", "low", "high"]
 
 
-def balance(balance: Path, labels: Labels, output: Path, k: int = 10) -> None:
+def balance(
+    balance: Path,
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
+    k: int = 10,
+) -> None:
     """Set the top-K shares of the popularity groups beside those of the users' histories.
 
     Args:
         balance: `balance.csv` of the analyses.
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
         k: depth of the lists.
     """
     values = read_csv(balance)
@@ -55,7 +62,7 @@ def balance(balance: Path, labels: Labels, output: Path, k: int = 10) -> None:
                 }
             )
     notes = [
-        sample(summary) if len(summary) else "",
+        sample(summary, cost) if len(summary) else "",
         f"Share in percent of five groups of equally many items in the top {k} (0: rarest "
         "training targets, 4: most frequent), averaged over seeds. Distance: total variation "
         "distance to the histories' shares, 0 equal and 1 disjoint, ± the standard deviation over "

@@ -10,7 +10,7 @@ from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.rows import in_order
-from scripts.tables.format import UNKNOWN, number, span, write
+from scripts.tables.format import UNKNOWN, devices, number, span, write
 
 
 def cost(cost: Path, labels: Labels, output: Path) -> None:
@@ -44,10 +44,9 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
                 "Truncated prompts": span(cell["truncated_prompts"]),
             }
         )
-    devices = ", ".join(sorted(frame["device"].dropna().astype(str).unique())) or UNKNOWN
     seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
-        f"Device: {devices}. Seeds: {seeds}. {span(frame['examples'])} examples per run.",
+        f"Device: {devices(frame)}. Seeds: {seeds}. {span(frame['examples'])} examples per run.",
         "Training: median seconds per optimiser step; decoding: seconds per example, named by "
         "decoder and history. Means over seeds, ranges where the runs differ. Relative: over plain "
         "fine-tuning with the same seed. Times of jobs that shared their machine are not "

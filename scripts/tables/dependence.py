@@ -16,13 +16,14 @@ METRICS = (("hr", 10), ("ndcg", 10))
 MEASURES = ["with_history", "without_history", "ratio", "difference", "low", "high", "overlap"]
 
 
-def dependence(dependence: Path, labels: Labels, output: Path) -> None:
+def dependence(dependence: Path, labels: Labels, output: Path, cost: Path | None = None) -> None:
     """Set accuracy with and without the history side by side.
 
     Args:
         dependence: `dependence.csv` of the analyses.
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
     """
     keys = ["dataset", "backbone", "decoder", "objective"]
     summary = in_order(over_seeds(read_csv(dependence), MEASURES, "difference"), keys)
@@ -46,7 +47,7 @@ def dependence(dependence: Path, labels: Labels, output: Path) -> None:
         row["Overlap@10"] = number(cell["overlap"].iloc[0], 2)
         rows.append(row)
     notes = [
-        sample(summary),
+        sample(summary, cost),
         "Means over seeds. Ratio: without over with, averaged over the seeds where it is defined. "
         "Δ: with minus without; its 95 % interval in brackets resamples users, examples paired, "
         "bounds averaged over seeds. Overlap@10: share of the top 10 with the history that the top "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.command import InputError
-from scripts.files import write_csv, write_text
+from scripts.files import read_csv, write_csv, write_text
 
 #: What stands for an unknown value.
 UNKNOWN = "–"
@@ -72,17 +72,25 @@ def span(values: pd.Series) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def sample(frame: pd.DataFrame) -> str:
-    """What a table rests on: data sets, and the range of examples, users and seeds per row.
+def devices(cost: pd.DataFrame) -> str:
+    """Where the models were trained and decoded, from the column `device`."""
+    return ", ".join(sorted(cost["device"].dropna().astype(str).unique())) or UNKNOWN
+
+
+def sample(frame: pd.DataFrame, cost: Path | None) -> str:
+    """What a table rests on: the range of examples, users and seeds per row, and the device.
 
     Args:
         frame: the columns `examples` and `users`, and `seeds` or `seed` where known.
+        cost: `cost.csv` of the analyses; null leaves the device out.
     """
     parts = [f"{span(frame['examples'])} test examples of {span(frame['users'])} users"]
     if "seeds" in frame:
         parts.append(f"seeds per row: {span(frame['seeds'])}")
     elif "seed" in frame:
         parts.append(f"seeds: {', '.join(str(seed) for seed in sorted(frame['seed'].unique()))}")
+    if cost is not None:
+        parts.append(f"device: {devices(read_csv(cost))}")
     return "; ".join(parts) + "."
 
 

@@ -16,13 +16,14 @@ METRICS = (("hr", 5), ("hr", 10), ("ndcg", 5), ("ndcg", 10))
 SIGNS = {"alpha": "α", "beta": "β"}
 
 
-def sensitivity(sensitivity: Path, labels: Labels, output: Path) -> None:
+def sensitivity(sensitivity: Path, labels: Labels, output: Path, cost: Path | None = None) -> None:
     """List the accuracy at every point of the grid.
 
     Args:
         sensitivity: `sensitivity.csv` of the analyses.
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
     """
     summary = over_seeds(read_csv(sensitivity), ["value", "low", "high"], "value")
     rows = []
@@ -45,7 +46,7 @@ def sensitivity(sensitivity: Path, labels: Labels, output: Path) -> None:
             )
         rows.append(row)
     notes = [
-        sample(summary),
+        sample(summary, cost),
         "Means over seeds; in brackets the 95 % interval (users resampled, bounds averaged over "
         "seeds). The interval is that of a value alone, not of a difference between rows; rows "
         f"whose intervals overlap are undecided at this size. {UNKNOWN}: K beyond the list.",

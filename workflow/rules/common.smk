@@ -59,11 +59,11 @@ MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
 #: does not compare has no table.
 TABLES = {
     "statistics": ["statistics"],
-    "accuracy": ["accuracy", "gains"],
-    "ablation": ["accuracy", "gains"],
-    "balance": ["balance"],
-    "dependence": ["dependence"],
-    "sensitivity": ["sensitivity"],
+    "accuracy": ["accuracy", "gains", "cost"],
+    "ablation": ["accuracy", "gains", "cost"],
+    "balance": ["balance", "cost"],
+    "dependence": ["dependence", "cost"],
+    "sensitivity": ["sensitivity", "cost"],
     "cost": ["cost"],
 }
 FIGURES = [
