@@ -1,4 +1,4 @@
-"""The prompts: an example in words, with its history or without, and the answer (paper.md §1).
+"""The prompts: an example in words, with its history or without, and the answer (docs/paper.md §1).
 
 One clean template serves training and inference; the released code indents its training template
 by four spaces and its inference template not at all, so that the two see different prompts.

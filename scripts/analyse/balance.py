@@ -53,7 +53,7 @@ def balance(
     """Share of each popularity group in the top K, and its distance to the histories' shares.
 
     Shares count list entries: all entries of the top K of a block's examples, and all entries of
-    these examples' histories (paper.md, section 7). Lists made without the history are ignored.
+    these examples' histories (docs/paper.md §7). Lists made without the history are ignored.
 
     Args:
         recommendations: ranked lists of all cells, baselines included.

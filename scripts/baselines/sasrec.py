@@ -288,10 +288,6 @@ def recommend(
         depth: length of the lists.
         device: where to train; `auto` takes a GPU if there is one.
     """
-    if settings.hidden_size % settings.heads:
-        raise InputError(
-            f"settings.heads: {settings.heads} must divide hidden_size {settings.hidden_size}"
-        )
     # cuBLAS is deterministic only with a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)

@@ -1,4 +1,4 @@
-"""D3's rules (paper.md, section 4) as functions on arrays; times are UTC where D3's are local."""
+"""D3's rules (docs/paper.md §4) as functions on arrays; times are UTC where D3's are local."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def split_bounds(examples: int) -> list[int]:
 
 
 def popularity_groups(train_count: np.ndarray) -> np.ndarray:
-    """Five groups of equally many items, 0 the rarest; ties by item id (paper.md, section 7).
+    """Five groups of equally many items, 0 the rarest; ties by item id (docs/paper.md, section 7).
 
     Args:
         train_count: int [items].

@@ -41,7 +41,7 @@ Source = Annotated[Amazon2018 | MovieLensWheel, Field(discriminator="kind")]
 
 
 class Preparation(Settings):
-    """D3's rules (paper.md, section 4)."""
+    """D3's rules (docs/paper.md, section 4)."""
 
     start: Month | None = "2017-10"
     """First month of the window (UTC); null takes everything from the first review on."""

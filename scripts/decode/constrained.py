@@ -1,4 +1,4 @@
-"""Beam search over the trie of the catalogue: only titles can come out (D3; paper.md §3)."""
+"""Beam search over the trie of the catalogue: only titles can come out (D3; docs/paper.md §3)."""
 
 from __future__ import annotations
 

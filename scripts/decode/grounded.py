@@ -1,4 +1,4 @@
-"""BIGRec's grounding: free generation, then all titles by distance to the text (paper.md §3)."""
+"""BIGRec's grounding: free generation, then titles by distance to the text (docs/paper.md §3)."""
 
 from __future__ import annotations
 

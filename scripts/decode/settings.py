@@ -38,6 +38,11 @@ class Constrained(Settings):
     batch_size: int = Field(8, ge=1)
     """Examples decoded together."""
 
+    @property
+    def depth(self) -> int:
+        """Length of the ranked lists."""
+        return self.beams
+
 
 Decoder = Annotated[Grounded | Constrained, Field(discriminator="kind")]
 History = Literal["with", "without"]

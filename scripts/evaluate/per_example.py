@@ -39,7 +39,7 @@ def _check_lists(lists: pd.DataFrame, items: pd.Index, path: Path) -> None:
 def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -> None:
     """Write the rank of the target, the hits and the gains of every example that has a list.
 
-    Items with the same title are one target: the best rank of them counts (paper.md, section 3).
+    Items with the same title are one target: the best rank of them counts (docs/paper.md §3).
     A K beyond the shortest list is null, unless the lists hold every title of the catalogue.
 
     Args:

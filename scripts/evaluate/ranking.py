@@ -1,4 +1,4 @@
-"""HR@K and NDCG@K of the one relevant item of each example (paper.md, section 3)."""
+"""HR@K and NDCG@K of the one relevant item of each example (docs/paper.md, section 3)."""
 
 from __future__ import annotations
 

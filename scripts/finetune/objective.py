@@ -1,4 +1,4 @@
-"""The objective of counterfactual fine-tuning (paper.md §2), as plain functions on tensors.
+"""The objective of counterfactual fine-tuning (docs/paper.md §2), as plain functions on tensors.
 
 All sums run over the supervised tokens of a batch, laid out flat: N tokens, vocabulary V.
 """
@@ -22,7 +22,7 @@ class Loss(NamedTuple):
 def token_weights(lengths: Tensor, beta: float) -> Tensor:
     """Weights w_t = 1 - (t-1)(1-beta)/(n-1), from 1 at the first token down to beta at the last.
 
-    A single token weighs 1. (Released code; paper.md §2.)
+    A single token weighs 1. (Released code; docs/paper.md §2.)
 
     Args:
         lengths: (B,) int64, the number n of supervised tokens of each example.
@@ -65,5 +65,5 @@ def weighted_losses(
 
 
 def total_loss(sums: Loss, alpha: float, weight_sum: Tensor | float) -> Tensor:
-    """Sum w l / sum w + alpha * sum w lc / sum w, both over the same `weight_sum` (paper.md §2)."""
+    """Sum w l / sum w + alpha * sum w lc / sum w over one `weight_sum` (docs/paper.md §2)."""
     return (sums.normal + alpha * sums.causal) / weight_sum

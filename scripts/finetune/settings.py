@@ -10,7 +10,7 @@ from scripts.command import Settings
 
 
 class Objective(Settings):
-    """Total loss = normal loss + alpha * causal loss, token weights falling to beta (paper.md §2).
+    """Total loss = normal + alpha * causal loss, token weights falling to beta (docs/paper.md §2).
 
     alpha 0, beta 1 is plain fine-tuning; the other corners are weighted, causal and cft.
     """
@@ -33,7 +33,7 @@ class LoRA(Settings):
 
 
 class Training(Settings):
-    """How a backbone is fine-tuned; the defaults are the paper's (paper.md §5)."""
+    """How a backbone is fine-tuned; the defaults are the paper's (docs/paper.md §5)."""
 
     lora: LoRA | None = None
     """Train adapters only; null trains every parameter."""

@@ -224,7 +224,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 def training_arguments(
     training: Training, seed: int, device: torch.device, checkpoints: Path
 ) -> TrainingArguments:
-    """The Trainer's arguments: AdamW, warm-up, linear decay, checks each epoch (paper.md §5)."""
+    """The Trainer's arguments: AdamW, linear decay, a check each epoch (docs/paper.md §5)."""
     return TrainingArguments(
         output_dir=str(checkpoints),
         seed=seed,
@@ -346,7 +346,7 @@ class CounterfactualTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The share of a micro-batch in the total loss of its step (paper.md §2)."""
+        """The share of a micro-batch in the total loss of its step (docs/paper.md §2)."""
         counterfactual = None
         if self.objective.alpha > 0:
             counterfactual = answer_logits(model, inputs["counterfactual"], inputs["lengths"])

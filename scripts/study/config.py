@@ -14,6 +14,7 @@ from scripts.backbones.settings import BackboneSource
 from scripts.baselines.settings import Baseline
 from scripts.cells import BASELINES, Cell
 from scripts.command import InputError, Settings
+from scripts.contracts import CUTOFFS
 from scripts.data.settings import Dataset
 from scripts.decode.settings import Decoder, History
 from scripts.finetune.settings import Objective, Training
@@ -275,6 +276,14 @@ def experiment_cells(study: Study) -> list[Cell]:
         )
     )
     return list(dict.fromkeys(cells))
+
+
+def headline_k(study: Study) -> int:
+    """The K that figures show: 10, or the largest one that every used decoder's lists reach."""
+    used = {decoder for block in study.experiments for decoder in block.decoders}
+    used |= {grid.decoder for grid in study.sensitivity}
+    depth = min(study.decoders[name].depth for name in used)
+    return max(k for k in CUTOFFS if k <= min(depth, 10))
 
 
 def sensitivity_cells(study: Study) -> list[Cell]:

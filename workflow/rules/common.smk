@@ -88,8 +88,15 @@ LABELS = json.dumps(
         for kind in ("datasets", "backbones", "baselines", "decoders")
     }
 )
-#: Options of single tables, beyond the analyses and the labels.
-TABLE_OPTIONS = {"accuracy": {"methods": json.dumps([m.model_dump() for m in STUDY.methods])}}
+#: Options of single tables and figures, beyond the analyses and the labels.
+HEADLINE_K = str(study_config.headline_k(STUDY))
+TABLE_OPTIONS = {
+    "accuracy": {"methods": json.dumps([method.model_dump() for method in STUDY.methods])},
+    "balance": {"k": HEADLINE_K},
+}
+FIGURE_OPTIONS = {
+    name: f"--k {HEADLINE_K}" for name in ("accuracy", "balance", "dependence", "sensitivity")
+}
 
 #: Same shape as the names that the configuration allows.
 NAME = r"[A-Za-z0-9][A-Za-z0-9.+-]*"

@@ -25,8 +25,9 @@ for name in FIGURES:
             code=fingerprint(f"scripts.figures.{name}"),
             module=f"scripts.figures.{name}",
             labels=LABELS,
+            options=FIGURE_OPTIONS.get(name, ""),
         shell:
-            "python -m {params.module} --input {input:q} --labels {params.labels:q}"
+            "python -m {params.module} --input {input:q} --labels {params.labels:q} {params.options}"
             " --output {output.pdf:q} 2> {log:q}"
 
 
