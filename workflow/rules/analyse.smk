@@ -15,7 +15,7 @@ rule statistics:
         preparations=lambda wildcards, input: listed(input),
     shell:
         "python -m scripts.analyse.statistics --preparations {params.preparations:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q} &> {log:q}"
 
 
 rule accuracy:
@@ -32,7 +32,7 @@ rule accuracy:
         metrics=lambda wildcards, input: listed(input),
     shell:
         "python -m scripts.analyse.accuracy --metrics {params.metrics:q} --output {output:q}"
-        " 2> {log:q}"
+        " &> {log:q}"
 
 
 rule gains:
@@ -48,7 +48,7 @@ rule gains:
         code=fingerprint("scripts.analyse.gains"),
         metrics=lambda wildcards, input: listed(input),
     shell:
-        "python -m scripts.analyse.gains --metrics {params.metrics:q} --output {output:q} 2> {log:q}"
+        "python -m scripts.analyse.gains --metrics {params.metrics:q} --output {output:q} &> {log:q}"
 
 
 rule balance:
@@ -72,7 +72,7 @@ rule balance:
         tests=lambda wildcards, input: listed(input.tests),
     shell:
         "python -m scripts.analyse.balance --recommendations {params.recommendations:q}"
-        " --items {params.catalogues:q} --tests {params.tests:q} --output {output:q} 2> {log:q}"
+        " --items {params.catalogues:q} --tests {params.tests:q} --output {output:q} &> {log:q}"
 
 
 rule dependence:
@@ -91,7 +91,7 @@ rule dependence:
         recommendations=lambda wildcards, input: listed(input.recommendations),
     shell:
         "python -m scripts.analyse.dependence --metrics {params.metrics:q}"
-        " --recommendations {params.recommendations:q} --output {output:q} 2> {log:q}"
+        " --recommendations {params.recommendations:q} --output {output:q} &> {log:q}"
 
 
 rule positions:
@@ -108,7 +108,7 @@ rule positions:
         effects=lambda wildcards, input: listed(input),
     shell:
         "python -m scripts.analyse.positions --effects {params.effects:q} --output {output:q}"
-        " 2> {log:q}"
+        " &> {log:q}"
 
 
 rule sensitivity:
@@ -133,7 +133,7 @@ rule sensitivity:
         centre=next((grid.objective for grid in STUDY.sensitivity), ""),
     shell:
         "python -m scripts.analyse.sensitivity --metrics {params.metrics:q}"
-        " --points {params.points:q} --centre {params.centre:q} --output {output:q} 2> {log:q}"
+        " --points {params.points:q} --centre {params.centre:q} --output {output:q} &> {log:q}"
 
 
 rule cost:
@@ -152,7 +152,7 @@ rule cost:
         decodings=lambda wildcards, input: listed(input.decodings),
     shell:
         "python -m scripts.analyse.cost --models {params.models:q}"
-        " --decodings {params.decodings:q} --output {output:q} 2> {log:q}"
+        " --decodings {params.decodings:q} --output {output:q} &> {log:q}"
 
 
 rule curves:
@@ -168,4 +168,4 @@ rule curves:
         code=fingerprint("scripts.analyse.curves"),
         curves=lambda wildcards, input: listed(f"{model}/curves.csv" for model in input),
     shell:
-        "python -m scripts.analyse.curves --curves {params.curves:q} --output {output:q} 2> {log:q}"
+        "python -m scripts.analyse.curves --curves {params.curves:q} --output {output:q} &> {log:q}"

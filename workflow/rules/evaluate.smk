@@ -18,7 +18,7 @@ rule per_example:
         code=fingerprint("scripts.evaluate.per_example"),
     shell:
         "python -m scripts.evaluate.per_example --recommendations {input.recommendations:q}"
-        " --examples {input.examples:q} --items {input.catalogue:q} --output {output:q} 2> {log:q}"
+        " --examples {input.examples:q} --items {input.catalogue:q} --output {output:q} &> {log:q}"
 
 
 rule token_effects:
@@ -43,4 +43,4 @@ rule token_effects:
     shell:
         "python -m scripts.evaluate.token_effects --model {input.model:q}"
         " --backbone {input.backbone:q} --test {input.test:q} --items {input.catalogue:q}"
-        " --prompt {params.prompt:q} {params.options} --output {output:q} 2> {log:q}"
+        " --prompt {params.prompt:q} {params.options} --output {output:q} &> {log:q}"

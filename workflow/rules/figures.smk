@@ -28,7 +28,7 @@ for name in FIGURES:
             options=FIGURE_OPTIONS.get(name, ""),
         shell:
             "python -m {params.module} --input {input:q} --labels {params.labels:q} {params.options}"
-            " --output {output.pdf:q} 2> {log:q}"
+            " --output {output.pdf:q} &> {log:q}"
 
 
 rule figures:

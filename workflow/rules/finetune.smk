@@ -28,4 +28,4 @@ rule finetune:
         "python -m scripts.finetune.train --backbone {input.backbone:q} --train {input.train:q}"
         " --valid {input.valid:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --objective {params.objective:q} --training {params.training:q}"
-        " --seed {wildcards.seed} --device {params.device} --output {output:q} 2> {log:q}"
+        " --seed {wildcards.seed} --device {params.device} --output {output:q} &> {log:q}"

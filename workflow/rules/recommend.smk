@@ -26,4 +26,4 @@ rule recommend:
         "python -m scripts.decode.recommend --model {input.model:q} --backbone {input.backbone:q}"
         " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --decoder {params.decoder:q} --history {wildcards.history} {params.options}"
-        " --output {output.lists:q} --record {output.record:q} 2> {log:q}"
+        " --output {output.lists:q} --record {output.record:q} &> {log:q}"

@@ -24,4 +24,4 @@ rule report:
         captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
     shell:
         "python -m scripts.report --study {params.study:q} --tables {params.tables:q}"
-        " --figures {params.figures:q} --captions {params.captions:q} --output {output:q} 2> {log:q}"
+        " --figures {params.figures:q} --captions {params.captions:q} --output {output:q} &> {log:q}"

@@ -27,7 +27,7 @@ for name in TABLES:
             labels=LABELS,
         shell:
             "python -m {params.module} {params.options} --labels {params.labels:q}"
-            " --output {output.csv:q} 2> {log:q}"
+            " --output {output.csv:q} &> {log:q}"
 
 
 rule tables:

@@ -1,0 +1,48 @@
+"""What is written twice for different readers stays in step."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pins(name: str) -> set[str]:
+    """The pinned requirements of a file, without its comments."""
+    lines = (ROOT / "envs" / name).read_text(encoding="utf-8").splitlines()
+    return {line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()}
+
+
+def test_conda_environment_holds_the_same_pins() -> None:
+    environment = yaml.safe_load((ROOT / "envs/environment.yaml").read_text(encoding="utf-8"))
+    conda = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert set(conda) == pins("requirements.txt")
+
+
+def test_every_requirement_is_pinned_and_explained() -> None:
+    for name in ("requirements.txt", "development.txt"):
+        text = (ROOT / "envs" / name).read_text(encoding="utf-8")
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                assert re.match(r"^[\w\-\[\]]+==[\w.]+ +# \S", line), line
+
+
+def test_rule_graph_of_the_readme_names_real_rules() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    graph = re.search(r"```mermaid\nflowchart TB\n(.*?)```", readme, re.DOTALL)
+    assert graph
+    shown = set(re.findall(r"\w+", graph[1]))
+    rules = set()
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        rules |= set(re.findall(r"^rule (\w+):", file.read_text(encoding="utf-8"), re.MULTILINE))
+    assert shown == rules
+
+
+def test_files_of_the_readme_exist() -> None:
+    for name in ("README.md", "config/README.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+            assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
