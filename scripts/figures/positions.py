@@ -35,6 +35,8 @@ def positions(input: Path, labels: Labels, output: Path) -> None:
         axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
         for objective, (colour, marker) in looks.items():
             points = here[here["objective"] == objective]
+            if points.empty:  # Not every backbone is trained with every objective.
+                continue
             points = points.assign(place=points["position"].map(places)).sort_values("place")
             eos = points["position"] == "eos"
             words, last = points[~eos], points[eos]
