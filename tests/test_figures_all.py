@@ -88,6 +88,15 @@ def test_draws_in_four_formats(
     assert len(pd.read_csv(tmp_path / "figure.csv"))
 
 
+@pytest.mark.parametrize("name", STEPS)
+def test_backbones_need_not_share_their_objectives(tmp_path: Path, name: str) -> None:
+    all_four = inputs(name, ["plain", "weighted", "causal", "cft"], ["a"])
+    two = inputs(name, ["plain", "cft"], ["a"]).replace("tiny", "other")
+    write_csv(pd.concat([all_four, two]), tmp_path / "in.csv")
+    STEPS[name](tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+    assert set(pd.read_csv(tmp_path / "figure.csv")["dataset"]) == {"a"}
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     write_csv(inputs("accuracy", ["plain", "cft"], ["a"]), tmp_path / "in.csv")
     for name in ("one", "two"):

@@ -57,7 +57,7 @@ def gains(input: Path, labels: Labels, output: Path) -> None:
             if i_row == len(rows) - 1:
                 axis.set_xlabel("K")
             if i_row == 0:
-                style.panel_name(axis, f"{metric.upper()}@K, {labels.decoder(decoder)}")
+                style.panel_name(axis, f"{metric.upper()}@K", labels.decoder(decoder))
         row[0].set_ylabel(f"{labels.dataset(dataset)}\n{labels.block(backbone)}\ndifference")
     bases = ", ".join(labels.objective(base) for base in pd.unique(data["base"]))
     handles = [
