@@ -133,7 +133,7 @@ def fingerprint(step: str) -> str:
         for part, statements in parts.items():
             if (name, part) in seen:
                 continue
-            seen[name, part] = "\n".join(ast.dump(s, annotate_fields=False) for s in statements)
+            seen[name, part] = "\n".join(ast.unparse(s) for s in statements)
             for used in {n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name)}:
                 if used in module.definitions or used in module.imports:
                     waiting.append((name, used))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.command import InputError, run
-from scripts.files import read_json, write_text
+from scripts.files import write_text
 
 
 class Table(NamedTuple):
@@ -67,35 +67,21 @@ def _entry(path: Path, kind: str, captions: Path, endings: list[str]) -> dict[st
     }
 
 
-def _facts(value: dict[str, Any], key: str = "") -> dict[str, str]:
-    """Nested facts as one level, keys joined by dots."""
-    flat: dict[str, str] = {}
-    for name, inner in value.items():
-        path = f"{key}.{name}" if key else name
-        if isinstance(inner, dict):
-            flat |= _facts(inner, path)
-        else:
-            flat[path] = ", ".join(map(str, inner)) if isinstance(inner, list) else str(inner)
-    return flat
-
-
 def report(
     study: str,
     tables: list[Path],
     figures: list[Path],
     captions: Path,
     output: Path,
-    facts: Path | None = None,
 ) -> None:
     """Gather tables, figures and captions in one HTML file that loads nothing from elsewhere.
 
     Args:
         study: name of the study.
-        tables: `<name>.csv`, in the order of the page; the `.md` beside it is what is shown.
-        figures: `<name>.pdf`, in the order of the page; the `.svg` beside it is what is shown.
+        tables: `<name>.md`, in the order of the page.
+        figures: `<name>.svg`, in the order of the page.
         captions: folder of `table_<name>.rst` and `figure_<name>.rst`, plain paragraphs.
         output: HTML to write.
-        facts: JSON object to show at the top (versions, device, seeds), if any.
     """
     shown_tables = [
         _entry(path, "table", captions, [".csv", ".md", ".tex"])
@@ -118,7 +104,6 @@ def report(
         study=study,
         tables=shown_tables,
         figures=shown_figures,
-        facts=_facts(read_json(facts)) if facts else {},
     )
     write_text(page + "\n", output)
 

@@ -34,15 +34,15 @@ def test_cost_is_relative_to_the_base_with_the_same_seed(tmp_path: Path) -> None
         write_json({"seconds_per_step": step, "seconds": 10.0, "train_examples": 64}, path)
         models.append(path)
         path = tmp_path / f"{cell_path(llm(objective, seed))}.json"
-        write_json({"examples": 4, "seconds": 2.0 * step, "device": "cpu"}, path)
+        write_json({"examples": 8, "prompts": 4, "seconds": 2.0 * step, "device": "cpu"}, path)
         decodings.append(path)
     cost(models, decodings, tmp_path / "out.csv")
     found = read_csv(tmp_path / "out.csv").set_index(["stage", "objective", "seed"])
     assert found.loc[("training", "cft", 1), "relative"] == 2.5
     assert found.loc[("training", "plain", 0), "relative"] == 1
-    assert np.isnan(found.loc[("training", "cft", 1), "seconds_per_example"])
+    assert np.isnan(found.loc[("training", "cft", 1), "seconds_per_prompt"])
     assert found.loc[("decoding", "cft", 1), "relative"] == 2.5
-    assert found.loc[("decoding", "cft", 1), "seconds_per_example"] == 2.5
+    assert found.loc[("decoding", "cft", 1), "seconds_per_prompt"] == 2.5
     assert found.loc[("training", "cft", 1), "examples"] == 64
 
 

@@ -8,7 +8,7 @@ from docutils.core import publish_doctree
 from docutils.nodes import paragraph
 
 from scripts.command import InputError
-from scripts.files import write_json, write_text
+from scripts.files import write_text
 from scripts.report import paragraphs, report
 from scripts.tables.format import write
 
@@ -32,14 +32,12 @@ def make(tmp_path: Path) -> str:
     frame = pd.DataFrame({"Method": ["<script>alert(1)</script>"], "HR@1": ["0.5"]})
     write(frame, tmp_path / "accuracy.csv", ["A note."], left=1, bold={(0, "HR@1")})
     write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", tmp_path / "curves.svg")
-    write_json({"device": "cpu", "versions": {"torch": "2"}}, tmp_path / "facts.json")
     report(
         "toy & co",
         [tmp_path / "accuracy.csv"],
         [tmp_path / "curves.pdf"],
         CAPTIONS,
         tmp_path / "report.html",
-        tmp_path / "facts.json",
     )
     return (tmp_path / "report.html").read_text()
 
@@ -56,7 +54,7 @@ def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     assert not re.search(r"url\(|@import", html)
     assert "<script>alert(1)</script>" in page.text
     assert "<strong>0.5</strong>" in html
-    for text in ("toy & co", "versions.torch", "A note.", "accuracy.tex", "curves.png"):
+    for text in ("toy & co", "A note.", "accuracy.tex", "curves.png"):
         assert text in page.text
     anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     assert {address[1:] for address in addresses if address.startswith("#")} == anchors

@@ -115,16 +115,16 @@ def test_cost(tmp_path: Path) -> None:
         "tokens_per_step": 100.0,
         "peak_memory_mb": 500.0,
         "truncated_prompts": 0,
-        "seconds_per_example": None,
+        "seconds_per_prompt": None,
         "relative": 1.9,
     }
     decoding = row | {"stage": "decoding", "decoder": "grounded", "history": "with"}
-    decoding |= {"seconds_per_step": None, "seconds_per_example": 0.5, "steps": None}
+    decoding |= {"seconds_per_step": None, "seconds_per_prompt": 0.5, "steps": None}
     write_csv(pd.DataFrame([row, decoding]), tmp_path / "c.csv")
     cost(tmp_path / "c.csv", LABELS, tmp_path / "t.csv")
     table = read_csv(tmp_path / "t.csv")
     assert table["Stage"].tolist() == ["training", "grounded, with"]
-    assert table["Seconds per step / example"].tolist() == [2, 0.5]
+    assert table["Seconds per step / prompt"].tolist() == [2, 0.5]
     assert table["Steps"].tolist() == ["10", "–"]
     assert "Device: cpu. Seeds: 0." in (tmp_path / "t.md").read_text()
 

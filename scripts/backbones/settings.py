@@ -65,7 +65,7 @@ class Scratch(Settings):
     """Attention heads; `hidden_size` must be a multiple of twice their number."""
     vocabulary: int = Field(4000, ge=300)
     """Largest size of the byte-level BPE vocabulary."""
-    max_tokens: int = Field(512, ge=64)
+    max_tokens: int = Field(1024, ge=64)
     """Longest sequence of the model."""
     warm_start: WarmStart | None = None
     """Language modelling before the fine-tuning; null leaves the weights random."""

@@ -37,7 +37,7 @@ from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
-from scripts.files import atomic, read_table, sha256, write_csv, write_json
+from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json
 from scripts.finetune.batches import (
     Encoded,
     answer_logits,
@@ -131,6 +131,7 @@ def finetune(
 
     curves = learning_curves(trainer.state.log_history)
     losses = curves.loc[curves["split"] == "valid"]
+    record = backbone / "backbone.json"
     with atomic(output) as partial:
         if training.lora is None:
             model.config.use_cache = True
@@ -160,6 +161,7 @@ def finetune(
                 "tokens_per_step": statistics.mean(trainer.tokens) if trainer.tokens else None,
                 "peak_memory_mb": peak_memory_mb(place),
                 "resumed": resume is not None,
+                "backbone": read_json(record) if record.is_file() else str(backbone),
                 "settings": {
                     "prompt": prompt.model_dump(),
                     "objective": objective.model_dump(),
@@ -225,7 +227,7 @@ def training_arguments(
     training: Training, seed: int, device: torch.device, checkpoints: Path
 ) -> TrainingArguments:
     """The Trainer's arguments: AdamW, linear decay, a check each epoch (docs/paper.md §5)."""
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(checkpoints),
         seed=seed,
         data_seed=seed,
@@ -252,6 +254,12 @@ def training_arguments(
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
+    if arguments.n_gpu > 1:
+        raise InputError(
+            f"{arguments.n_gpu} GPUs are visible, which would multiply training.batch_size: "
+            "set CUDA_VISIBLE_DEVICES to one of them"
+        )
+    return arguments
 
 
 class EpochLog(TrainerCallback):

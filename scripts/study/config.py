@@ -45,6 +45,12 @@ class Backbone(Settings):
                 f"training.micro_batch_size {self.training.micro_batch_size} must divide "
                 f"training.batch_size {self.training.batch_size}"
             )
+        longest = getattr(self.source, "max_tokens", self.training.max_tokens)
+        if self.training.max_tokens > longest:
+            raise ValueError(
+                f"training.max_tokens {self.training.max_tokens} must not exceed "
+                f"source.max_tokens {longest}"
+            )
         return self
 
 
@@ -168,6 +174,13 @@ class Study(Settings):
         ]
         if unknown:
             raise ValueError("\n".join(unknown))
+        for grid in self.sensitivity:
+            for name, point in grid_objectives(self, grid).items():
+                if self.objectives.get(name, point) != point:
+                    raise ValueError(
+                        f"objectives.{name}: the sensitivity grid gives this name to another "
+                        "objective; choose another name"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -209,13 +209,6 @@ def trained_parameters(backbone: Backbone) -> float:
     return share * backbone.source.parameters
 
 
-def memory_lines(study: Study, work: Work, gpus: list[Gpu] | None) -> list[str]:
-    """GPU memory for fine-tuning each backbone, with the formula; nothing without `gpus`."""
-    if gpus is None:
-        return []
-    return [memory_line(name, study.backbones[name], gpus) for name in sorted(work.backbones)]
-
-
 def memory_line(name: str, backbone: Backbone, gpus: list[Gpu]) -> str:
     """GPU memory for the fine-tuning of a backbone, with the formula."""
     training, parameters = backbone.training, backbone.source.parameters

@@ -78,7 +78,8 @@ def accuracy(
         f"seed). {UNKNOWN}: K lies beyond the recommender's list. Bold: the highest mean of the "
         "block, which is no statement about significance.",
         "Gain: relative to the base in percent, then the difference with its 95 % interval "
-        "(users resampled, examples paired, averaged over common seeds). " + UNDECIDED,
+        "(users resampled, examples paired, averaged over common seeds) "
+        "± the standard deviation of the difference over seeds. " + UNDECIDED,
     ]
     write(frame, output, notes, left=3, bold=bold)
 
@@ -127,7 +128,8 @@ def _gain(
         relative = gain["relative_gain"]
         percent = UNKNOWN if pd.isna(relative) else f"{number(relative, 1, sign=True)} %"
         difference = with_interval(gain["difference"], gain["low"], gain["high"], sign=True)
-        line[f"{metric.upper()}@{k}"] = f"{percent}; {difference}"
+        spread = "" if pd.isna(gain["seed_sd"]) else f" ± {number(gain['seed_sd'])}"
+        line[f"{metric.upper()}@{k}"] = f"{percent}; {difference}{spread}"
     return line
 
 

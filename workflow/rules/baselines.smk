@@ -64,7 +64,7 @@ rule sasrec:
     params:
         code=fingerprint("scripts.baselines.sasrec"),
         settings=baseline_settings,
-        device=STUDY.device,
+        device=device_of,
     shell:
         "python -m scripts.baselines.sasrec --train {input.train:q} --valid {input.valid:q}"
         " --test {input.test:q} --items {input.catalogue:q} --settings {params.settings:q}"

@@ -15,7 +15,7 @@ from scripts.command import InputError
 from scripts.fingerprint import fingerprint
 from scripts.study import config as study_config
 from scripts.study import resources as study_resources
-from scripts.study.preflight import preflight
+from scripts.study.preflight import find_gpus, preflight
 
 try:
     STUDY = study_config.resolve(config)
@@ -26,6 +26,8 @@ os.environ.update(
     # Jobs find the steps wherever the workflow is run from, and the Python that runs it.
     PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.getenv("PYTHONPATH")])),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
+    # A job takes one GPU, so that the Trainer does not split its batches over all of them.
+    CUDA_VISIBLE_DEVICES=os.getenv("CUDA_VISIBLE_DEVICES", "0"),
     # Libraries' own progress bars write to log files now and then only.
     TQDM_MININTERVAL="15",
     # By default glibc hands every freed tensor back to the system, and each training or decoding
@@ -119,8 +121,8 @@ onstart:
 
 
 def as_json(settings) -> str:
-    """Settings as compact JSON for a command line."""
-    return settings.model_dump_json()
+    """Settings as compact JSON for a command line, without the name for tables and figures."""
+    return settings.model_dump_json(exclude={"label"})
 
 
 def listed(files) -> str:
@@ -139,8 +141,14 @@ def prompt_of(wildcards) -> str:
 
 
 def needs_gpu(wildcards) -> int:
-    """GPUs that a job on a language model asks for."""
-    return int(STUDY.device == "cuda")
+    """GPUs that a job on a model asks for."""
+    return int(STUDY.device == "cuda" or (STUDY.device == "auto" and bool(find_gpus())))
+
+
+def device_of(wildcards, output) -> str:
+    """Where a job runs. Asking for the output keeps it out of what Snakemake records: a finished
+    study is not computed again because it is looked at on a machine without a GPU."""
+    return STUDY.device
 
 
 def threads_of(wildcards) -> int:
@@ -194,7 +202,6 @@ def model_options(wildcards) -> str:
     options = {
         "max_tokens": backbone.training.max_tokens,
         "precision": backbone.training.precision,
-        "device": STUDY.device,
     }
     if backbone.test_examples is not None:
         options["test_examples"] = backbone.test_examples

@@ -10,7 +10,7 @@ rule download:
     conda:
         ENVIRONMENT
     params:
-        url=lambda wildcards, output: URLS[output[0]],
+        url=lambda wildcards: URLS[f"resources/raw/{wildcards.file}"],
     shell:
         "python -m scripts.data.obtain --url {params.url:q} --output {output:q} &> {log:q}"
 
@@ -24,8 +24,8 @@ rule wheel:
     conda:
         ENVIRONMENT
     params:
-        requirement=lambda wildcards, output: WHEELS[output[0]].requirement,
-        sha256=lambda wildcards, output: WHEELS[output[0]].sha256,
+        requirement=lambda wildcards: WHEELS[f"resources/wheels/{wildcards.file}.whl"].requirement,
+        sha256=lambda wildcards: WHEELS[f"resources/wheels/{wildcards.file}.whl"].sha256,
     shell:
         "python -m scripts.data.obtain --requirement {params.requirement:q}"
         " --sha256 {params.sha256} --output {output:q} &> {log:q}"

@@ -40,7 +40,8 @@ rule token_effects:
         code=fingerprint("scripts.evaluate.token_effects"),
         prompt=prompt_of,
         options=model_options,
+        device=device_of,
     shell:
         "python -m scripts.evaluate.token_effects --model {input.model:q}"
         " --backbone {input.backbone:q} --test {input.test:q} --items {input.catalogue:q}"
-        " --prompt {params.prompt:q} {params.options} --output {output:q} &> {log:q}"
+        " --prompt {params.prompt:q} {params.options} --device {params.device} --output {output:q} &> {log:q}"

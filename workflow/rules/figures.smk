@@ -33,4 +33,8 @@ for name in FIGURES:
 
 rule figures:
     input:
-        expand(f"{RESULTS}/figures/{{name}}.svg", name=FIGURES),
+        expand(
+            f"{RESULTS}/figures/{{name}}.{{ending}}",
+            name=FIGURES,
+            ending=["pdf", "svg", "png", "csv"],
+        ),

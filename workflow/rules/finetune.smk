@@ -23,7 +23,7 @@ rule finetune:
         prompt=prompt_of,
         objective=lambda wildcards: as_json(OBJECTIVES[wildcards.objective]),
         training=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].training),
-        device=STUDY.device,
+        device=device_of,
     shell:
         "python -m scripts.finetune.train --backbone {input.backbone:q} --train {input.train:q}"
         " --valid {input.valid:q} --items {input.catalogue:q} --prompt {params.prompt:q}"

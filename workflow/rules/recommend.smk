@@ -22,8 +22,9 @@ rule recommend:
         prompt=prompt_of,
         decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
         options=model_options,
+        device=device_of,
     shell:
         "python -m scripts.decode.recommend --model {input.model:q} --backbone {input.backbone:q}"
         " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
-        " --decoder {params.decoder:q} --history {wildcards.history} {params.options}"
+        " --decoder {params.decoder:q} --history {wildcards.history} {params.options} --device {params.device}"
         " --output {output.lists:q} --record {output.record:q} &> {log:q}"

@@ -3,8 +3,8 @@
 
 rule report:
     input:
-        tables=rules.tables.input,
-        figures=rules.figures.input,
+        tables=expand(f"{RESULTS}/tables/{{name}}.md", name=TABLES),
+        figures=expand(f"{RESULTS}/figures/{{name}}.svg", name=FIGURES),
         captions=[
             *expand(f"{CAPTIONS}/table_{{name}}.rst", name=TABLES),
             *expand(f"{CAPTIONS}/figure_{{name}}.rst", name=FIGURES),

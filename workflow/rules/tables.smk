@@ -32,4 +32,4 @@ for name in TABLES:
 
 rule tables:
     input:
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=TABLES),
+        expand(f"{RESULTS}/tables/{{name}}.{{ending}}", name=TABLES, ending=["csv", "md", "tex"]),
