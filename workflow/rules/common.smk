@@ -100,6 +100,8 @@ FIGURE_OPTIONS = {
     name: f"--k {HEADLINE_K}" for name in ("accuracy", "balance", "dependence", "sensitivity")
 }
 
+ON_GPU = STUDY.device == "cuda" or (STUDY.device == "auto" and bool(find_gpus()))
+
 #: Same shape as the names that the configuration allows.
 NAME = r"[A-Za-z0-9][A-Za-z0-9.+-]*"
 
@@ -142,7 +144,7 @@ def prompt_of(wildcards) -> str:
 
 def needs_gpu(wildcards) -> int:
     """GPUs that a job on a model asks for."""
-    return int(STUDY.device == "cuda" or (STUDY.device == "auto" and bool(find_gpus())))
+    return int(ON_GPU)
 
 
 def device_of(wildcards, output) -> str:
