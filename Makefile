@@ -24,7 +24,7 @@ install: .venv/installed
 	@touch $@
 
 quickstart: .venv/installed
-	@$(BIN)/snakemake --configfile config/quickstart.yaml --cores all --quiet rules host
+	@$(BIN)/snakemake --configfile config/quickstart.yaml --cores all --quiet host reason
 	@echo "Done. Open results/quickstart/report.html; tables and figures lie beside it."
 
 test: .venv/developed

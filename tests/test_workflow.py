@@ -276,6 +276,6 @@ def test_malformed_raw_line_is_named(finished: Path) -> None:
     )
     output = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "bad.json" in output
-    assert "line" in output
+    assert "bad.json:2: JSON is malformed" in output
+    assert "mend the files or raise the share" in output
     assert not (finished / "results/bad/data/generated/items.parquet").exists()
