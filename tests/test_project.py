@@ -44,5 +44,6 @@ def test_rule_graph_of_the_readme_names_real_rules() -> None:
 def test_files_of_the_readme_exist() -> None:
     for name in ("README.md", "config/README.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
+        assert "PLACEHOLDER" not in text
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
             assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
