@@ -68,6 +68,29 @@ class Prompt(Settings):
     """Introduces the titles of the history."""
 
 
+class Published(Settings):
+    """What others have published of a data set prepared by the same rules; never a result here."""
+
+    source: str = Field(min_length=1)
+    """Where the numbers stand."""
+    users: int | None = Field(None, ge=1)
+    """Users."""
+    items: int | None = Field(None, ge=1)
+    """Items."""
+    interactions: int | None = Field(None, ge=1)
+    """Interactions."""
+    train: int | None = Field(None, ge=1)
+    """Training examples."""
+    valid: int | None = Field(None, ge=1)
+    """Validation examples."""
+    test: int | None = Field(None, ge=1)
+    """Test examples."""
+    start: Month | None = None
+    """First month of the window."""
+    note: str | None = None
+    """What is known of the reasons for a difference; shown where there is one."""
+
+
 class Dataset(Settings):
     """One data set."""
 
@@ -79,6 +102,8 @@ class Dataset(Settings):
     """How they become examples."""
     prompt: Prompt
     """How an example is put into words."""
+    published: Published | None = None
+    """What the table of statistics compares it with."""
 
     @model_validator(mode="after")
     def _window(self) -> Dataset:
