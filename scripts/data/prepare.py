@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,11 @@ import pyarrow as pa
 
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
+from scripts.data.checksums import enforce
+from scripts.data.lines import Tally
 from scripts.data.rules import (
     Examples,
+    first_reviews,
     in_window,
     k_core,
     make_examples,
@@ -24,9 +27,9 @@ from scripts.data.rules import (
     usable_titles,
     year_earlier,
 )
-from scripts.data.settings import Preparation
-from scripts.data.sources import RawData, Tally, read_amazon_2018, read_movielens_wheel
-from scripts.files import write_json, write_table
+from scripts.data.settings import Preparation, Source, addresses, is_url
+from scripts.data.sources import RawData, read
+from scripts.files import sha256, write_json, write_table
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +37,11 @@ SPLITS = ("train", "valid", "test")
 
 
 def prepare(
-    kind: Literal["amazon-2018", "movielens-wheel"],
+    source: Source,
+    files: dict[str, Path],
     settings: Preparation,
     output: Path,
-    reviews: Path | None = None,
-    metadata: Path | None = None,
-    wheel: Path | None = None,
-    name: str | None = None,
+    checksums: Path | None = None,
 ) -> None:
     """Prepare a data set by D3's rules.
 
@@ -48,59 +49,49 @@ def prepare(
     `preparation.json` with what was read, what was dropped and why, and what remains.
 
     Args:
-        kind: Kind of the source.
+        source: Where the data come from, and how they are laid out.
+        files: The source's local files: `reviews` and `metadata`, `archive`, or `wheel`.
         settings: The rules' settings.
         output: Folder of the prepared data set.
-        reviews: Reviews of an amazon-2018 source.
-        metadata: Metadata of an amazon-2018 source.
-        wheel: Wheel of a movielens-wheel source.
-        name: Path of the files inside the wheel, without their endings.
+        checksums: Lock file of the downloads' checksums; a file that was put here by hand must be
+            the one that was downloaded before.
     """
-    if kind == "amazon-2018":
-        if reviews is None or metadata is None:
-            raise InputError("kind amazon-2018 needs --reviews and --metadata")
-        raw = read_amazon_2018(reviews, metadata)
-    else:
-        if wheel is None or name is None:
-            raise InputError("kind movielens-wheel needs --wheel and --name")
-        raw = read_movielens_wheel(wheel, name)
+    for name, listed in addresses(source).items():
+        if checksums is not None and is_url(listed[0]):
+            enforce(listed[0], files[name], checksums)
+    raw = read(source, files)
     check_malformed(raw.tally, settings.max_malformed_share)
-
+    reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)
     kept = keep(raw, settings)
-    rows = kept.rows[time_order(raw.reviews.user[kept.rows], raw.reviews.timestamp[kept.rows])]
-    user, timestamp = raw.reviews.user[rows], raw.reviews.timestamp[rows]
-    codes = np.array(sorted(np.unique(raw.reviews.item[rows]), key=raw.reviews.items.__getitem__))
-    item_ids = np.empty(len(raw.reviews.items), np.int32)
-    item_ids[codes] = np.arange(len(codes), dtype=np.int32)
-    item = item_ids[raw.reviews.item[rows]]
+    user, item, rating, timestamp, tally = *kept.reviews, raw.tally
+    user_names, item_names = kept.users, kept.items
+    del raw
 
     examples = make_examples(user, settings.max_history)
     bounds = split_bounds(len(examples.target))
     if 0 in np.diff(bounds):
         raise InputError(
-            f"{len(rows)} interactions and {len(examples.target)} examples remain, too few to "
+            f"{len(user)} interactions and {len(examples.target)} examples remain, too few to "
             "split 80/10/10; widen preparation.start and .end or lower preparation.k_core"
         )
     target, history = item[examples.target], item[examples.history]
-    train_count = np.bincount(target[: bounds[1]], minlength=len(codes))
-    titles = [kept.titles[code] for code in codes]
+    train_count = np.bincount(target[: bounds[1]], minlength=len(item_names))
 
-    user_names = np.array(raw.reviews.users, dtype=object)[user]
-    item_names = np.array(raw.reviews.items, dtype=object)[codes]
     interactions = pd.DataFrame(
         {
-            "user": user_names,
+            "user": user_names[user],
             "item": item_names[item],
-            "rating": raw.reviews.rating[rows],
+            "rating": rating,
             "timestamp": timestamp,
         }
     )
     write_table(interactions, output / "interactions.parquet", INTERACTIONS)
+    del interactions
     items = pd.DataFrame(
         {
-            "item_id": np.arange(len(codes)),
+            "item_id": np.arange(len(item_names)),
             "item": item_names,
-            "title": titles,
+            "title": kept.titles,
             "train_count": train_count,
             "popularity_group": popularity_groups(train_count),
         }
@@ -109,7 +100,7 @@ def prepare(
     frame = pd.DataFrame(
         {
             "example_id": np.arange(len(target)),
-            "user": user_names[examples.target],
+            "user": user_names[user[examples.target]],
             "history": _lists(examples.offsets, history),
             "target": target,
             "timestamp": timestamp[examples.target],
@@ -117,26 +108,27 @@ def prepare(
     )
     for split, begin, stop in zip(SPLITS, bounds, bounds[1:], strict=False):
         write_table(frame[begin:stop], output / "examples" / f"{split}.parquet", EXAMPLES)
-    users = len(np.unique(user))
+    users, items_left = len(user_names), len(item_names)
     write_json(
         {
-            "lines_read": raw.tally.lines,
-            "malformed_lines": raw.tally.malformed,
-            "first_malformed": raw.tally.first,
-            "reviews_read": len(raw.reviews.user),
+            "raw_sha256": {path.name: sha256(path) for path in files.values()},
+            "lines": {"read": tally.lines, "malformed": tally.malformed},
+            "first_malformed": tally.first,
+            "reviews_read": reviews_read,
             "dropped_reviews": kept.dropped_reviews,
+            "reviewed_items": reviewed_items,
             "dropped_items": kept.dropped_items,
+            "metadata_rows_that_disagree": kept.disagreeing,
             "window": {"start": kept.start, "end": settings.end},
-            "interactions": len(rows),
+            "interactions": len(user),
             "users": users,
-            "items": len(codes),
-            "density": len(rows) / (users * len(codes)),
-            "mean_title_words": float(np.mean([len(title.split()) for title in titles])),
+            "items": items_left,
+            "density": len(user) / (users * items_left),
             "splits": describe_splits(examples, bounds, user, target, history, train_count),
         },
         output / "preparation.json",
     )
-    log.info("%d interactions, %d users, %d items", len(rows), users, len(codes))
+    log.info("%d interactions, %d users, %d items", len(user), users, items_left)
 
 
 def check_malformed(tally: Tally, max_share: float) -> None:
@@ -145,31 +137,59 @@ def check_malformed(tally: Tally, max_share: float) -> None:
     Raises:
         InputError: more than `max_share` of the lines are malformed.
     """
-    if not tally.malformed:
+    malformed = tally.malformed.total()
+    if not malformed:
         return
+    reasons = ", ".join(f"{count} {why}" for why, count in tally.malformed.most_common())
     shown = "\n".join(tally.first)
-    message = f"{tally.malformed} of {tally.lines} lines are malformed, the first ones:\n{shown}"
-    if tally.malformed > max_share * tally.lines:
+    message = (
+        f"{malformed} of {tally.lines} lines are malformed ({reasons}), the first ones:\n{shown}"
+    )
+    if malformed > max_share * tally.lines:
+        hint = (
+            "\nTimes out of range are often milliseconds where seconds are expected, or the "
+            "reverse: look at the source's kind and its time"
+            if tally.malformed["time out of range"]
+            else ""
+        )
         raise InputError(
-            f"{message}\nThat is more than preparation.max_malformed_share {max_share:g}; "
+            f"{message}{hint}\nThat is more than preparation.max_malformed_share {max_share:g}; "
             "mend the files or raise the share"
         )
     log.warning("%s", message)
 
 
+class KeptReviews(NamedTuple):
+    """The reviews that are left, in time order."""
+
+    user: np.ndarray
+    """int32, codes of the users left, by first appearance."""
+    item: np.ndarray
+    """int32, item ids."""
+    rating: np.ndarray
+    """float32, NaN where missing."""
+    timestamp: np.ndarray
+    """int64, UTC seconds."""
+
+
 class Kept(NamedTuple):
     """What the filters leave of the raw reviews."""
 
-    rows: np.ndarray
-    """int64, rows of the kept reviews, in file order."""
-    titles: dict[int, str]
-    """Clean titles by item code, of every item with a usable one."""
+    reviews: KeptReviews
+    users: np.ndarray
+    """Source ids of the users by code."""
+    items: np.ndarray
+    """Source ids of the items by item id, which follows their sorted order."""
+    titles: list[str]
+    """Clean titles by item id."""
     start: str | None
     """First month of the window after widening."""
     dropped_reviews: dict[str, int]
     """Reviews that fell out, by the first rule that they failed."""
     dropped_items: Counter[str]
     """Reviewed items that fell out for their titles, by reason."""
+    disagreeing: int
+    """Metadata rows whose title is another than that of an earlier row of their item."""
 
 
 def keep(raw: RawData, settings: Preparation) -> Kept:
@@ -178,15 +198,20 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
     Raises:
         InputError: nothing is left.
     """
-    _, items, user, item, _, timestamp = raw.reviews
-    titles, dropped_items = usable_titles(raw.titles, len(items), settings.max_title_words)
+    users, items, user, item, rating, timestamp, ticks = raw.reviews
+    titles, dropped_items, disagreeing = usable_titles(
+        raw.titles, len(items), settings.max_title_words
+    )
     titled = np.zeros(len(items), bool)
     titled[list(titles)] = True
     start = settings.start
     while True:
-        inside = np.flatnonzero(in_window(timestamp, start, settings.end))
-        usable = inside[titled[item[inside]]]
-        rows = usable[k_core(user[usable], item[usable], settings.k_core)]
+        inside = in_window(timestamp, start, settings.end, ticks)
+        usable = inside & titled[item]
+        distinct = usable
+        if settings.repeated_reviews == "drop":
+            distinct = first_reviews(user, item, timestamp, usable)
+        rows = k_core(user, item, settings.k_core, distinct)
         remaining = len(np.unique(item[rows]))
         earlier = start and year_earlier(start)
         if remaining >= settings.minimum_items or not earlier:
@@ -200,12 +225,40 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
             f"none of {len(user)} reviews is left after the window {start} to {settings.end}, the "
             f"title rules and the {settings.k_core}-core; mend preparation.start, .end or .k_core"
         )
+    counts = [len(user), inside.sum(), usable.sum(), distinct.sum(), len(rows)]
+    reasons = [
+        "outside the window",
+        "item without a usable title",
+        "repeated review",
+        "below the k-core",
+    ]
     dropped_reviews = {
-        "outside the window": len(user) - len(inside),
-        "item without a usable title": len(inside) - len(usable),
-        "below the k-core": len(usable) - len(rows),
+        reason: int(before - after)
+        for reason, before, after in zip(reasons, counts, counts[1:], strict=False)
     }
-    return Kept(rows, titles, start, dropped_reviews, dropped_items)
+    if settings.repeated_reviews == "keep":
+        del dropped_reviews["repeated review"]
+    rows = rows[time_order(user[rows], timestamp[rows])]
+    user_codes, first, kept_user = np.unique(user[rows], return_index=True, return_inverse=True)
+    by_appearance = np.empty(len(first), np.int32)
+    by_appearance[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    item_codes = sorted(np.unique(item[rows]).tolist(), key=items.__getitem__)
+    item_ids = np.empty(len(items), np.int32)
+    item_ids[item_codes] = np.arange(len(item_codes), dtype=np.int32)
+    user_names = np.empty(len(first), object)
+    user_names[by_appearance] = [users[code] for code in user_codes.tolist()]
+    return Kept(
+        KeptReviews(
+            by_appearance[kept_user], item_ids[item[rows]], rating[rows], timestamp[rows] // ticks
+        ),
+        user_names,
+        np.array([items[code] for code in item_codes], object),
+        [titles[code] for code in item_codes],
+        start,
+        dropped_reviews,
+        dropped_items,
+        disagreeing,
+    )
 
 
 def describe_splits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,17 +15,25 @@ FIRST_YEAR = 1996
 
 GROUPS = 5
 
+#: Longest title in characters. D3 counts words only, so that one endless word would pass.
+MAX_TITLE_CHARACTERS = 1000
+CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+
+COUNTED_AT_ONCE = 1 << 22
+
 
 def month_start(month: str) -> int:
     """UTC seconds of the beginning of a month such as `2017-10`."""
     return int(datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).timestamp())
 
 
-def in_window(timestamp: np.ndarray, start: str | None, end: str | None) -> np.ndarray:
+def in_window(
+    timestamp: np.ndarray, start: str | None, end: str | None, ticks: int = 1
+) -> np.ndarray:
     """Which times lie in the window.
 
     Args:
-        timestamp: int64 [n], UTC seconds.
+        timestamp: int64 [n], UTC, in ticks.
         start: First month; null sets no bound.
         end: Month at whose beginning the window ends; that very second still belongs to it, as in
             D3's code. Null sets no bound.
@@ -34,9 +43,9 @@ def in_window(timestamp: np.ndarray, start: str | None, end: str | None) -> np.n
     """
     inside = np.ones(len(timestamp), bool)
     if start is not None:
-        inside &= timestamp >= month_start(start)
+        inside &= timestamp >= month_start(start) * ticks
     if end is not None:
-        inside &= timestamp <= month_start(end)
+        inside &= timestamp <= month_start(end) * ticks
     return inside
 
 
@@ -51,9 +60,20 @@ def clean_title(raw: str) -> str:
     return raw.replace("&quot;", '"').replace("&amp;", "&").strip(" ").strip('"')
 
 
+def one_line(title: str) -> str:
+    """Control characters, tabs and line ends as blanks: a title is one line of a prompt.
+
+    D3 leaves them in; its rules have been applied before, so that they find what D3 finds.
+    """
+    return CONTROL.sub(" ", title).strip()
+
+
 def title_fault(title: str | None, max_words: int) -> str | None:
-    """Why a clean title disqualifies its item, or null; words are parted by single blanks."""
-    if not title:
+    """Why a clean title disqualifies its item, or null; words are parted by single blanks.
+
+    Beyond D3's rules, a title longer than any real one is none either.
+    """
+    if not title or not one_line(title):
         return "no title"
     if "<span id" in title:
         return "markup in the title"
@@ -61,12 +81,14 @@ def title_fault(title: str | None, max_words: int) -> str | None:
         return "title of one character"
     if len(title.split(" ")) > max_words:
         return "title too long"
+    if len(title) > MAX_TITLE_CHARACTERS:
+        return f"title over {MAX_TITLE_CHARACTERS:,} characters"
     return None
 
 
 def usable_titles(
     rows: Iterable[tuple[int, str | None]], items: int, max_words: int
-) -> tuple[dict[int, str], Counter[str]]:
+) -> tuple[dict[int, str], Counter[str], int]:
     """The title of each item that may stay in the catalogue.
 
     Of repeated rows, one bad copy removes the item; else the last title wins (D3's code).
@@ -77,25 +99,51 @@ def usable_titles(
         max_words: Longest title.
 
     Returns:
-        Clean titles by item code, and how many items fell out for which reason.
+        Clean titles by item code, how many items fell out for which reason, and how many rows
+        disagree with an earlier one of their item.
     """
     titles: dict[int, str] = {}
     faults: dict[int, str] = {}
+    seen: dict[int, str | None] = {}
+    disagreeing = 0
     for item, raw in rows:
         title = None if raw is None else clean_title(raw)
+        disagreeing += seen.setdefault(item, title) != title
         fault = title_fault(title, max_words)
         if fault is not None:
             faults.setdefault(item, fault)
         elif title is not None:
-            titles[item] = title
+            titles[item] = one_line(title)
     for item in faults:
         titles.pop(item, None)
     reasons = Counter(faults.values())
     reasons["no metadata"] = items - len(titles) - len(faults)
-    return titles, reasons
+    return titles, reasons, disagreeing
 
 
-def k_core(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
+def first_reviews(
+    user: np.ndarray, item: np.ndarray, timestamp: np.ndarray, among: np.ndarray
+) -> np.ndarray:
+    """Which reviews are the first ones of their user and item; ties go to the earlier row.
+
+    Args:
+        user: int32 [n], codes.
+        item: int32 [n], codes.
+        timestamp: int64 [n].
+        among: bool [n], the reviews that are looked at.
+
+    Returns:
+        bool [n], false wherever `among` is.
+    """
+    rows = np.flatnonzero(among)
+    rows = rows[np.argsort(timestamp[rows], kind="stable")]
+    pairs = user[rows].astype(np.int64) << 32 | item[rows]
+    first = np.zeros(len(user), bool)
+    first[rows[np.unique(pairs, return_index=True)[1]]] = True
+    return first
+
+
+def k_core(user: np.ndarray, item: np.ndarray, k: int, among: np.ndarray) -> np.ndarray:
     """Rows of the largest part in which every user and every item has at least k rows.
 
     Repeated reviews count as often as they occur (D3's code).
@@ -104,17 +152,29 @@ def k_core(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
         user: int32 [n], codes.
         item: int32 [n], codes.
         k: Least count.
+        among: bool [n], the rows that may survive.
 
     Returns:
         int64 [m], the surviving rows in ascending order.
     """
-    rows = np.arange(len(user))
+    # The first round runs on masks, for few of a big file's reviews outlive it.
+    rows = np.flatnonzero(among & _often(user, k, among)[user] & _often(item, k, among)[item])
     while True:
         users, items = user[rows], item[rows]
         enough = (np.bincount(users) >= k)[users] & (np.bincount(items) >= k)[items]
         if enough.all():
             return rows
         rows = rows[enough]
+
+
+def _often(codes: np.ndarray, k: int, among: np.ndarray) -> np.ndarray:
+    """Which codes occur at least k times, bool by code; numpy counts in copies of 8 bytes a row,
+    so the rows are counted part by part."""
+    counts = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
+    for begin in range(0, len(codes), COUNTED_AT_ONCE):
+        part = slice(begin, begin + COUNTED_AT_ONCE)
+        counts += np.bincount(codes[part][among[part]], minlength=len(counts))
+    return counts >= k
 
 
 def time_order(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:

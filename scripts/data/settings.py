@@ -8,22 +8,51 @@ from pydantic import Field, model_validator
 
 from scripts.command import Settings
 
+#: URL or local path; a list gives the URL and its mirrors, in the order in which they are tried.
+Address = str | Annotated[list[Annotated[str, Field(pattern="^https?://")]], Field(min_length=1)]
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
-class Amazon2018(Settings):
-    """Amazon review data of 2018: JSON lines, plain or gzipped."""
+class Downloaded(Settings):
+    """What every source that is downloaded from an address shares."""
 
-    kind: Literal["amazon-2018"]
-    reviews: str
-    """URL or local path of the reviews (`reviewerID, asin, overall, unixReviewTime`)."""
-    metadata: str
-    """URL or local path of the metadata (`asin, title`)."""
     approximate_mb: float = Field(0, ge=0)
-    """Rough size of both downloads, for the preflight only."""
+    """Rough size of the downloads, for the preflight only."""
 
 
-class MovieLensWheel(Settings):
+class Amazon(Downloaded):
+    """Amazon review data of one category: JSON lines, plain or gzipped.
+
+    The releases name their fields differently; 2014 has Python literals as metadata, 2023 counts
+    milliseconds and joins the variants of an item (`parent_asin`).
+    """
+
+    kind: Literal["amazon-2014", "amazon-2018", "amazon-2023"]
+    reviews: Address
+    """URL or local path of the reviews; a list gives the URL and its mirrors."""
+    metadata: Address
+    """Likewise of the metadata, which holds the titles."""
+
+
+class Steam(Downloaded):
+    """Steam's reviews and games: lines of Python literals, which are parsed and never run."""
+
+    kind: Literal["steam"]
+    reviews: Address
+    """URL or local path of `steam_reviews.json.gz`; a list gives the URL and its mirrors."""
+    metadata: Address
+    """Likewise of `steam_games.json.gz`."""
+
+
+class MovieLensZip(Downloaded):
+    """MovieLens as GroupLens' own archive: 100K, 1M, 10M, 20M and later layouts."""
+
+    kind: Literal["movielens-zip"]
+    archive: Address
+    """URL or local path of the zip file; a list gives the URL and its mirrors."""
+
+
+class MovieLensWheel(Downloaded):
     """MovieLens as RecBole's atomic files inside a package of the Python registry."""
 
     kind: Literal["movielens-wheel"]
@@ -33,11 +62,60 @@ class MovieLensWheel(Settings):
     """Checksum of the wheel."""
     name: str
     """Path of the files inside the wheel, without their endings `.inter` and `.item`."""
-    approximate_mb: float = Field(0, ge=0)
-    """Rough size of the download, for the preflight only."""
 
 
-Source = Annotated[Amazon2018 | MovieLensWheel, Field(discriminator="kind")]
+class Columns(Settings):
+    """Names of the columns, or keys, of local files."""
+
+    user: str = "user"
+    """In the reviews: the user's id."""
+    item: str = "item"
+    """In the reviews: the item's id."""
+    time: str = "timestamp"
+    """In the reviews: the time."""
+    rating: str | None = None
+    """In the reviews: the rating; null where there is none."""
+    metadata_item: str = "item"
+    """In the metadata: the item's id."""
+    title: str = "title"
+    """In the metadata: the title."""
+
+
+class Local(Downloaded):
+    """Any pair of files: .csv, .tsv or .parquet, and everything else as JSON lines."""
+
+    kind: Literal["local"]
+    reviews: Address
+    """Local path (or URL) of one row a review, click or purchase; plain or gzipped."""
+    metadata: Address
+    """Likewise of one row an item."""
+    columns: Columns = Columns()
+    """Which column holds what."""
+    time: Literal["seconds", "milliseconds", "iso"] = "seconds"
+    """How the times are written: since 1970, or as ISO 8601 (UTC where no zone is given)."""
+
+
+Source = Annotated[
+    Amazon | Steam | MovieLensZip | MovieLensWheel | Local, Field(discriminator="kind")
+]
+
+
+def addresses(source: Source) -> dict[str, list[str]]:
+    """The source's addresses by the name of the raw file: the first counts, the rest are mirrors.
+
+    A wheel has none.
+    """
+    found = {name: getattr(source, name, None) for name in ("reviews", "metadata", "archive")}
+    return {
+        name: [address] if isinstance(address, str) else address
+        for name, address in found.items()
+        if address is not None
+    }
+
+
+def is_url(address: str) -> bool:
+    """Whether an address is to be downloaded, and is no local path."""
+    return address.startswith(("http://", "https://"))
 
 
 class Preparation(Settings):
@@ -55,6 +133,9 @@ class Preparation(Settings):
     """Items with a longer title are dropped."""
     max_history: int = Field(10, ge=1)
     """Longest history of an example, in items."""
+    repeated_reviews: Literal["keep", "drop"] = "keep"
+    """A user's further reviews of the same item: kept, as D3 does, or dropped but for the earliest
+    inside the window."""
     max_malformed_share: float = Field(0.001, ge=0, le=1)
     """The step fails when more than this share of the raw lines cannot be read."""
 
@@ -89,6 +170,12 @@ class Published(Settings):
     """First month of the window."""
     note: str | None = None
     """What is known of the reasons for a difference; shown where there is one."""
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Published:
+        if not self.model_dump(exclude={"source", "note"}, exclude_none=True):
+            raise ValueError("holds no number to compare with; give one or leave it out")
+        return self
 
 
 class Dataset(Settings):

@@ -1,80 +1,58 @@
-"""Readers of the raw data: any source becomes plain arrays, in the order of its file."""
+"""Sources of raw data: each reader yields the same columns, in the order of its file.
+
+A new source is one settings class (settings.py) and one reader here, entered in `READERS`.
+"""
 
 from __future__ import annotations
 
 import re
 import zipfile
 from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
-from typing import IO, Annotated, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
-from isal import igzip_threaded
-from isal.isal_zlib import IsalError
 
-from scripts.command import InputError, progress
+from scripts.command import InputError
+from scripts.data.lines import (
+    Split,
+    Tally,
+    as_text,
+    comma_separated,
+    delimited,
+    json_lines,
+    literal_lines,
+    open_bytes,
+    parquet_rows,
+    parted,
+    reading,
+    tabbed,
+)
+from scripts.data.settings import Amazon, Local, MovieLensWheel, MovieLensZip, Source, Steam
 
-GZIP_MAGIC = b"\x1f\x8b"
-
-#: How many malformed lines are remembered word for word; all are counted.
-REMEMBERED = 5
-
-Row = TypeVar("Row", bound=msgspec.Struct)
 Id = Annotated[str, msgspec.Meta(min_length=1)]
 #: UTC seconds up to the year 9999: a time in milliseconds is a malformed line.
-IN_SECONDS = msgspec.Meta(ge=0, le=253_402_300_799)
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
+#: UTC milliseconds since 1990: a time in seconds is a malformed line.
+Milliseconds = Annotated[int, msgspec.Meta(ge=631_152_000_000, le=253_402_300_799_999)]
 
 
-class AmazonReview(msgspec.Struct, gc=False):
-    """The fields of a raw review that are used."""
+class Review(Protocol):
+    """What every reader yields of a review; the time is in ticks, see `Reviews`."""
 
-    user: Id = msgspec.field(name="reviewerID")
-    item: Id = msgspec.field(name="asin")
-    timestamp: Annotated[int, IN_SECONDS] = msgspec.field(name="unixReviewTime")
-    rating: float | None = msgspec.field(name="overall", default=None)
-
-
-class AmazonItem(msgspec.Struct, gc=False):
-    """The fields of a raw metadata row that are used."""
-
-    item: Id = msgspec.field(name="asin")
-    title: str | None = None
+    user: str
+    item: str
+    timestamp: int
+    rating: float | None
 
 
-class MovieLensRating(msgspec.Struct, gc=False):
-    """The columns of an `.inter` file that are used."""
-
-    user: Id = msgspec.field(name="user_id")
-    item: Id = msgspec.field(name="item_id")
-    timestamp: Annotated[float, IN_SECONDS]
-    rating: float | None = None
-
-
-class MovieLensItem(msgspec.Struct, gc=False):
-    """The columns of an `.item` file that are used."""
-
-    item: Id = msgspec.field(name="item_id")
-    title: str | None = msgspec.field(name="movie_title", default=None)
-    year: str | None = msgspec.field(name="release_year", default=None)
-
-
-@dataclass
-class Tally:
-    """How many lines were read, and which of them could not be."""
-
-    lines: int = 0
-    malformed: int = 0
-    first: list[str] = field(default_factory=list)
-    """The first malformed lines, as `file:line: reason`."""
-
-    def fault(self, file: str, line: int, reason: object) -> None:
-        """Count a malformed line."""
-        self.malformed += 1
-        if len(self.first) < REMEMBERED:
-            self.first.append(f"{file}:{line}: {reason}")
+#: What every reader yields of a metadata row: the item's source id and its raw title.
+Title = tuple[str, str | None]
 
 
 class Reviews(NamedTuple):
@@ -91,7 +69,9 @@ class Reviews(NamedTuple):
     rating: np.ndarray
     """float32, NaN where missing."""
     timestamp: np.ndarray
-    """int64, UTC seconds."""
+    """int64, UTC, in ticks of the source's own resolution."""
+    ticks: int
+    """Ticks in a second: 1, or 1,000 where the source gives milliseconds."""
 
 
 class RawData(NamedTuple):
@@ -103,54 +83,276 @@ class RawData(NamedTuple):
     tally: Tally
 
 
-def read_amazon_2018(reviews: Path, metadata: Path) -> RawData:
-    """Read Amazon review data of 2018: JSON lines, gzipped or plain (told apart by content).
+def read(source: Source, files: dict[str, Path]) -> RawData:
+    """Read the raw files of a source.
 
     Args:
-        reviews: Reviews with `reviewerID, asin, unixReviewTime` and perhaps `overall`.
-        metadata: Items with `asin` and perhaps `title`.
+        source: Where the data come from, and how they are laid out.
+        files: The local files by the names that `addresses` of the settings gives them.
 
     Raises:
-        InputError: a file is missing, empty, truncated or corrupt.
+        InputError: a file is missing, empty, truncated or corrupt, or no item has a title.
     """
+    raw = READERS[source.kind](source, files)
+    if not raw.titles:
+        raise InputError(
+            f"{', '.join(str(file) for file in files.values())}: no metadata row belongs to any of "
+            f"the {len(raw.reviews.items)} reviewed items; do the files belong together?"
+        )
+    return raw
+
+
+# Amazon ------------------------------------------------------------------------------------------
+
+
+class AmazonReview(msgspec.Struct, gc=False):
+    """A review of 2014 or 2018."""
+
+    user: Id = msgspec.field(name="reviewerID")
+    item: Id = msgspec.field(name="asin")
+    timestamp: Seconds = msgspec.field(name="unixReviewTime")
+    rating: float | None = msgspec.field(name="overall", default=None)
+
+
+class AmazonItem(msgspec.Struct, gc=False):
+    """A metadata row of 2014 or 2018."""
+
+    item: Id = msgspec.field(name="asin")
+    title: str | None = None
+
+
+class AmazonReview2023(msgspec.Struct, gc=False):
+    """A review of 2023."""
+
+    user: Id = msgspec.field(name="user_id")
+    item: Id = msgspec.field(name="parent_asin")
+    timestamp: Milliseconds
+    rating: float | None = None
+
+
+class AmazonItem2023(msgspec.Struct, gc=False):
+    """A metadata row of 2023."""
+
+    item: Id = msgspec.field(name="parent_asin")
+    title: str | None = None
+
+
+def read_amazon(source: Amazon, files: dict[str, Path]) -> RawData:
+    """Read Amazon reviews: JSON lines, but for the metadata of 2014, which are Python literals."""
     tally = Tally()
-    collected = _collect(_json_rows(reviews, AmazonReview, tally))
-    titles = ((row.item, row.title) for row in _json_rows(metadata, AmazonItem, tally))
-    return RawData(collected, _of_reviewed(titles, collected.items), tally)
+    if source.kind == "amazon-2023":
+        reviews = collect(json_lines(files["reviews"], AmazonReview2023, tally), ticks=1000)
+        items = json_lines(files["metadata"], AmazonItem2023, tally)
+        return of_reviewed(reviews, ((row.item, row.title) for row in items), tally)
+    reviews = collect(json_lines(files["reviews"], AmazonReview, tally))
+    read_items = literal_lines if source.kind == "amazon-2014" else json_lines
+    rows = read_items(files["metadata"], AmazonItem, tally)
+    return of_reviewed(reviews, ((row.item, row.title) for row in rows), tally)
 
 
-def read_movielens_wheel(wheel: Path, name: str) -> RawData:
-    """Read a MovieLens set that a wheel holds as RecBole's atomic files.
+# Steam -------------------------------------------------------------------------------------------
 
-    Args:
-        wheel: A wheel, read in place.
-        name: Path inside the wheel of `<name>.inter` and `<name>.item`, without the endings.
+
+class SteamReview(msgspec.Struct, gc=False):
+    """A review of a game; Steam's reviews bear a day and no rating."""
+
+    user: Id = msgspec.field(name="username")
+    item: Id = msgspec.field(name="product_id")
+    date: Id
+    rating: ClassVar[None] = None
+
+    @property
+    def timestamp(self) -> int:
+        """UTC seconds of the day's beginning."""
+        return iso_seconds(self.date)
+
+    def __post_init__(self) -> None:
+        """Refuse a date that is none."""
+        iso_seconds(self.date)
+
+
+class SteamGame(msgspec.Struct, gc=False):
+    """A metadata row of a game."""
+
+    item: Id = msgspec.field(name="id")
+    title: str | None = None
+    app_name: str | None = None
+
+
+def read_steam(source: Steam, files: dict[str, Path]) -> RawData:
+    """Read Steam's reviews and games: lines of Python literals; a user is a user name."""
+    tally = Tally()
+    reviews = collect(literal_lines(files["reviews"], SteamReview, tally))
+    games = literal_lines(files["metadata"], SteamGame, tally)
+    return of_reviewed(reviews, ((row.item, row.title or row.app_name) for row in games), tally)
+
+
+def iso_seconds(text: str) -> int:
+    """UTC seconds of an ISO 8601 date or time; one without a zone is UTC.
 
     Raises:
-        InputError: the wheel is missing or damaged, or does not hold the files or their columns.
+        ValueError: it is none, or lies before 1970.
     """
+    time = datetime.fromisoformat(text)
+    seconds = int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+    if seconds < 0:
+        raise ValueError(f"Expected a time >= 1970: {text}")
+    return seconds
+
+
+# MovieLens ---------------------------------------------------------------------------------------
+
+
+class MovieLensRating(msgspec.Struct, kw_only=True):
+    """A rating; RecBole writes its time as a float."""
+
+    timestamp: Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
+    rating: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse NaN, which is neither too small nor too big."""
+        if not isfinite(self.timestamp):
+            raise ValueError("the time is not finite")
+
+
+class RecBoleRating(MovieLensRating, kw_only=True):
+    """A rating as RecBole names its columns."""
+
+    user: Id = msgspec.field(name="user_id")
+    item: Id = msgspec.field(name="item_id")
+
+
+class RecBoleItem(msgspec.Struct):
+    """A film as RecBole names its columns."""
+
+    item: Id = msgspec.field(name="item_id")
+    title: str | None = msgspec.field(name="movie_title", default=None)
+    year: str | None = msgspec.field(name="release_year", default=None)
+
+
+def read_movielens_wheel(source: MovieLensWheel, files: dict[str, Path]) -> RawData:
+    """Read a MovieLens set that a wheel holds as RecBole's atomic files."""
     tally = Tally()
+    with _archive(files["wheel"]) as archive:
+
+        def rows(member: str, kind: type) -> Iterator[Any]:
+            if member not in archive.namelist():
+                ending = Path(member).suffix
+                found = sorted(name for name in archive.namelist() if name.endswith(ending))
+                raise InputError(
+                    f"{files['wheel']}: holds no '{member}'; mend the source's name; found {found}"
+                )
+            with archive.open(member) as stream:
+                text = as_text(stream, "utf-8")
+                yield from delimited(text, files["wheel"], member, kind, tally, tabbed)
+
+        reviews = collect(rows(f"{source.name}.inter", RecBoleRating))
+        titles = (
+            (row.item, spoken_title(row.title, row.year))
+            for row in rows(f"{source.name}.item", RecBoleItem)
+        )
+        return of_reviewed(reviews, titles, tally)
+
+
+class GroupLensRating(MovieLensRating, kw_only=True):
+    """A rating as GroupLens names its columns."""
+
+    user: Id = msgspec.field(name="userId")
+    item: Id = msgspec.field(name="movieId")
+
+
+class GroupLensItem(msgspec.Struct):
+    """A film as GroupLens names its columns."""
+
+    item: Id = msgspec.field(name="movieId")
+    title: str | None = None
+
+
+class MovieLensLayout(NamedTuple):
+    """How an archive of GroupLens' is laid out; a file without a header has its columns here."""
+
+    films: str
+    split_ratings: Split
+    split_films: Split
+    rating_columns: list[str] | None
+    film_columns: list[str] | None
+
+
+_RATING = ["userId", "movieId", "rating", "timestamp"]
+#: The layouts by the name of the ratings: MovieLens-100K, 1M and 10M, 20M and later.
+MOVIELENS_LAYOUTS = {
+    "u.data": MovieLensLayout(
+        "u.item", tabbed, parted("|"), _RATING, ["movieId", "title", *map(str, range(22))]
+    ),
+    "ratings.dat": MovieLensLayout(
+        "movies.dat", parted("::"), parted("::"), _RATING, ["movieId", "title", "genres"]
+    ),
+    "ratings.csv": MovieLensLayout("movies.csv", comma_separated, comma_separated, None, None),
+}
+
+
+def read_movielens_zip(source: MovieLensZip, files: dict[str, Path]) -> RawData:
+    """Read a MovieLens set from GroupLens' own archive, in any of its layouts."""
+    path, tally = files["archive"], Tally()
+    with _archive(path) as archive:
+        members = {Path(name).name: name for name in archive.namelist()}
+        ratings = next((name for name in MOVIELENS_LAYOUTS if name in members), "")
+        layout = MOVIELENS_LAYOUTS.get(ratings)
+        if layout is None or layout.films not in members:
+            pairs = [f"{name} and {known.films}" for name, known in MOVIELENS_LAYOUTS.items()]
+            raise InputError(
+                f"{path}: holds no MovieLens set, which is one of {pairs}; found "
+                f"{sorted(members)[:20]}"
+            )
+
+        def rows(name: str, kind: type, split: Split, columns: list[str] | None) -> Iterator[Any]:
+            with archive.open(members[name]) as stream:
+                text = as_text(stream, _encoding(archive.read(members[layout.films])))
+                yield from delimited(text, path, name, kind, tally, split, columns)
+
+        reviews = collect(
+            rows(ratings, GroupLensRating, layout.split_ratings, layout.rating_columns)
+        )
+        films = rows(layout.films, GroupLensItem, layout.split_films, layout.film_columns)
+        titles = ((row.item, spoken_title(*title_and_year(row.title or ""))) for row in films)
+        return of_reviewed(reviews, titles, tally)
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    with reading(path), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def _encoding(films: bytes) -> str:
+    """Encoding of an archive's text: the older sets are in Latin-1."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            ratings = _table_rows(archive, wheel, f"{name}.inter", MovieLensRating, tally)
-            items = _table_rows(archive, wheel, f"{name}.item", MovieLensItem, tally)
-            collected = _collect(ratings)
-            titles = ((row.item, movielens_title(row)) for row in items)
-            return RawData(collected, _of_reviewed(titles, collected.items), tally)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{wheel}: {error}; delete it and run again to fetch it anew") from error
+        films.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
 
 
-def movielens_title(row: MovieLensItem) -> str | None:
+def title_and_year(text: str) -> tuple[str, str | None]:
+    """Part GroupLens' "M (1931)" into title and year.
+
+    >>> title_and_year("Seven (Se7en) (1995)")
+    ('Seven (Se7en)', '1995')
+    """
+    found = re.fullmatch(r"(.*?) *\((\d{4})\) *", text)
+    return (found[1], found[2]) if found else (text, None)
+
+
+def spoken_title(title: str | None, year: str | None) -> str | None:
     """The title as spoken.
 
-    RecBole parts GroupLens' "M (1931)" into title and year. A title of one letter gets its year
-    back: D3's rule against such titles is aimed at noise, and this one names a film.
+    A title of one letter keeps its year: D3's rule against such titles is aimed at noise, and this
+    one names a film.
     """
-    if row.title is None:
+    if title is None:
         return None
-    title = article_first(row.title)
-    return f"{title} ({row.year})" if len(title) == 1 and row.year else title
+    spoken = article_first(title)
+    return f"{spoken} ({year})" if len(spoken) == 1 and year else spoken
 
 
 def article_first(title: str) -> str:
@@ -162,7 +364,87 @@ def article_first(title: str) -> str:
     return re.sub(r"^([^()]+), (The|An|A)(?=$| \()", r"\2 \1", title)
 
 
-def _collect(rows: Iterable[AmazonReview] | Iterable[MovieLensRating]) -> Reviews:
+# Local files -------------------------------------------------------------------------------------
+
+
+def read_local(source: Local, files: dict[str, Path]) -> RawData:
+    """Read any pair of JSON-lines, CSV, TSV or Parquet files by the given columns."""
+    tally, columns = Tally(), source.columns
+    rated = columns.rating is not None
+    low, high, ticks = TIMES[source.time]
+
+    def normalise(row: Any) -> None:
+        row.user, row.item = str(row.user), str(row.item)
+        time = iso_seconds(row.timestamp) if isinstance(row.timestamp, str) else row.timestamp
+        if not low <= time <= high:  # Neither is NaN.
+            raise ValueError(f"Expected a time >= {low} and <= {high}: {time}")
+        row.timestamp = int(time)
+
+    def rows(path: Path, fields: list[tuple[str, Any, Any]], **namespace: Any) -> Iterator[Any]:
+        name = path.name.removesuffix(".gz")
+        ending = Path(name).suffix
+        # A cell is text; JSON and Parquet may hold numbers for ids.
+        any_id = Id if ending in (".csv", ".tsv") else Id | int
+        kind = msgspec.defstruct(
+            "LocalRow",
+            [(field, any_id if wanted is Id else wanted, given) for field, wanted, given in fields],
+            namespace=namespace,
+        )
+        if ending in (".csv", ".tsv"):
+            split = comma_separated if ending == ".csv" else tabbed
+            with reading(path), open_bytes(path) as stream:
+                text = as_text(stream, "utf-8")
+                yield from delimited(text, path, path.name, kind, tally, split)
+        elif ending == ".parquet":
+            yield from parquet_rows(path, kind, tally)
+        else:
+            yield from json_lines(path, kind, tally)
+
+    name = msgspec.field
+    reviews = collect(
+        rows(
+            files["reviews"],
+            [
+                ("user", Id, name(name=columns.user)),
+                ("item", Id, name(name=columns.item)),
+                (
+                    "timestamp",
+                    str if source.time == "iso" else int | float,
+                    name(name=columns.time),
+                ),
+                *(
+                    [("rating", float | None, name(name=columns.rating, default=None))]
+                    if rated
+                    else []
+                ),
+            ],
+            __post_init__=normalise,
+            **({} if rated else {"rating": None}),
+        ),
+        ticks,
+    )
+    titles = rows(
+        files["metadata"],
+        [
+            ("item", Id, name(name=columns.metadata_item)),
+            ("title", str | None, name(name=columns.title, default=None)),
+        ],
+    )
+    return of_reviewed(reviews, ((str(row.item), row.title) for row in titles), tally)
+
+
+#: Least and greatest time, and ticks in a second, of each way to write times.
+TIMES = {
+    "seconds": (0, 253_402_300_799, 1),
+    "milliseconds": (631_152_000_000, 253_402_300_799_999, 1000),
+    "iso": (0, 253_402_300_799, 1),
+}
+
+
+# What the readers share --------------------------------------------------------------------------
+
+
+def collect(rows: Iterable[Review], ticks: int = 1) -> Reviews:
     """Turn rows into arrays: 20 bytes a row plus the distinct ids."""
     users: dict[str, int] = {}
     items: dict[str, int] = {}
@@ -180,86 +462,23 @@ def _collect(rows: Iterable[AmazonReview] | Iterable[MovieLensRating]) -> Review
         np.array(item, copy=False),
         np.array(rating, copy=False),
         np.array(timestamp, copy=False),
+        ticks,
     )
 
 
-def _of_reviewed(
-    titles: Iterable[tuple[str, str | None]], items: list[str]
-) -> list[tuple[int, str | None]]:
+def of_reviewed(reviews: Reviews, titles: Iterable[Title], tally: Tally) -> RawData:
     """Keep the metadata rows of reviewed items: no other row can reach a result."""
-    codes = {item: code for code, item in enumerate(items)}
-    return [(codes[item], title) for item, title in titles if item in codes]
+    codes = {item: code for code, item in enumerate(reviews.items)}
+    kept = [(codes[item], title) for item, title in titles if item in codes]
+    return RawData(reviews, kept, tally)
 
 
-def _json_rows(path: Path, kind: type[Row], tally: Tally) -> Iterator[Row]:
-    decode = msgspec.json.Decoder(kind).decode
-    before = tally.lines
-    try:
-        with _open(path) as stream:
-            for line in progress(stream, f"reading {path.name}"):
-                tally.lines += 1
-                try:
-                    row = decode(line)
-                except (
-                    msgspec.MsgspecError,
-                    UnicodeDecodeError,
-                    RecursionError,
-                ) as error:
-                    tally.fault(path.name, tally.lines - before, error)
-                else:
-                    yield row
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; obtain it or mend the configured path") from error
-    except (EOFError, OSError, IsalError) as error:
-        raise InputError(
-            f"{path}: the file is truncated or corrupt ({error}) after line "
-            f"{tally.lines - before}; delete it and obtain it again"
-        ) from error
-    if tally.lines == before:
-        raise InputError(f"{path}: the file is empty; delete it and obtain it again")
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Open a gzipped or plain file for reading; gzip is inflated in a thread of its own."""
-    with path.open("rb") as stream:
-        gzipped = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    return igzip_threaded.open(path, "rb", threads=1) if gzipped else path.open("rb")
-
-
-def _table_rows(
-    archive: zipfile.ZipFile, wheel: Path, member: str, kind: type[Row], tally: Tally
-) -> Iterator[Row]:
-    """Rows of a tab-separated file whose header names each column as `name:type`."""
-    if member not in archive.namelist():
-        found = sorted(name for name in archive.namelist() if name.endswith(Path(member).suffix))
-        raise InputError(f"{wheel}: holds no '{member}'; mend the source's name; found {found}")
-    fields = msgspec.structs.fields(kind)
-    with archive.open(member) as stream:
-        header = [name.partition(":")[0] for name in _cells(stream.readline())]
-        absent = [f.encode_name for f in fields if f.required and f.encode_name not in header]
-        if absent:
-            raise InputError(f"{wheel}: {member} lacks the columns {absent}; found {header}")
-        names = [f.encode_name for f in fields if f.encode_name in header]
-        columns = [(name, header.index(name)) for name in names]
-        number = 1
-        for number, line in enumerate(progress(stream, f"reading {Path(member).name}"), 2):
-            tally.lines += 1
-            try:
-                cells = _cells(line)
-                if len(cells) != len(header):
-                    raise msgspec.ValidationError(
-                        f"{len(cells)} tab-separated cells, expected {len(header)}"
-                    )
-                row = msgspec.convert(
-                    {name: cells[i] or None for name, i in columns}, kind, strict=False
-                )
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                tally.fault(Path(member).name, number, error)
-            else:
-                yield row
-        if number == 1:
-            raise InputError(f"{wheel}: {member} is empty; delete the wheel and run again")
-
-
-def _cells(line: bytes) -> list[str]:
-    return line.decode("utf-8").rstrip("\r\n").split("\t")
+READERS: dict[str, Callable[[Any, dict[str, Path]], RawData]] = {
+    "amazon-2014": read_amazon,
+    "amazon-2018": read_amazon,
+    "amazon-2023": read_amazon,
+    "steam": read_steam,
+    "movielens-wheel": read_movielens_wheel,
+    "movielens-zip": read_movielens_zip,
+    "local": read_local,
+}

@@ -189,7 +189,7 @@ class Study(Settings):
         backbones = [backbone.source for backbone in self.backbones.values()]
         origins = dict[str, str]()
         for file, origin in [
-            *resources.urls(sources),
+            *((file, listed[0]) for file, listed in resources.urls(sources)),
             *((file, w.sha256) for file, w in resources.wheels([*sources, *backbones])),
         ]:
             if file.endswith("/"):

@@ -50,7 +50,7 @@ def sections(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
                 target = schema["$defs"][name]
                 heading = f"`{path}{key}{suffix}`"
                 if "kind" in target["properties"]:
-                    heading += f" of kind `{target['properties']['kind']['const']}`"
+                    heading += f" of kind {kind_of(target['properties']['kind'])}"
                 yield name, heading, target
                 yield from below(target, f"{path}{key}{suffix}.")
 

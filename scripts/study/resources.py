@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scripts.backbones.settings import BackboneSource, GGUFWheel, Hub
-from scripts.data.settings import MovieLensWheel, Source
-
-
-def is_url(address: str) -> bool:
-    """Whether an address is to be downloaded, and is no local path."""
-    return address.startswith(("http://", "https://"))
+from scripts.data.settings import MovieLensWheel, Source, addresses, is_url
 
 
 def raw_file(address: str) -> str:
@@ -24,10 +19,10 @@ def wheel_file(requirement: str) -> str:
 
 
 def raw_files(source: Source) -> dict[str, str]:
-    """Raw files of a data set by the name of the preparation's option that takes them."""
+    """Raw files of a data set by the names that the preparation gives them."""
     if source.kind == "movielens-wheel":
         return {"wheel": wheel_file(source.requirement)}
-    return {"reviews": raw_file(source.reviews), "metadata": raw_file(source.metadata)}
+    return {name: raw_file(listed[0]) for name, listed in addresses(source).items()}
 
 
 def pretrained_folder(source: Hub | GGUFWheel) -> str:
@@ -37,14 +32,13 @@ def pretrained_folder(source: Hub | GGUFWheel) -> str:
     return f"resources/backbones/{source.requirement.replace('==', '-')}"
 
 
-def urls(sources: Iterable[Source]) -> list[tuple[str, str]]:
-    """Downloaded raw files with the address that each comes from."""
+def urls(sources: Iterable[Source]) -> list[tuple[str, list[str]]]:
+    """Downloaded raw files with the addresses that each comes from, in order of preference."""
     return [
-        (raw_file(address), address)
+        (raw_file(listed[0]), listed)
         for source in sources
-        if source.kind == "amazon-2018"
-        for address in (source.reviews, source.metadata)
-        if is_url(address)
+        for listed in addresses(source).values()
+        if is_url(listed[0])
     ]
 
 

@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 from scripts import cells
 from scripts.command import InputError
+from scripts.data.settings import addresses
 from scripts.fingerprint import fingerprint
 from scripts.study import config as study_config
 from scripts.study import resources as study_resources
@@ -40,6 +41,8 @@ RESULTS = f"results/{STUDY.study}"
 ANALYSES = f"{RESULTS}/analyses"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+#: Lock file of the raw files' checksums, beside the configuration.
+CHECKSUMS = "config/checksums.json"
 ENVIRONMENT = f"{workflow.basedir}/envs/environment.yaml"
 CAPTIONS = f"{workflow.basedir}/workflow/report"
 
@@ -57,6 +60,11 @@ BASELINE_CELLS = study_config.baseline_cells(STUDY)
 #: Models of the experiments, without the sensitivity grids' own.
 MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
 
+#: Data sets with the backbones that see them.
+DATASET_BACKBONES = list(dict.fromkeys(f"{cell.dataset}/{cell.backbone}" for cell in CELLS))
+#: Folders of the prepared data sets.
+PREPARED = [f"{RESULTS}/data/{name}" for name in STUDY.datasets]
+
 #: The analyses that each table stands on; each figure stands on the one of its name. What a study
 #: does not compare has no table.
 TABLES = {
@@ -69,6 +77,7 @@ TABLES = {
     "cost": ["cost"],
 }
 FIGURES = [
+    "data",
     "accuracy",
     "gains",
     "balance",
@@ -93,6 +102,15 @@ LABELS = json.dumps(
 #: Options of single tables and figures, beyond the analyses and the labels.
 HEADLINE_K = str(study_config.headline_k(STUDY))
 TABLE_OPTIONS = {
+    "statistics": {
+        "published": json.dumps(
+            {
+                name: dataset.published.model_dump(exclude_none=True)
+                for name, dataset in STUDY.datasets.items()
+                if dataset.published
+            }
+        )
+    },
     "accuracy": {"methods": json.dumps([method.model_dump() for method in STUDY.methods])},
     "balance": {"k": HEADLINE_K},
 }
@@ -164,13 +182,11 @@ def raw_inputs(wildcards) -> dict[str, str]:
     return study_resources.raw_files(SOURCES[wildcards.dataset])
 
 
-def raw_options(wildcards) -> str:
-    """Options that tell the preparation what it reads."""
+def source_of(wildcards) -> str:
+    """Source of a data set: without mirrors and sizes, which change nothing that is read."""
     source = SOURCES[wildcards.dataset]
-    options = {"kind": source.kind, **raw_inputs(wildcards)}
-    if source.kind == "movielens-wheel":
-        options["name"] = source.name
-    return " ".join(f"--{option} {shlex.quote(value)}" for option, value in options.items())
+    first = {name: listed[0] for name, listed in addresses(source).items()}
+    return json.dumps(source.model_dump(exclude={"approximate_mb"}) | first)
 
 
 def baselines_of(kind: str) -> str:

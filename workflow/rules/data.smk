@@ -6,13 +6,16 @@ rule download:
         "resources/raw/{file}",
     log:
         "resources/logs/download/{file}.log",
-    retries: 2
     conda:
         ENVIRONMENT
     params:
-        url=lambda wildcards: URLS[f"resources/raw/{wildcards.file}"],
+        # Recorded by Snakemake: another address is another file. Asking for the output keeps the
+        # mirrors out of the record: a new one fetches nothing anew.
+        url=lambda wildcards: URLS[f"resources/raw/{wildcards.file}"][0],
+        urls=lambda wildcards, output: listed(URLS[output[0]]),
     shell:
-        "python -m scripts.data.obtain --url {params.url:q} --output {output:q} &> {log:q}"
+        "python -m scripts.data.obtain --urls {params.urls:q}"
+        " --checksums {CHECKSUMS:q} --output {output:q} &> {log:q}"
 
 
 rule wheel:
@@ -50,9 +53,11 @@ rule prepare:
     threads: 2
     params:
         code=fingerprint("scripts.data.prepare"),
-        raw=raw_options,
+        source=source_of,
+        files=lambda wildcards: json.dumps(raw_inputs(wildcards)),
         folder=f"{RESULTS}/data/{{dataset}}",
         settings=lambda wildcards: as_json(STUDY.datasets[wildcards.dataset].preparation),
     shell:
-        "python -m scripts.data.prepare {params.raw} --settings {params.settings:q}"
-        " --output {params.folder:q} &> {log:q}"
+        "python -m scripts.data.prepare --source {params.source:q} --files {params.files:q}"
+        " --settings {params.settings:q} --checksums {CHECKSUMS:q} --output {params.folder:q}"
+        " &> {log:q}"
