@@ -1,54 +1,100 @@
-"""Downloads against a local server that misbehaves."""
+"""Downloads against a local server that misbehaves in every way told to it."""
+
+from __future__ import annotations
 
 import gzip
 import http.server
+import io
+import json
+import os
 import random
+import signal
+import socket
 import subprocess
+import sys
 import threading
+import time
+import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scripts.command import InputError
 from scripts.data import obtain as module
 from scripts.data.obtain import obtain, obtain_url, obtain_wheel
 from scripts.files import sha256
 
+ROOT = Path(__file__).resolve().parent.parent
 CONTENT = gzip.compress(random.Random(0).randbytes(500_000))
+OTHER = gzip.compress(random.Random(1).randbytes(500_000))
+
+
+@dataclass
+class Answer:
+    """How the server answers one request."""
+
+    status: int = 200
+    body: bytes = CONTENT
+    headers: dict[str, str] = field(default_factory=dict)
+    ranges: bool = True
+    """Whether a Range is honoured."""
+    condition: bool = True
+    """Whether an If-Range is honoured."""
+    cut: int | None = None
+    """Bytes of the answer after which the connection ends."""
+    lie: int = 0
+    """Added to the true Content-Length."""
+    stall: threading.Event | None = None
+    """Waited for instead of ending the connection at the cut."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        if self.path in ("/gone.gz", "/busy.gz"):
-            self.send_error(404 if self.path == "/gone.gz" else 503)
-            return
-        start = int(asked[6:-1]) if asked and self.path != "/norange.gz" else 0
-        if start >= len(CONTENT):
+        answers = self.server.answers[self.path]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
+        self.server.asked.append((self.path, asked, condition))
+        same = condition in (None, answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+        ranged = answer.status == 200 and answer.ranges and (same or not answer.condition)
+        start = int(asked[6:-1]) if asked and ranged else 0
+        total = len(answer.body)
+        if start and start >= total:
             self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.send_header("Content-Range", f"bytes */{total}")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        body = CONTENT[start:]
-        if self.path == "/damaged.gz":
-            body = body[:-8] + bytes(8)
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        body = answer.body[start:] if answer.status == 200 else b""
+        self.send_response(206 if start else answer.status)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        self.send_header("Content-Length", str(len(body) + answer.lie))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        cut = self.path in ("/cut.gz", "/norange.gz") and len(self.server.ranges) == 1
-        self.wfile.write(body[: 300_000 if cut else None])
+        self.wfile.write(body[: answer.cut])
+        if answer.stall:
+            self.wfile.flush()
+            answer.stall.wait(30)
 
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(module, "BACKOFF", 0.01)
+def waits(monkeypatch):
+    """The waits between attempts, none of which is waited."""
+    waits = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    return waits
+
+
+@pytest.fixture
+def server(waits):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.ranges = []
+    server.answers, server.asked = {}, []
     server.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
@@ -56,63 +102,465 @@ def server(monkeypatch):
     server.server_close()
 
 
+@pytest.fixture
+def raw(server, tmp_path):
+    """Download /raw.gz, which gets these answers, the last of them for ever."""
+
+    def download(*answers: Answer, mirrors: tuple[str, ...] = (), checksums: Path | None = None):
+        server.answers["/raw.gz"] = list(answers)
+        urls = [f"{server.url}{path}" for path in ("/raw.gz", *mirrors)]
+        obtain(tmp_path / "raw.gz", urls=urls, checksums=checksums)
+        return (tmp_path / "raw.gz").read_bytes()
+
+    return download
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_cut_connection_is_resumed(server, tmp_path):
-    output = tmp_path / "new" / "raw.gz"
-    obtain(output, url=f"{server.url}/cut.gz")
-    assert output.read_bytes() == CONTENT
-    assert names(output.parent) == ["raw.gz"]
-    first, second = server.ranges
+def leave_part(folder, url, content=CONTENT[:300_000]):
+    """What an interrupted download from `url` leaves behind."""
+    (folder / "raw.gz.part").write_bytes(content)
+    origin = {"url": url, "validator": "", "total": len(CONTENT)}
+    (folder / "raw.gz.part.json").write_text(json.dumps(origin))
+
+
+def command(urls, output):
+    """The step's command line."""
+    options = ["--urls", json.dumps(urls), "--output", str(output)]
+    return [sys.executable, "-m", "scripts.data.obtain", *options]
+
+
+# ---- cut connections, and what goes on from where ------------------------------------------------
+
+VALIDATORS = [
+    ({}, None),
+    ({"ETag": '"a"'}, '"a"'),
+    ({"Last-Modified": "Mon, 01 Jan 2018 00:00:00 GMT"}, "Mon, 01 Jan 2018 00:00:00 GMT"),
+    ({"ETag": '"a"', "Last-Modified": "Mon, 01 Jan 2018 00:00:00 GMT"}, '"a"'),
+    # A weak ETag must not be sent with If-Range.
+    ({"ETag": 'W/"a"'}, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "sent"), VALIDATORS)
+def test_a_cut_connection_is_resumed(server, raw, tmp_path, waits, headers, sent):
+    assert raw(Answer(headers=headers, cut=300_000), Answer(headers=headers)) == CONTENT
+    assert names(tmp_path) == ["raw.gz"]
+    (_, first, _), (_, second, condition) = server.asked
     assert first is None
-    assert 0 < int(second[6:-1]) <= 300_000
+    assert 200_000 < int(second[6:-1]) <= 300_000
+    assert condition == sent
+    assert waits == [2.0]
 
 
-def test_a_server_that_cannot_resume_starts_anew(server, tmp_path):
-    obtain_url(f"{server.url}/norange.gz", tmp_path / "raw.gz")
-    assert (tmp_path / "raw.gz").read_bytes() == CONTENT
+def test_cuts_go_on_as_long_as_something_new_arrives(server, raw, waits):
+    assert raw(Answer(cut=70_000)) == CONTENT
+    assert len(server.asked) > module.ATTEMPTS
+    assert set(waits) == {2.0}
+
+
+def test_a_server_that_cannot_resume_starts_anew(server, raw):
+    assert raw(Answer(cut=300_000), Answer(ranges=False)) == CONTENT
+    assert server.asked[1][1] is not None
+
+
+def test_cuts_at_changing_places_without_ranges_end(server, raw, waits):
+    """Without ranges each attempt begins at 0: a shorter one after a longer one is no progress."""
+    cuts = [100_000, 200_000] + [100_000, 150_000] * 10
+    with pytest.raises(InputError, match="given up after 5 attempts"):
+        raw(*(Answer(cut=cut, ranges=False) for cut in cuts))
+    assert len(server.asked) == 2 + module.ATTEMPTS
+    assert waits == [2.0, 2.0, 2.0, 4.0, 8.0, 16.0]
 
 
 @pytest.mark.parametrize("have", [1_000, len(CONTENT)])
-def test_what_an_earlier_run_left_is_kept(server, tmp_path, have):
-    (tmp_path / "raw.gz.part").write_bytes(CONTENT[:have])
-    obtain_url(f"{server.url}/good.gz", tmp_path / "raw.gz")
-    assert (tmp_path / "raw.gz").read_bytes() == CONTENT
-    assert server.ranges == [f"bytes={have}-"]
+def test_what_an_earlier_run_left_is_kept(server, raw, tmp_path, have):
+    """The complete one gets 416, which says that nothing is missing."""
+    leave_part(tmp_path, f"{server.url}/raw.gz", CONTENT[:have])
+    assert raw(Answer()) == CONTENT
+    assert [asked for _, asked, _ in server.asked] == [f"bytes={have}-"]
+    assert names(tmp_path) == ["raw.gz"]
 
 
-def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
-    (tmp_path / "raw.gz.part").write_bytes(CONTENT + b"more")
-    obtain_url(f"{server.url}/good.gz", tmp_path / "raw.gz")
-    assert (tmp_path / "raw.gz").read_bytes() == CONTENT
+def test_a_part_longer_than_the_file_is_thrown_away(server, raw, tmp_path):
+    leave_part(tmp_path, f"{server.url}/raw.gz", CONTENT + b"more")
+    assert raw(Answer()) == CONTENT
 
 
-def test_a_missing_file_is_named_with_the_remedy(server, tmp_path):
-    with pytest.raises(InputError, match=r"gone\.gz: 404.*put the file by hand at .*raw\.gz"):
-        obtain_url(f"{server.url}/gone.gz", tmp_path / "raw.gz")
-    assert len(server.ranges) == 1
+def test_a_part_of_unknown_origin_is_not_continued(server, raw, tmp_path):
+    (tmp_path / "raw.gz.part").write_bytes(CONTENT[:1000])
+    assert raw(Answer()) == CONTENT
+    assert server.asked == [("/raw.gz", None, None)]
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_a_file_changed_between_attempts_starts_anew(server, raw, condition):
+    """Whether the server honours If-Range or leaves it to us to look at the ETag."""
+    before = Answer(headers={"ETag": '"a"'}, cut=300_000)
+    after = Answer(headers={"ETag": '"b"'}, body=OTHER, condition=condition)
+    assert raw(before, after) == OTHER
+    assert server.asked[1][2] == '"a"'
+    # One download only: the mixture was never assembled.
+    assert len(server.asked) == (2 if condition else 3)
+
+
+def test_a_changed_length_starts_anew(server, raw, caplog):
+    """Without a validator the length has to tell."""
+    assert raw(Answer(cut=300_000), Answer(body=OTHER + bytes(1), ranges=True)) == OTHER + bytes(1)
+    assert "the file has changed on the server" in caplog.text
+
+
+def test_a_connection_that_falls_silent_is_resumed(server, raw, monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT", 0.2)
+    stall = threading.Event()
+    try:
+        assert raw(Answer(cut=300_000, stall=stall), Answer()) == CONTENT
+    finally:
+        stall.set()
+    assert server.asked[1][1] is not None
+
+
+def test_killed_midway_and_resumed(server, tmp_path):
+    """kill -9 while the connection is open; the next run asks for the rest."""
+    stall = threading.Event()
+    server.answers["/raw.gz"] = [Answer(cut=300_000, stall=stall), Answer()]
+    url, output, part = f"{server.url}/raw.gz", tmp_path / "raw.gz", tmp_path / "raw.gz.part"
+    process = subprocess.Popen(command([url], output), cwd=ROOT)
+    deadline = time.monotonic() + 30
+    pause = threading.Event()
+    while not (part.exists() and part.stat().st_size > 200_000):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        pause.wait(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    stall.set()
+    assert not output.exists()
+    obtain_url([url], output)
+    assert output.read_bytes() == CONTENT
+    assert int(server.asked[1][1][6:-1]) > 200_000
+
+
+# ---- answers that are no file --------------------------------------------------------------------
+
+
+def test_redirects_are_followed(server, raw):
+    server.answers["/elsewhere/b.gz"] = [Answer(cut=300_000), Answer()]
+    moved = Answer(302, headers={"Location": "/elsewhere/b.gz"})
+    assert raw(moved) == CONTENT
+    assert [path for path, _, _ in server.asked] == ["/raw.gz", "/elsewhere/b.gz"] * 2
+    assert server.asked[3][1] is not None
+
+
+def test_a_redirect_in_a_circle_is_refused_at_once(raw, waits):
+    with pytest.raises(InputError, match=r"Exceeded 30 redirects.*put the file by hand"):
+        raw(Answer(302, headers={"Location": "/raw.gz"}))
+    assert not waits
+
+
+def test_a_missing_file_is_named_with_the_remedy(server, raw, tmp_path, waits):
+    with pytest.raises(InputError, match=r"raw\.gz: 404.*put the file by hand at .*raw\.gz"):
+        raw(Answer(404))
+    assert len(server.asked) == 1
+    assert not waits
     assert names(tmp_path) == []
 
 
-def test_a_busy_server_is_given_up(server, tmp_path):
+def test_an_answer_without_content_is_no_file(server, raw, tmp_path):
+    with pytest.raises(InputError, match="unexpected answer 204"):
+        raw(Answer(204))
+    assert names(tmp_path) == []
+
+
+def test_a_busy_server_is_asked_again_and_given_up(server, raw, waits):
     with pytest.raises(InputError, match="given up after 5 attempts"):
-        obtain_url(f"{server.url}/busy.gz", tmp_path / "raw.gz")
-    assert len(server.ranges) == 5
+        raw(Answer(503))
+    assert len(server.asked) == 5
+    assert waits == [2.0, 4.0, 8.0, 16.0]
 
 
-def test_a_damaged_gzip_is_deleted(server, tmp_path):
-    with pytest.raises(InputError, match="no intact gzip file"):
-        obtain_url(f"{server.url}/damaged.gz", tmp_path / "raw.gz")
+def test_twice_unavailable_then_fine(raw, waits):
+    assert raw(Answer(503), Answer(503), Answer()) == CONTENT
+    assert waits == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [
+        ("7", 7.0),
+        ("1", 2.0),
+        ("100000", 300.0),
+        ("soon", 2.0),
+        ("Mon, 01 Jan 2018 00:00:00 GMT", 2),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_is_honoured_within_bounds(raw, waits, status, asked, wait):
+    assert raw(Answer(status, headers={"Retry-After": asked}), Answer()) == CONTENT
+    assert waits == [wait]
+
+
+def test_a_retry_after_date(raw, waits):
+    """The other form of the header: a date, here about a minute ahead."""
+    ahead = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
+    assert raw(Answer(429, headers={"Retry-After": ahead}), Answer()) == CONTENT
+    assert 50 < waits[0] <= 60
+
+
+# ---- lies and damage -----------------------------------------------------------------------------
+
+
+def test_a_length_told_too_long_is_found_out_by_a_range(server, raw):
+    assert raw(Answer(lie=1000)) == CONTENT
+    assert [asked for _, asked, _ in server.asked] == [None, f"bytes={len(CONTENT)}-"]
+
+
+def test_a_length_told_too_long_for_ever_is_given_up(raw, tmp_path):
+    with pytest.raises(InputError, match="given up after 5 attempts"):
+        raw(Answer(lie=1000, ranges=False))
+    assert "raw.gz" not in names(tmp_path)
+
+
+def test_a_length_told_too_short_is_no_intact_file(raw, tmp_path):
+    with pytest.raises(InputError, match="is damaged"):
+        raw(Answer(lie=-1000))
     assert names(tmp_path) == []
+
+
+def test_a_length_told_too_short_once(raw):
+    assert raw(Answer(lie=-1000), Answer()) == CONTENT
+
+
+DAMAGED = {
+    "wrong checksum inside": CONTENT[:-8] + bytes(8),
+    "flipped bit": CONTENT[:1000] + bytes([CONTENT[1000] ^ 1]) + CONTENT[1001:],
+    "truncated tail": CONTENT[:-5],
+    "a web page": b"<html>Please log in</html>",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_body_is_deleted_and_fetched_once_more(server, raw, tmp_path, body):
+    with pytest.raises(InputError, match=r"twice, is damaged \(.+\) and was deleted.*by hand"):
+        raw(Answer(body=body))
+    assert names(tmp_path) == []
+    assert [asked for _, asked, _ in server.asked] == [None, None]
+    assert raw(Answer(body=body), Answer()) == CONTENT
+
+
+def test_a_damaged_part_of_an_earlier_run_starts_anew(server, raw, tmp_path):
+    leave_part(tmp_path, f"{server.url}/raw.gz", bytes(1000))
+    assert raw(Answer()) == CONTENT
+    assert [asked for _, asked, _ in server.asked] == ["bytes=1000-", None]
+
+
+@pytest.mark.parametrize("fault", ["", "flipped bit", "truncated"])
+def test_a_zip_file_is_checked_too(server, tmp_path, fault):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("ratings.dat", bytes(1000))
+    body = bytearray(stream.getvalue())
+    if fault == "flipped bit":
+        body[500] ^= 1
+    server.answers["/raw.zip"] = [Answer(body=bytes(body[:-10] if fault == "truncated" else body))]
+    urls, output = [f"{server.url}/raw.zip"], tmp_path / "raw.zip"
+    if fault:
+        with pytest.raises(InputError, match="twice, is damaged"):
+            obtain(output, urls=urls)
+        assert names(tmp_path) == []
+    else:
+        obtain(output, urls=urls)
+        assert output.read_bytes() == body
+
+
+def test_other_files_are_taken_as_they_are(server, tmp_path):
+    server.answers["/plain.json"] = [Answer(body=b"{}\n")]
+    obtain(tmp_path / "plain.json", urls=[f"{server.url}/plain.json"])
+    assert (tmp_path / "plain.json").read_bytes() == b"{}\n"
+
+
+# ---- mirrors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(404), Answer(503), Answer(body=b"damaged"), Answer(cut=100_000, ranges=False)],
+    ids=["missing", "busy", "damaged", "cut"],
+)
+def test_a_mirror_is_tried(server, raw, tmp_path, answer):
+    server.answers["/mirror.gz"] = [Answer()]
+    assert raw(answer, mirrors=("/mirror.gz",)) == CONTENT
+    assert server.asked[-1] == ("/mirror.gz", None, None)
+    assert names(tmp_path) == ["raw.gz"]
+
+
+def test_the_first_address_is_preferred(server, raw):
+    server.answers["/mirror.gz"] = [Answer(body=OTHER)]
+    assert raw(Answer(), mirrors=("/mirror.gz",)) == CONTENT
+
+
+def test_every_address_given_up_is_named(server, raw):
+    server.answers["/mirror.gz"] = [Answer(410)]
+    with pytest.raises(InputError, match=r"raw\.gz: 404.*mirror\.gz: 410.*by hand at"):
+        raw(Answer(404), mirrors=("/mirror.gz",))
+
+
+def test_the_address_of_a_part_goes_on_before_the_others(server, raw, tmp_path):
+    server.answers["/mirror.gz"] = [Answer()]
+    leave_part(tmp_path, f"{server.url}/mirror.gz")
+    assert raw(Answer(body=OTHER), mirrors=("/mirror.gz",)) == CONTENT
+    assert server.asked == [("/mirror.gz", "bytes=300000-", None)]
+
+
+def test_a_part_outlives_a_mirror_that_gives_nothing(server, raw, tmp_path):
+    server.answers["/mirror.gz"] = [Answer(404)]
+    with pytest.raises(InputError):
+        raw(Answer(cut=300_000), Answer(503), mirrors=("/mirror.gz",))
+    assert names(tmp_path) == ["raw.gz.part", "raw.gz.part.json"]
+    assert raw(Answer(), mirrors=("/mirror.gz",)) == CONTENT
+    assert server.asked[-1][1] is not None
+
+
+# ---- the lock file -------------------------------------------------------------------------------
+
+
+def test_a_checksum_is_recorded_and_then_enforced(server, raw, tmp_path):
+    lock = tmp_path / "config" / "checksums.json"
+    raw(Answer(), checksums=lock)
+    url = f"{server.url}/raw.gz"
+    assert json.loads(lock.read_text()) == {
+        url: {"sha256": sha256(tmp_path / "raw.gz"), "bytes": len(CONTENT)}
+    }
+    (tmp_path / "raw.gz").unlink()
+    with pytest.raises(InputError, match=r"what arrived was deleted.*SHA-256.*checksums\.json"):
+        raw(Answer(body=OTHER), checksums=lock)
+    assert names(tmp_path) == ["config"]
+    # A mirror is held to the first address's checksum.
+    server.answers |= {"/bad.gz": [Answer(body=OTHER)], "/good.gz": [Answer()]}
+    assert raw(Answer(404), mirrors=("/bad.gz", "/good.gz"), checksums=lock) == CONTENT
+    assert list(json.loads(lock.read_text())) == [url]
+
+
+def test_a_malformed_lock_file_costs_no_download(server, raw, tmp_path):
+    lock = tmp_path / "checksums.json"
+    lock.write_text("<<<<<<< HEAD\n")
+    with pytest.raises(InputError, match="restore the committed file"):
+        raw(Answer(), checksums=lock)
+    lock.unlink()
+    assert raw(Answer(), checksums=lock) == CONTENT
+    assert server.asked[-1][1] == f"bytes={len(CONTENT)}-"
+
+
+# ---- offline -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nowhere():
+    """An address whose connections are refused."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{free.getsockname()[1]}/raw.gz"
+
+
+def test_nobody_answers(nowhere, tmp_path, waits):
+    with pytest.raises(InputError, match=r"given up after 5 attempts.*by hand at"):
+        obtain(tmp_path / "raw.gz", urls=[nowhere])
+    assert len(waits) == 4
+
+
+def test_a_file_put_there_by_hand_needs_no_network(nowhere, tmp_path, waits):
+    output, lock = tmp_path / "raw.gz", tmp_path / "checksums.json"
+    output.write_bytes(CONTENT)
+    obtain(output, urls=[nowhere], checksums=lock)
+    assert output.read_bytes() == CONTENT
+    assert not waits
+    assert json.loads(lock.read_text())[nowhere]["bytes"] == len(CONTENT)
+    # Held to the record like any other, but never deleted.
+    output.write_bytes(OTHER)
+    with pytest.raises(InputError, match="obtain the recorded file"):
+        obtain(output, urls=[nowhere], checksums=lock)
+    assert output.read_bytes() == OTHER
+
+
+def test_a_damaged_file_put_there_by_hand_is_named_and_kept(nowhere, tmp_path):
+    output, lock = tmp_path / "raw.gz", tmp_path / "checksums.json"
+    output.write_bytes(CONTENT[:-1])
+    with pytest.raises(InputError, match=r"raw\.gz: the file is damaged .* delete it"):
+        obtain(output, urls=[nowhere], checksums=lock)
+    assert names(tmp_path) == ["raw.gz"]
+
+
+# ---- as a command --------------------------------------------------------------------------------
 
 
 def test_no_address(tmp_path):
     with pytest.raises(InputError, match="put the file by hand"):
-        obtain_url("no/address.gz", tmp_path / "raw.gz")
-    with pytest.raises(InputError, match="--url"):
+        obtain_url(["no/address.gz"], tmp_path / "raw.gz")
+    with pytest.raises(InputError, match="--urls"):
         obtain(tmp_path / "raw.gz", requirement="name==1.0")
+
+
+def test_as_a_command_with_progress(server, tmp_path):
+    server.answers = {"/raw.gz": [Answer(404)], "/mirror.gz": [Answer()]}
+    urls = [f"{server.url}/raw.gz", f"{server.url}/mirror.gz"]
+    done = subprocess.run(
+        [*command(urls, tmp_path / "raw.gz"), "--checksums", str(tmp_path / "sums.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "raw.gz").read_bytes() == CONTENT
+    assert "raw.gz: 404" in done.stderr
+    assert "raw.gz (blocks of 64 kB): 100%" in done.stderr
+    assert "sums.json: commit that file" in done.stderr
+
+
+# ---- as a rule -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_rule_downloads_from_mirrors_and_accepts_files_put_by_hand(server, tmp_path):
+    """One file is downloaded by the workflow, the other one lies there already."""
+    server.answers = {"/reviews.json.gz": [Answer(404)], "/mirror.gz": [Answer()]}
+    urls = [f"{server.url}/reviews.json.gz", f"{server.url}/mirror.gz"]
+    study = yaml.safe_load((ROOT / "config/amazon-small.yaml").read_text(encoding="utf-8"))
+    source = study["datasets"]["gift-cards"]["source"]
+    source |= {"reviews": urls, "metadata": f"{server.url}/metadata.json.gz"}
+    config = tmp_path / "study.yaml"
+
+    def snakemake(*options):
+        config.write_text(yaml.safe_dump(study), encoding="utf-8")
+        where = ["--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
+        command = [sys.executable, "-m", "snakemake", *options, "--cores", "1", *where]
+        done = subprocess.run([*command, "--configfile", config], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    raw = tmp_path / "resources/raw"
+    snakemake("resources/raw/reviews.json.gz")
+    assert names(raw) == ["reviews.json.gz"]
+    assert (raw / "reviews.json.gz").read_bytes() == CONTENT
+    assert list(json.loads((tmp_path / "config/checksums.json").read_text())) == urls[:1]
+    asked = len(server.asked)
+
+    prepare = ("--dry-run", "results/amazon-small/data/gift-cards/preparation.json")
+    assert "rule download:" in snakemake(*prepare)
+    (raw / "metadata.json.gz").write_bytes(OTHER)
+    source["reviews"] = [*urls, f"{server.url}/new-mirror.gz"]
+    planned = snakemake(*prepare)
+    assert "rule prepare:" in planned
+    assert "rule download:" not in planned
+    # Another address is another file, under whatever name.
+    source["reviews"] = [f"{server.url}/new/reviews.json.gz"]
+    assert "rule download:" in snakemake(*prepare)
+    assert len(server.asked) == asked
+
+
+# ---- wheels --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -129,7 +577,7 @@ def pip(monkeypatch):
 
 
 def test_wheel_with_another_checksum_leaves_nothing(pip, tmp_path):
-    with pytest.raises(InputError, match=r"name==1\.0: the wheel's SHA-256 is .*expected 0000"):
+    with pytest.raises(InputError, match=r"name==1\.0: the SHA-256 of .* is .*expected 0000"):
         obtain_wheel("name==1.0", "0" * 64, tmp_path / "name.whl")
     assert names(tmp_path) == []
 
@@ -147,3 +595,13 @@ def test_pip_failure_is_named(tmp_path):
     with pytest.raises(InputError, match=r"pip could not fetch the wheel.*by hand at"):
         obtain_wheel(str(tmp_path / "absent"), "0" * 64, tmp_path / "name.whl")
     assert names(tmp_path) == []
+
+
+def test_a_wheel_put_there_by_hand_is_verified_without_pip(tmp_path):
+    output = tmp_path / "name.whl"
+    output.write_bytes(b"by hand")
+    # No such local folder, so pip would fail.
+    obtain_wheel(str(tmp_path / "absent"), sha256(output), output)
+    with pytest.raises(InputError, match="expected 0000"):
+        obtain_wheel(str(tmp_path / "absent"), "0" * 64, output)
+    assert output.read_bytes() == b"by hand"

@@ -1,0 +1,96 @@
+"""The lock file of raw files: what each address gave the first time is enforced from then on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import Field, TypeAdapter, ValidationError
+
+from scripts.command import InputError, Settings
+from scripts.files import sha256, write_json
+
+log = logging.getLogger(__name__)
+
+#: Seconds to wait for another process that is recording.
+PATIENCE = 60.0
+
+
+class Checksum(Settings):
+    """What identifies the content of a file."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256, in lower-case hexadecimal digits."""
+    bytes: int = Field(ge=0)
+    """Length."""
+
+
+LOCK = TypeAdapter(dict[str, Checksum])
+
+
+def enforce(url: str, path: Path, lock: Path) -> None:
+    """Hold a raw file against the lock file, which learns it where it does not know it yet.
+
+    Args:
+        url: The primary address of the file, its key in the lock file, wherever the file is from.
+        path: A complete file; it is only read.
+        lock: JSON, `{address: {"sha256": …, "bytes": …}}`; it need not exist. Where it cannot be
+            written, a warning says so.
+
+    Raises:
+        InputError: the file is another one than that recorded, or the lock file is malformed.
+    """
+    if fault := difference(url, path, lock):
+        raise InputError(fault)
+
+
+def difference(url: str, path: Path, lock: Path) -> str:
+    """How a raw file differs from that recorded, as a message; empty where it does not.
+
+    Args:
+        url: As for `enforce`, and likewise the others.
+        path: The file.
+        lock: The lock file, which learns the file where it does not know it yet.
+
+    Raises:
+        InputError: the lock file is malformed.
+    """
+    found = Checksum(sha256=sha256(path), bytes=path.stat().st_size)
+    known = _read(lock).get(url) or _record(url, found, lock)
+    if known == found:
+        return ""
+    return (
+        f"{path}: its SHA-256 is {found.sha256} ({found.bytes} bytes), but {lock} records "
+        f"{known.sha256} ({known.bytes} bytes) for {url}; obtain the recorded file or, if the "
+        f"new one is right, delete the entry in {lock} and run again"
+    )
+
+
+def _read(lock: Path) -> dict[str, Checksum]:
+    if not lock.exists():
+        return {}
+    try:
+        return LOCK.validate_json(lock.read_bytes())
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise InputError(
+            f"{lock}: {key}{key and ': '}{fault['msg']}; mend it, or restore the committed file"
+        ) from error
+
+
+def _record(url: str, found: Checksum, lock: Path) -> Checksum:
+    """Record a checksum, unless another process was quicker, and return what then stands there."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock.with_name(f".{lock.name}.lock"), timeout=PATIENCE):
+            entries = _read(lock)
+            if url in entries:
+                return entries[url]
+            write_json(LOCK.dump_python(entries | {url: found}, mode="json"), lock)
+    except OSError as error:
+        log.warning("%s: cannot be written (%s); %s stays unrecorded", lock, error, url)
+    else:
+        log.info("%s: first seen; its SHA-256 is now in %s: commit that file", url, lock)
+    return found
