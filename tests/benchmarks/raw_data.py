@@ -1,0 +1,161 @@
+"""Time and memory of the preparation against the published algorithm and the bare inflate.
+
+`python -m tests.benchmarks.raw_data --folder <scratch folder with 5 GB free>` makes the raw files
+where they are not there yet, runs every candidate in a process of its own, and reports. The
+published algorithm needs about 2 kB of memory a review.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from scripts.command import InputError, run
+
+#: Sizes of the pools that users and items are drawn from, per review.
+USERS, ITEMS = 0.5, 0.05
+ROOT = Path(__file__).parents[2]
+
+
+class Measurement(NamedTuple):
+    """One run of one candidate."""
+
+    reviews: int
+    candidate: str
+    repeat: int
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    load: float
+    """Load average of the last minute, just before the run."""
+    gz_mb: float
+    users: int
+    items: int
+
+
+def benchmark(
+    folder: Path,
+    output: Path,
+    figure: Path,
+    reviews: list[int] = [1_000_000, 3_000_000, 10_000_000],  # noqa: B006 - never changed
+    published: int = 3_000_000,
+    repeats: int = 3,
+    seed: int = 0,
+) -> None:
+    """Measure every candidate at every size, repeats interleaved, and report.
+
+    Args:
+        folder: Scratch folder of the raw files (about 210 bytes a review) and results.
+        output: CSV of all measurements.
+        figure: PNG of the growth.
+        reviews: Numbers of reviews.
+        published: The published algorithm runs on sizes up to this one.
+        repeats: Runs of each candidate at each size.
+        seed: Seed of the made-up reviews.
+    """
+    print(machine(), flush=True)
+    sizes = [raw_files(folder, n, seed) for n in sorted(reviews)]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(Measurement._fields)
+        for repeat in range(repeats):
+            for n, files in zip(sorted(reviews), sizes, strict=True):
+                facts = json.loads((files / "facts.json").read_text(encoding="utf-8"))
+                for candidate, command in candidates(files, folder / "output", n <= published):
+                    row = Measurement(n, candidate, repeat, *measure(command), **facts)
+                    writer.writerow(row)
+                    stream.flush()
+                    print(
+                        f"{n:>11,} {candidate:<22} {row.seconds:8.2f} s {row.cpu_seconds:8.2f} "
+                        f"CPU s {row.peak_mb:9.1f} MB, load {row.load:.2f}",
+                        flush=True,
+                    )
+    # Imported late: a child's peak memory is never below what its parent holds when it starts it.
+    from tests.benchmarks.raw_data_report import report
+
+    report(output, figure)
+
+
+def machine() -> str:
+    """The processor, the cores that may be used, the memory and the load average."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    loads = " ".join(f"{load:.2f}" for load in os.getloadavg())
+    return (
+        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"Python {platform.python_version()}, load average {loads}"
+    )
+
+
+def raw_files(folder: Path, reviews: int, seed: int) -> Path:
+    """Make the raw files of one size where they are not there yet."""
+    files = folder / f"{reviews}-{seed}"
+    if not files.exists():
+        options = {"folder": files, "reviews": reviews, "seed": seed}
+        options |= {"users": int(USERS * reviews), "items": int(ITEMS * reviews)}
+        pairs = [(f"--{name}", str(value)) for name, value in options.items()]
+        measure(["-m", "tests.benchmarks.generate", *chain.from_iterable(pairs)])
+    return files
+
+
+def candidates(files: Path, output: Path, published: bool) -> list[tuple[str, list[str]]]:
+    """Name and arguments of Python of every candidate."""
+    raw = {"reviews": str(files / "reviews.json.gz"), "metadata": str(files / "meta.json.gz")}
+    inflate = ["-m", "tests.benchmarks.inflate", "--files", json.dumps(list(raw.values()))]
+    ours = [
+        *("-m", "scripts.data.prepare", "--source", json.dumps({"kind": "amazon-2018"} | raw)),
+        *("--files", json.dumps(raw), "--settings", "{}", "--output", str(output / "ours")),
+    ]
+    found = [
+        ("empty interpreter", ["-c", "pass"]),
+        ("imports", ["-c", "import scripts.data.prepare"]),
+        ("ids", ["-m", "tests.benchmarks.ids", "--facts", str(files / "facts.json")]),
+        ("inflate (isal)", [*inflate, "--reader", "ours"]),
+        ("inflate (gzip)", [*inflate, "--reader", "gzip"]),
+        ("ours", ours),
+    ]
+    if published:
+        options = ("--reviews", raw["reviews"], "--metadata", raw["metadata"])
+        target = ("--output", str(output / "published"))
+        found.append(("published", ["-m", "tests.benchmarks.published", *options, *target]))
+    return found
+
+
+def measure(arguments: list[str]) -> tuple[float, float, float, float]:
+    """Run Python in a process of its own: seconds, CPU seconds, peak MB, load average before.
+
+    Raises:
+        InputError: the process fails; its own message is in front.
+    """
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryFile() as log:
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            message = log.read().decode(errors="replace")[-2000:]
+            raise InputError(f"{' '.join(arguments)} failed:\n{message}")
+    # Linux counts kibibytes, macOS bytes.
+    peak_mb = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return seconds, usage.ru_utime + usage.ru_stime, peak_mb, load
+
+
+if __name__ == "__main__":
+    run(benchmark)

@@ -1,0 +1,144 @@
+"""Medians, bars, extrapolation and figure of the raw-data benchmark, from its measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from scripts.command import run
+from scripts.figures.style import NEUTRAL, PAGE
+from scripts.files import atomic, read_csv
+
+#: Reviews of the largest category and of all of Amazon 2018.
+BOOKS, ALL = 51_300_000, 233_000_000
+#: The bars: least speed-up and least saving of memory against the published algorithm, most
+#: multiple of the bare inflate, most bytes a review beyond the distinct ids.
+FASTER, SMALLER, INFLATES, BYTES = 10, 12, 3, 30
+
+LOOKS = {
+    "published": ("#D55E00", "D"),
+    "ours": ("#0072B2", "o"),
+    "inflate (isal)": (NEUTRAL, "s"),
+    "ids": ("#009E73", "^"),
+}
+
+
+def report(measurements: Path, figure: Path) -> None:
+    """Print the tables and draw the growth.
+
+    Args:
+        measurements: CSV that `tests.benchmarks.raw_data` wrote.
+        figure: PNG to write.
+    """
+    rows = read_csv(measurements)
+    medians = rows.groupby(["candidate", "reviews"], sort=False)[
+        ["seconds", "cpu_seconds", "peak_mb"]
+    ].median()
+    spread = rows.groupby(["candidate", "reviews"], sort=False)["seconds"].agg(["min", "max"])
+    print(
+        f"\nMedians of {rows['repeat'].nunique()} interleaved repeats; load average "
+        f"{rows['load'].min():.2f} to {rows['load'].max():.2f}\n"
+    )
+    print(medians.join(spread).round(2).to_string())
+    for line in bars(medians) + extrapolation(medians):
+        print(line)
+    draw(medians, figure)
+
+
+def bars(medians: pd.DataFrame) -> list[str]:
+    """The ratios at every size, and whether they pass.
+
+    Args:
+        medians: Indexed by candidate and number of reviews.
+    """
+    lines = [""]
+
+    def bar(n: int, what: str, value: float, limit: float, least: bool) -> None:
+        passed = value >= limit if least else value <= limit
+        lines.append(
+            f"{n:>11,} reviews  {what:<50} {value:7.1f}  bar {'>=' if least else '<='} {limit:>3}: "
+            f"{'pass' if passed else 'FAIL'}"
+        )
+
+    for n, ours in medians.loc["ours"].iterrows():
+        if ("published", n) in medians.index:
+            published = medians.loc["published", n]
+            bar(n, "published / ours, time", published.seconds / ours.seconds, FASTER, True)
+            bar(n, "published / ours, memory", published.peak_mb / ours.peak_mb, SMALLER, True)
+        inflate = medians.loc["inflate (isal)", n]
+        bar(n, "ours / bare inflate, time", ours.seconds / inflate.seconds, INFLATES, False)
+    n = medians.loc["ours"].index.max()
+    total, ids = (slope(medians.loc[name, "peak_mb"])[1] * 1e6 for name in ("ours", "ids"))
+    lines.append(
+        f"\nGrowth of ours {total:.1f} bytes a review, of the distinct ids alone {ids:.1f}"
+    )
+    bar(n, "growth beyond the distinct ids, bytes a review", total - ids, BYTES, False)
+    return lines
+
+
+def slope(values: pd.Series) -> np.ndarray:
+    """Intercept and slope of values over the number of reviews in their index."""
+    return np.polynomial.polynomial.polyfit(values.index.to_numpy(float), values.to_numpy(), 1)
+
+
+def extrapolation(medians: pd.DataFrame) -> list[str]:
+    """Straight lines through the sizes of each candidate, to sets that were not measured."""
+    lines = ["\nExtrapolated along a straight line through the measured sizes:"]
+    for name in ("ours", "published"):
+        if name not in medians.index or len(medians.loc[name]) < 2:
+            continue
+        sizes = medians.loc[name].index
+        time, memory = (slope(medians.loc[name, what]) for what in ("seconds", "peak_mb"))
+        for label, n in (("Books", BOOKS), ("all of Amazon 2018", ALL)):
+            lines.append(
+                f"{name:<10} {label:<19} {n / 1e6:6.1f} M reviews: "
+                f"{(time[0] + time[1] * n) / 60:7.1f} min, "
+                f"{(memory[0] + memory[1] * n) / 1000:7.1f} GB (from {sizes.min():,} to "
+                f"{sizes.max():,} reviews)"
+            )
+    return lines
+
+
+def draw(medians: pd.DataFrame, figure: Path) -> None:
+    """Time and memory over the number of reviews, extrapolations dashed."""
+    drawing, axes = plt.subplots(1, 2, figsize=(PAGE, 2.8), layout="constrained")
+    panels = [
+        ("seconds", "seconds", 1.0, ("published", "ours", "inflate (isal)")),
+        ("peak_mb", "peak memory in GB", 1000.0, ("published", "ours", "ids")),
+    ]
+    for ax, (what, label, unit, names) in zip(axes, panels, strict=True):
+        for name in [name for name in names if name in medians.index]:
+            colour, marker = LOOKS[name]
+            values = medians.loc[name, what] / unit
+            ax.plot(values.index, values, marker=marker, color=colour, label=name)
+            if name in ("ours", "published") and len(values) > 1:
+                line = slope(values)
+                beyond = np.geomspace(values.index.max(), ALL, 50)
+                ax.plot(beyond, line[0] + line[1] * beyond, color=colour, linestyle=":")
+                points = np.array([BOOKS, ALL])
+                ax.plot(points, line[0] + line[1] * points, marker, color=colour, fillstyle="none")
+        ax.set(xscale="log", yscale="log", xlabel="reviews", ylabel=label)
+        for label, n in (("Books", BOOKS), ("all", ALL)):
+            ax.axvline(n, color=NEUTRAL, linewidth=0.5)
+            ax.annotate(
+                label,
+                (n, 1),
+                xycoords=("data", "axes fraction"),
+                ha="center",
+                va="bottom",
+                fontsize=7,
+            )
+    axes[0].plot([], [], ":", color=NEUTRAL, label="extrapolated")
+    handles = {line.get_label(): line for ax in axes for line in ax.get_lines()}
+    shown = [name for name in handles if not name.startswith("_")]
+    drawing.legend([handles[name] for name in shown], shown, loc="outside lower center", ncols=5)
+    with atomic(figure) as partial:
+        drawing.savefig(partial, format="png", dpi=200)
+    plt.close(drawing)
+
+
+if __name__ == "__main__":
+    run(report)

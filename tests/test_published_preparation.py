@@ -1,0 +1,189 @@
+"""The preparation against D3's published algorithm, written anew and plainly."""
+
+import ast
+import csv
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from isal import igzip
+
+from scripts.command import InputError
+from scripts.contracts import EXAMPLES, ITEMS
+from scripts.data.prepare import prepare
+from scripts.data.rules import month_start
+from scripts.data.settings import Amazon, Preparation
+from scripts.files import read_json, read_table
+from tests.benchmarks.published import prepare_as_published
+from tests.generate_amazon import generate
+
+SPLITS = ("train", "valid", "test")
+#: The settings that the published code has too; its window always has a start and an end.
+RULES = ["start", "end", "minimum_items", "k_core", "max_title_words", "max_history"]
+
+
+def published(folder, rules):
+    """The published splits as (user, history, history titles, target, title, time)."""
+    prepare_as_published(
+        folder / "reviews.json.gz",
+        folder / "meta.json.gz",
+        folder / "published",
+        **{name: getattr(rules, name) for name in RULES},
+    )
+    splits = {}
+    for split in SPLITS:
+        with (folder / "published" / f"{split}.csv").open(encoding="utf-8", newline="") as stream:
+            splits[split] = [
+                (
+                    row["user_id"],
+                    ast.literal_eval(row["item_asins"]),
+                    ast.literal_eval(row["history_item_title"]),
+                    row["item_asin"],
+                    row["item_title"],
+                    int(row["timestamp"]),
+                )
+                for row in csv.DictReader(stream)
+            ]
+    return splits
+
+
+def ours(folder, rules):
+    """Our splits in the same shape."""
+    files = {"reviews": folder / "reviews.json.gz", "metadata": folder / "meta.json.gz"}
+    names = {name: str(file) for name, file in files.items()}
+    prepare(Amazon(kind="amazon-2018", **names), files, rules, folder / "ours")
+    items = read_table(folder / "ours" / "items.parquet", ITEMS)
+    item, title = items["item"].to_numpy(), items["title"].to_numpy()
+    return {
+        split: [
+            (
+                row.user,
+                item[row.history].tolist(),
+                title[row.history].tolist(),
+                item[row.target],
+                title[row.target],
+                row.timestamp,
+            )
+            for row in read_table(
+                folder / "ours" / "examples" / f"{split}.parquet", EXAMPLES
+            ).itertuples()
+        ]
+        for split in SPLITS
+    }
+
+
+def agree(folder, rules):
+    """Check that both give the same splits, and return them; empty ones are refused by ours."""
+    expected = published(folder, rules)
+    if all(expected.values()):
+        assert ours(folder, rules) == expected
+    else:
+        with pytest.raises(InputError, match=r"too few to split|is left after|no metadata row"):
+            ours(folder, rules)
+    return expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"minimum_items": 0},
+        {"minimum_items": 0, "start": "2018-02", "end": "2018-08", "k_core": 3, "max_history": 4},
+        {"minimum_items": 0, "max_title_words": 7, "k_core": 6},
+    ],
+    ids=["the published settings", "another window", "shorter titles"],
+)
+def test_made_up_reviews(tmp_path, seed, rules):
+    generate(tmp_path, users=60, items=60, seed=seed)
+    assert all(agree(tmp_path, Preparation(**rules)).values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_made_up_reviews_whose_window_widens(tmp_path, seed):
+    generate(tmp_path, users=60, items=60, seed=seed)
+    # Of 2018-07 to 2018-11 too little is left for a 5-core with 50 items; from 2017-07 on, enough.
+    agree(tmp_path, Preparation(start="2018-07", minimum_items=50))
+    report = read_json(tmp_path / "ours" / "preparation.json")
+    assert report["window"]["start"] == "2017-07"
+
+
+MAY = month_start("2018-05")
+YEAR = month_start("2018-05") - month_start("2017-05")
+#: Ties, border seconds of the windows, and one time in each of three years.
+TIMES = [MAY - 2 * YEAR, MAY - YEAR, MAY - 1, MAY, MAY + 1, MAY + 86_400, month_start("2018-11")]
+TIMES.append(TIMES[-1] + 1)
+TITLES = [
+    None,
+    "",
+    " ",
+    "X",
+    '"X"',
+    "a <span id",
+    "Red",
+    " &quot;Blue &amp; green&quot; ",
+    "Caf\u00e9, 'au' \"lait\"",
+    "one two three",
+    "one  two",
+    "one two three four",
+]
+reviews_strategy = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from("pqrs"), st.sampled_from(TIMES)),
+    max_size=60,
+)
+metadata_strategy = st.lists(
+    st.tuples(st.sampled_from("pqrstu"), st.sampled_from(TITLES) | st.just("Good title")),
+    max_size=8,
+).map(lambda rows: [("p", "First"), ("q", "Second"), ("r", "First"), *rows])
+
+
+def write(folder, reviews, metadata):
+    rows = [{"reviewerID": u, "asin": i, "unixReviewTime": t} for u, i, t in reviews]
+    items = [{"asin": i} if title is None else {"asin": i, "title": title} for i, title in metadata]
+    for name, content in (("reviews", rows), ("meta", items)):
+        with igzip.open(folder / f"{name}.json.gz", "wb") as stream:
+            stream.writelines(json.dumps(row).encode() + b"\n" for row in content)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    reviews=reviews_strategy.filter(bool),
+    repeats=st.integers(1, 4),
+    metadata=metadata_strategy,
+    minimum_items=st.integers(0, 3),
+    k_core=st.integers(1, 3),
+    max_history=st.integers(1, 4),
+)
+def test_tiny_sets(
+    tmp_path_factory, reviews, repeats, metadata, minimum_items, k_core, max_history
+):
+    folder = tmp_path_factory.mktemp("tiny")
+    write(folder, reviews * repeats, metadata)
+    agree(
+        folder,
+        Preparation(
+            start="2018-05",
+            minimum_items=minimum_items,
+            k_core=k_core,
+            max_title_words=3,
+            max_history=max_history,
+        ),
+    )
+
+
+def test_titles_are_cleaned_once_however_often_the_window_widens(tmp_path):
+    # The published code cleans in place, so each widening unescapes its own result again.
+    rng = np.random.default_rng(0)
+    reviews = [
+        (f"u{u}", "pq"[i], MAY - YEAR + 86_400 * int(rng.integers(90)))
+        for u in range(4)
+        for i in (0, 1) * 3
+    ]
+    write(tmp_path, reviews, [("p", "R&amp;amp;B"), ("q", "Soul")])
+    narrow = Preparation(start="2017-05", minimum_items=2)
+    once = agree(tmp_path, narrow)
+    assert {row[4] for row in once["train"]} == {"R&amp;B", "Soul"}
+    wide = Preparation(start="2018-05", minimum_items=2)
+    assert ours(tmp_path, wide) == once
+    assert {row[4] for row in published(tmp_path, wide)["train"]} == {"R&B", "Soul"}
