@@ -61,3 +61,20 @@ rule prepare:
         "python -m scripts.data.prepare --source {params.source:q} --files {params.files:q}"
         " --settings {params.settings:q} --checksums {CHECKSUMS:q} --output {params.folder:q}"
         " &> {log:q}"
+
+
+rule d3_format:
+    input:
+        rules.prepare.output,
+    output:
+        expand(f"{RESULTS}/data/{{{{dataset}}}}/d3/{{file}}", file=D3_FILES),
+    log:
+        f"{LOGS}/d3_format/{{dataset}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.data.export"),
+        folder=f"{RESULTS}/data/{{dataset}}",
+    shell:
+        "python -m scripts.data.export --dataset {params.folder:q} --output {params.folder:q}/d3"
+        " &> {log:q}"

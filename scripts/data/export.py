@@ -1,0 +1,87 @@
+"""A prepared data set in the format of D3's published splits, for programs that read it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from scripts.command import progress, run
+from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
+from scripts.files import atomic, read_table, write_text
+
+SPLITS = ("train", "valid", "test")
+HEADER = [
+    "user_id",
+    "item_asins",
+    "item_asin",
+    "history_item_id",
+    "item_id",
+    "history_item_title",
+    "item_title",
+    "history_rating",
+    "rating",
+    "history_timestamp",
+    "timestamp",
+]
+
+
+def export_d3(dataset: Path, output: Path) -> None:
+    """Write a data set's splits in D3's 11 columns, and its list of items.
+
+    Lists are written as Python writes them; a missing rating is None in a list and empty outside.
+    Item ids are ours, in the order of the source ids; D3's follow its raw files.
+
+    Args:
+        dataset: Folder of a prepared data set.
+        output: Folder to write: `train.csv`, `valid.csv`, `test.csv`, and `info.txt` with title and
+            item id of every item.
+    """
+    items = read_table(dataset / "items.parquet", ITEMS)
+    source, titles = items["item"].tolist(), items["title"].tolist()
+    interactions = read_table(dataset / "interactions.parquet", INTERACTIONS)
+    ratings = [None if math.isnan(rating) else rating for rating in interactions["rating"].tolist()]
+    times = interactions["timestamp"].tolist()
+    rows_of = interactions.groupby("user", sort=False).indices
+    splits = {
+        split: read_table(dataset / "examples" / f"{split}.parquet", EXAMPLES) for split in SPLITS
+    }
+    # A user's k-th example has the k + 1st interaction as target, and those before as history.
+    position = pd.concat(splits.values()).groupby("user", sort=False).cumcount().to_numpy() + 1
+    begin = 0
+    for split, examples in splits.items():
+        places = position[begin : begin + len(examples)].tolist()
+        begin += len(examples)
+        with (
+            atomic(output / f"{split}.csv") as partial,
+            partial.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            writer = csv.writer(stream)
+            writer.writerow(HEADER)
+            rows = zip(examples.itertuples(index=False), places, strict=True)
+            for example, place in progress(rows, f"writing {split}.csv", len(examples)):
+                history, target = example.history.tolist(), example.target
+                own = rows_of[example.user][place - len(history) : place + 1].tolist()
+                writer.writerow(
+                    [
+                        example.user,
+                        [source[item] for item in history],
+                        source[target],
+                        history,
+                        target,
+                        [titles[item] for item in history],
+                        titles[target],
+                        [ratings[row] for row in own[:-1]],
+                        ratings[own[-1]],
+                        [times[row] for row in own[:-1]],
+                        times[own[-1]],
+                    ]
+                )
+    lines = zip(titles, items["item_id"], strict=True)
+    write_text("".join(f"{title}\t{item}\n" for title, item in lines), output / "info.txt")
+
+
+if __name__ == "__main__":
+    run(export_d3)
