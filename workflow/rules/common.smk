@@ -43,6 +43,8 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 #: Lock file of the raw files' checksums, beside the configuration.
 CHECKSUMS = "config/checksums.json"
+#: A data set in D3's format, made on request.
+D3_FILES = ["train.csv", "valid.csv", "test.csv", "info.txt"]
 ENVIRONMENT = f"{workflow.basedir}/envs/environment.yaml"
 CAPTIONS = f"{workflow.basedir}/workflow/report"
 
