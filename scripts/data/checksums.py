@@ -29,7 +29,7 @@ class Checksum(Settings):
 LOCK = TypeAdapter(dict[str, Checksum])
 
 
-def enforce(url: str, path: Path, lock: Path) -> None:
+def enforce(url: str, path: Path, lock: Path) -> str:
     """Hold a raw file against the lock file, which learns it where it does not know it yet.
 
     Args:
@@ -38,25 +38,35 @@ def enforce(url: str, path: Path, lock: Path) -> None:
         lock: JSON, `{address: {"sha256": …, "bytes": …}}`; it need not exist. Where it cannot be
             written, a warning says so.
 
+    Returns:
+        The file's SHA-256.
+
     Raises:
         InputError: the file is another one than that recorded, or the lock file is malformed.
     """
-    if fault := difference(url, path, lock):
+    found = checksum_of(path)
+    if fault := difference(url, path, found, lock):
         raise InputError(fault)
+    return found.sha256
 
 
-def difference(url: str, path: Path, lock: Path) -> str:
+def checksum_of(path: Path) -> Checksum:
+    """SHA-256 and length of a file."""
+    return Checksum(sha256=sha256(path), bytes=path.stat().st_size)
+
+
+def difference(url: str, path: Path, found: Checksum, lock: Path) -> str:
     """How a raw file differs from that recorded, as a message; empty where it does not.
 
     Args:
         url: As for `enforce`, and likewise the others.
-        path: The file.
+        path: The file, for the message.
+        found: Its checksum.
         lock: The lock file, which learns the file where it does not know it yet.
 
     Raises:
         InputError: the lock file is malformed.
     """
-    found = Checksum(sha256=sha256(path), bytes=path.stat().st_size)
     known = _read(lock).get(url) or _record(url, found, lock)
     if known == found:
         return ""

@@ -19,7 +19,7 @@ from isal import igzip
 from isal.isal_zlib import IsalError
 
 from scripts.command import InputError, progress, run
-from scripts.data.checksums import difference, enforce
+from scripts.data.checksums import checksum_of, difference, enforce
 from scripts.files import read_json, write_json
 from scripts.files import sha256 as checksum
 
@@ -110,7 +110,7 @@ def obtain_url(urls: list[str], output: Path, checksums: Path | None = None) -> 
         except InputError as error:
             faults.append(str(error))
         else:
-            fault = difference(urls[0], part, checksums) if checksums else ""
+            fault = difference(urls[0], part, checksum_of(part), checksums) if checksums else ""
             if not fault:
                 part.replace(output)
                 _discard(part)

@@ -56,9 +56,10 @@ def prepare(
         checksums: Lock file of the downloads' checksums; a file that was put here by hand must be
             the one that was downloaded before.
     """
-    for name, listed in addresses(source).items():
-        if checksums is not None and is_url(listed[0]):
-            enforce(listed[0], files[name], checksums)
+    raw_sha256 = {
+        path.name: raw_checksum(path, addresses(source).get(name, [""])[0], checksums)
+        for name, path in files.items()
+    }
     raw = read(source, files)
     check_malformed(raw.tally, settings.max_malformed_share)
     reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)
@@ -111,7 +112,7 @@ def prepare(
     users, items_left = len(user_names), len(item_names)
     write_json(
         {
-            "raw_sha256": {path.name: sha256(path) for path in files.values()},
+            "raw_sha256": raw_sha256,
             "lines": {"read": tally.lines, "malformed": tally.malformed},
             "first_malformed": tally.first,
             "reviews_read": reviews_read,
@@ -129,6 +130,19 @@ def prepare(
         output / "preparation.json",
     )
     log.info("%d interactions, %d users, %d items", len(user), users, items_left)
+
+
+def raw_checksum(path: Path, address: str, checksums: Path | None) -> str:
+    """SHA-256 of a raw file, which must be that of the lock file where the file has a URL.
+
+    Raises:
+        InputError: it is missing, or another file than the one recorded.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; obtain it or mend the configured path")
+    if checksums is not None and is_url(address):
+        return enforce(address, path, checksums)
+    return sha256(path)
 
 
 def check_malformed(tally: Tally, max_share: float) -> None:
