@@ -25,3 +25,15 @@ rule all:
         rules.report.output,
         rules.tables.input,
         rules.figures.input,
+
+
+rule data:
+    input:
+        rules.statistics.input.prepared,
+        rules.table_statistics.output,
+        rules.figure_data.output,
+
+
+rule d3:
+    input:
+        expand(rules.d3_format.output, dataset=STUDY.datasets),

@@ -1,4 +1,4 @@
-"""Statistics, cost and curves: what is gathered from the stages' own records."""
+"""Cost and curves: what is gathered from the stages' own records."""
 
 from pathlib import Path
 
@@ -8,23 +8,9 @@ import pytest
 
 from scripts.analyse.cost import cost
 from scripts.analyse.curves import curves
-from scripts.analyse.statistics import statistics
 from scripts.cells import cell_path, model_path
 from scripts.files import read_csv, write_csv, write_json
 from tests.tiny_study import llm
-
-
-def test_statistics_are_flattened(tmp_path: Path) -> None:
-    path = tmp_path / "toy" / "preparation.json"
-    write_json({"users": 3, "splits": {"train": {"examples": 8}}, "window": [1, 2]}, path)
-    statistics([path], tmp_path / "out.csv")
-    found = read_csv(tmp_path / "out.csv").set_index("statistic")
-    assert found["value"].to_dict() == {
-        "users": "3",
-        "splits.train.examples": "8",
-        "window": "1, 2",
-    }
-    assert set(found["dataset"]) == {"toy"}
 
 
 def test_cost_is_relative_to_the_base_with_the_same_seed(tmp_path: Path) -> None:

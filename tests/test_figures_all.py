@@ -13,6 +13,7 @@ from scripts.figures.accuracy import accuracy
 from scripts.figures.balance import balance
 from scripts.figures.cost import cost
 from scripts.figures.curves import curves
+from scripts.figures.data import data
 from scripts.figures.dependence import dependence
 from scripts.figures.gains import gains
 from scripts.figures.positions import positions
@@ -22,7 +23,7 @@ from scripts.labels import Labels
 
 STEPS = {
     step.__name__: step
-    for step in (accuracy, gains, balance, dependence, positions, sensitivity, curves, cost)
+    for step in (data, accuracy, gains, balance, dependence, positions, sensitivity, curves, cost)
 }
 
 
@@ -36,6 +37,14 @@ def product(**columns: list) -> pd.DataFrame:
 def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFrame:
     cells = {"dataset": datasets, "backbone": ["tiny"], "objective": objectives, "seed": [0, 1]}
     metric = {"metric": ["hr", "ndcg"], "k": list(CUTOFFS)}
+    if name == "data":
+        points = [
+            *[("popularity", "1", 9), ("popularity", "4", 5), ("history", "1", 1.0)],
+            *[("history", "7", 0.2), ("cut", "7", 0.2), ("month", "2017-12", 0.4)],
+            *[("month", "2018-01", 0.6), ("valid", "2018-01-03", 0.1), ("test", "2018-01-20", 0.1)],
+        ]
+        frame = pd.DataFrame(points, columns=["curve", "x", "y"])
+        return pd.concat([frame.assign(dataset=dataset) for dataset in datasets])
     if name == "gains":
         frame = product(**cells, **metric, decoder=["grounded"], history=["with"], base=["plain"])
         return frame.rename(columns={"value": "difference"})
@@ -88,7 +97,7 @@ def test_draws_in_four_formats(
     assert len(pd.read_csv(tmp_path / "figure.csv"))
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", [name for name in STEPS if name != "data"])
 def test_backbones_need_not_share_their_objectives(tmp_path: Path, name: str) -> None:
     all_four = inputs(name, ["plain", "weighted", "causal", "cft"], ["a"])
     two = inputs(name, ["plain", "cft"], ["a"]).replace("tiny", "other")
@@ -117,3 +126,15 @@ def test_named_objectives_keep_their_looks() -> None:
     assert list(looks) == ["plain", "cft", "other"]
     assert looks["cft"] == style.OBJECTIVES["cft"]
     assert len(set(style.looks([*style.OBJECTIVES, *"abcd"]).values())) == 8
+
+
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_data_sets_have_a_panel_each(tmp_path: Path, count: int) -> None:
+    names = list("abcdef"[:count])
+    frame = inputs("data", [], names)
+    # The histories of one are never cut.
+    frame = frame[~((frame["dataset"] == "a") & (frame["curve"] == "cut"))]
+    write_csv(frame, tmp_path / "in.csv")
+    labels = Labels(datasets={name: f"Set {name}" for name in names})
+    data(tmp_path / "in.csv", labels, tmp_path / "figure.pdf")
+    assert pd.read_csv(tmp_path / "figure.csv")["dataset"].nunique() == count

@@ -10,6 +10,7 @@ from scripts.analyse.balance import balance as analyse_balance
 from scripts.analyse.dependence import dependence as analyse_dependence
 from scripts.analyse.gains import gains as analyse_gains
 from scripts.analyse.sensitivity import sensitivity as analyse_sensitivity
+from scripts.data.settings import Published
 from scripts.files import read_csv, write_csv
 from scripts.labels import Labels
 from scripts.tables.ablation import ablation
@@ -129,13 +130,87 @@ def test_cost(tmp_path: Path) -> None:
     assert "Device: cpu. Seeds: 0." in (tmp_path / "t.md").read_text()
 
 
+VIDEO_GAMES = {
+    "first_malformed": "x",
+    "lines.read": "9000",
+    "users": "12",
+    "title_tokens.q2.5_a.max": "9",
+    "title_tokens.q2.5_a.mean": "3.25",
+    "splits.train.cold_targets": "0",
+    "splits.test.cold_targets": "2",
+    "splits.test.examples": "8",
+    "items": "1010",
+    "window.start": "2013-10",
+}
+
+
+def statistics_table(tmp_path: Path, values: dict, published: Published | None) -> pd.DataFrame:
+    rows = [{"dataset": "toy", "statistic": key, "value": value} for key, value in values.items()]
+    write_csv(pd.DataFrame(rows), tmp_path / "s.csv")
+    labels = LABELS.model_copy(update={"backbones": {"q2.5_a": "Q 2.5_a"}})
+    known = {"toy": published} if published else {}
+    statistics(tmp_path / "s.csv", known, labels, tmp_path / "t.csv")
+    return read_csv(tmp_path / "t.csv")
+
+
 def test_statistics(tmp_path: Path) -> None:
-    rows = [("toy", "lines_read", "9000"), ("toy", "users", "12"), ("toy", "first_malformed", "x")]
-    frame = pd.DataFrame(rows, columns=["dataset", "statistic", "value"])
-    write_csv(frame, tmp_path / "s.csv")
-    statistics(tmp_path / "s.csv", LABELS, tmp_path / "t.csv")
-    table = read_csv(tmp_path / "t.csv")
-    assert table["Statistic"].tolist() == ["users", "lines read"]
-    assert table["Toy"].tolist() == ["12", "9,000"]
+    table = statistics_table(tmp_path, VIDEO_GAMES, None)
+    assert table.to_numpy().tolist() == [
+        ["prepared", "users", "12"],
+        ["prepared", "items", "1,010"],
+        ["prepared", "window: start", "2013-10"],
+        ["prepared", "title tokens, Q 2.5_a", "3.25 / 9"],
+        ["test", "examples", "8"],
+        ["test", "cold targets", "2 (25.0 %)"],
+        ["raw", "lines: read", "9,000"],
+    ]
+    assert table.columns.tolist() == ["Group", "Statistic", "Toy"]
+    assert "published numbers" not in (tmp_path / "t.md").read_text()
     assert show("0.01234567") == "0.01235"
     assert show(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "differences", "says"),
+    [
+        ({"items": 1010, "test": 8}, ["0", "0"], "All agree exactly: items, test: examples."),
+        (
+            {"items": 1000, "test": 8},
+            ["+10 (+1.00 %)", "0"],
+            "Agree exactly: test: examples. Differ: items. Why: reason not known.",
+        ),
+        (
+            {"items": 2020, "start": "2012-09", "note": "another release"},
+            ["−1,010 (−50.00 %)", "+13 months"],
+            "Differ: items, window: start. Why: our window starts in 2013-10, the published one "
+            "starts in 2012-09; another release.",
+        ),
+        ({"items": 1010, "note": "another release"}, ["0"], "All agree exactly: items."),
+        ({"train": 7}, ["–"], "Not known for ours: train: examples."),
+    ],
+)
+def test_published_statistics_stand_apart(
+    tmp_path: Path, numbers: dict, differences: list[str], says: str
+) -> None:
+    published = Published(source="a later paper", **numbers)
+    table = statistics_table(tmp_path, VIDEO_GAMES, published)
+    assert table.loc[table["Group"] == "difference", "Toy"].tolist() == differences
+    text = (tmp_path / "t.md").read_text()
+    assert f"Toy: published numbers: a later paper. {says}\n" in text
+    # Ours stand as they would without the published ones.
+    ours = table[~table["Group"].isin(["published", "difference"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, statistics_table(tmp_path, VIDEO_GAMES, None))
+
+
+def test_a_window_without_a_start_is_a_reason(tmp_path: Path) -> None:
+    values = VIDEO_GAMES | {"window.start": None}
+    published = Published(source="x", items=9, start="2012-10")
+    table = statistics_table(tmp_path, values, published).set_index(["Group", "Statistic"])["Toy"]
+    assert table["difference", "window: start"] == "no bound"
+    text = (tmp_path / "t.md").read_text()
+    assert "Why: our window has no start, the published one starts in 2012-10." in text
+
+
+def test_published_without_a_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="holds no number to compare with"):
+        Published(source="x", note="y")

@@ -22,7 +22,7 @@ CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
 #: What hangs on everything: these may rerun with any new cell.
 SUMMARIES = re.compile(
     r"(accuracy|gains|balance|dependence|positions|sensitivity|cost|curves|"
-    r"statistics|(table|figure)_\w+|report|all)$"
+    r"statistics|data_curves|(table|figure)_\w+|report|all)$"
 )
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def test_every_output_exists(finished: Path) -> None:
     tables = {path.stem for path in (results / "tables").glob("*.csv")}
     figures = {path.stem for path in (results / "figures").glob("*.pdf")}
     assert {"statistics", "accuracy", "ablation", "balance", "dependence", "cost"} <= tables
-    assert {"balance", "dependence", "positions", "sensitivity", "curves", "cost"} <= figures
+    assert {"data", "balance", "dependence", "positions", "sensitivity", "cost"} <= figures
     for name in tables:
         assert (results / f"tables/{name}.md").stat().st_size
         assert (results / f"tables/{name}.tex").stat().st_size

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from scripts.analyse.prepared import earlier_interactions, read_examples, summary
 from scripts.command import run
-from scripts.files import read_json, write_csv
+from scripts.contracts import INTERACTIONS, ITEMS
+from scripts.files import read_json, read_table, write_csv
 
 
 def flatten(value: Any, key: str = "") -> dict[str, Any]:
@@ -23,18 +25,42 @@ def flatten(value: Any, key: str = "") -> dict[str, Any]:
     return {key: value}
 
 
-def statistics(preparations: list[Path], output: Path) -> None:
-    """Gather what the preparation of every data set counted.
+def lengths(folder: Path) -> dict[str, dict[str, float]]:
+    """Lengths of the histories and titles of a prepared data set.
 
     Args:
-        preparations: `<dataset>/preparation.json` of every data set.
+        folder: a data set as the preparation wrote it.
+
+    Returns:
+        summaries of `history_length` (items, as the examples hold them), `earlier_interactions`
+        (the histories before they were cut) and `title_words` (of the catalogue).
+    """
+    titles = read_table(folder / "items.parquet", ITEMS, ["title"])["title"]
+    interactions = read_table(folder / "interactions.parquet", INTERACTIONS, ["user"])
+    histories = read_examples(folder, ["history"])["history"]
+    return {
+        "history_length": summary(histories.map(len)),
+        "earlier_interactions": summary(earlier_interactions(interactions["user"])),
+        "title_words": summary(titles.map(lambda title: len(title.split()))),
+    }
+
+
+def statistics(folders: list[Path], title_tokens: list[Path], output: Path) -> None:
+    """Gather what the preparation of every data set counted, and how long histories and titles are.
+
+    Args:
+        folders: data sets as the preparation wrote them, one folder each.
+        title_tokens: `<dataset>/<backbone>.json` of the pairs that the study compares.
         output: CSV to write: dataset, statistic, value.
     """
-    rows = [
-        {"dataset": path.parent.name, "statistic": key, "value": value}
-        for path in preparations
-        for key, value in flatten(read_json(path)).items()
-    ]
+    rows = []
+    for folder in folders:
+        facts = read_json(folder / "preparation.json") | lengths(folder)
+        facts["title_tokens"] = {
+            path.stem: read_json(path) for path in title_tokens if path.parent.name == folder.name
+        }
+        for key, value in flatten(facts).items():
+            rows.append({"dataset": folder.name, "statistic": key, "value": value})
     write_csv(pd.DataFrame(rows, columns=["dataset", "statistic", "value"], dtype=object), output)
 
 

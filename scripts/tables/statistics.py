@@ -1,4 +1,4 @@
-"""Table of the prepared data sets."""
+"""Table of the prepared data sets, beside what others have published of them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,198 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.command import run
+from scripts.data.settings import Published
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.tables.format import UNKNOWN, write
 
-#: What the reader looks for first; everything else follows in the order of the file.
-FIRST = (
-    "interactions",
-    "users",
-    "items",
-    "density",
-    "mean_title_words",
-    "window.start",
-    "window.end",
-    "splits.train",
-    "splits.valid",
-    "splits.test",
+#: Where a statistic stands, by the beginning of its key, in the order of the table; what begins
+#: with none of these counts raw lines.
+GROUPS = {
+    "interactions": "prepared",
+    "users": "prepared",
+    "items": "prepared",
+    "density": "prepared",
+    "window": "prepared",
+    "history_length": "prepared",
+    "earlier_interactions": "prepared",
+    "title_words": "prepared",
+    "title_tokens": "prepared",
+    "splits.train": "train",
+    "splits.valid": "valid",
+    "splits.test": "test",
+    "dropped_reviews": "dropped reviews",
+    "dropped_items": "dropped items",
+}
+RAW = "raw"
+
+#: Raw lines and checksums, for the CSV of the analysis and not for a table; and what is 0 by
+#: definition.
+HIDDEN = (
+    "first_malformed",
+    "raw_sha256",
+    "splits.train.cold_targets",
+    "splits.train.users_without_training_example",
 )
 
-#: Raw lines, for the log and not for a table.
-HIDDEN = {"first_malformed"}
+#: Summaries of lengths: mean, median, 95th percentile and maximum share a cell.
+LENGTHS = ("history_length", "earlier_interactions", "title_words", "title_tokens")
+
+#: What comes first where keys begin alike.
+LEADING = ("start", "examples", "users", "read", "mean", "median", "p95", "max")
+
+#: Counts that are shown with their share of another one of the same split.
+SHARES = {
+    "cold_targets": "examples",
+    "targets_in_history": "examples",
+    "users_without_training_example": "users",
+}
+
+#: Statistics that may be published, by the name of the configuration.
+PUBLISHED = {
+    "interactions": "interactions",
+    "users": "users",
+    "items": "items",
+    "train": "splits.train.examples",
+    "valid": "splits.valid.examples",
+    "test": "splits.test.examples",
+    "start": "window.start",
+}
+
+
+def statistics(
+    statistics: Path, published: dict[str, Published], labels: Labels, output: Path
+) -> None:
+    """Set the data sets' statistics side by side, and beside what is published of them.
+
+    Args:
+        statistics: `statistics.csv` of the analyses.
+        published: what is published, by data set; a data set need not have any.
+        labels: names to show.
+        output: CSV to write; .md and .tex beside it.
+    """
+    frame = read_csv(statistics)
+    frame = frame[~frame["statistic"].str.startswith(HIDDEN)]
+    ours = {
+        name: rows.set_index("statistic")["value"].to_dict()
+        for name, rows in frame.groupby("dataset", sort=False)
+    }
+    columns = {name: cells(values, labels) for name, values in ours.items()}
+    notes = [
+        "Counted after the filters unless said otherwise; an example is one target with its "
+        "history, and the splits are by the target's time. Density is interactions over users × "
+        "items. Lengths are mean / median / 95th percentile / maximum: histories in items, as the "
+        "examples hold them and before they were cut, and titles of the catalogue, whose tokens "
+        "count the quotes and the end-of-sequence of an answer. A cold target is the target of "
+        f"no training example. {UNKNOWN}: not recorded, not published, or a window without a bound."
+    ]
+    for name, reference in published.items():
+        columns[name] |= comparison(ours[name], reference)
+        notes.append(f"{labels.dataset(name)}: {verdict(ours[name], reference)}")
+    if published:
+        notes.append(
+            "Rows of the group ‘published’ are others' numbers and no results of this study; a "
+            "difference is ours − theirs."
+        )
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    groups = [*dict.fromkeys(GROUPS.values()), RAW, "published", "difference"]
+    rows.sort(key=lambda row: groups.index(row[0]))
+    shown = pd.DataFrame(rows, columns=["Group", "Statistic"])
+    for name, column in columns.items():
+        shown[labels.dataset(name)] = [column.get(row, UNKNOWN) for row in rows]
+    write(shown, output, notes, left=2)
+
+
+def cells(values: dict[str, str], labels: Labels) -> dict[tuple[str, str], str]:
+    """The cells of a data set by group and name, those of a group in their order."""
+    prefixes = [*GROUPS, ""]
+    places = {
+        key: next(p for p in prefixes if f"{key}.".startswith(f"{p}.") or not p) for key in values
+    }
+    column: dict[tuple[str, str], str] = {}
+
+    def order(key: str) -> tuple[int, int]:
+        last = key.rsplit(".", 1)[-1]
+        return prefixes.index(places[key]), (*LEADING, last).index(last)
+
+    for key in sorted(values, key=order):
+        place, text = places[key], show(values[key])
+        *above, last = key.split(".")
+        if place.startswith("splits") and last in SHARES:
+            text += share(float(values[key]), float(values[f"{place}.{SHARES[last]}"]))
+        if place == "title_tokens":
+            name = f"title tokens, {labels.block('.'.join(above[1:]))}"
+        elif place in LENGTHS:
+            name = readable(place)
+        else:
+            name = readable(
+                key if GROUPS.get(place) == "prepared" else key.removeprefix(f"{place}.")
+            )
+        row = (GROUPS.get(place, RAW), name)
+        column[row] = f"{column[row]} / {text}" if row in column else text
+    return column
+
+
+def comparison(values: dict[str, str], published: Published) -> dict[tuple[str, str], str]:
+    """The cells of what is published of a data set, and of the differences from it."""
+    column = {}
+    for name, key in PUBLISHED.items():
+        if (theirs := getattr(published, name)) is not None:
+            row = readable(key.removeprefix("splits."))
+            column["published", row] = show(theirs)
+            column["difference", row] = difference(values.get(key), theirs)
+    return column
+
+
+def difference(ours: object, theirs: int | str) -> str:
+    """Ours − theirs: of a count with its share of theirs, of a month in months; `0` if equal."""
+    if pd.isna(ours):
+        return "no bound" if isinstance(theirs, str) else UNKNOWN
+    if isinstance(theirs, str):
+        mine, other = (int(text[:4]) * 12 + int(text[5:]) for text in (str(ours), theirs))
+        text = f"{mine - other:+d} months"
+    else:
+        mine, other = int(float(str(ours))), theirs
+        text = f"{mine - other:+,d} ({mine / other - 1:+.2%})".replace("%", " %")
+    return text.replace("-", "−") if mine != other else "0"
+
+
+def verdict(values: dict[str, str], published: Published) -> str:
+    """Where ours and the published numbers agree, where they differ, and why, as far as known."""
+    found = {
+        statistic: text
+        for (group, statistic), text in comparison(values, published).items()
+        if group == "difference"
+    }
+    same = [statistic for statistic, text in found.items() if text == "0"]
+    missing = [statistic for statistic, text in found.items() if text == UNKNOWN]
+    other = [statistic for statistic in found if statistic not in same + missing]
+    parts = [f"published numbers: {published.source}."]
+    if same:
+        parts.append(f"{'Agree' if other or missing else 'All agree'} exactly: {', '.join(same)}.")
+    if other:
+        reasons = []
+        start = values.get(PUBLISHED["start"])
+        if published.start is not None and start != published.start:
+            ours = "has no start" if pd.isna(start) else f"starts in {start}"
+            reasons.append(f"our window {ours}, the published one starts in {published.start}")
+        reasons += [published.note] if published.note else []
+        parts.append(
+            f"Differ: {', '.join(other)}. Why: {'; '.join(reasons) or 'reason not known'}."
+        )
+    if missing:
+        parts.append(f"Not known for ours: {', '.join(missing)}.")
+    return " ".join(parts)
+
+
+def readable(key: str) -> str:
+    """A key in words."""
+    return key.replace(".", ": ").replace("_", " ")
+
+
+def share(part: float, whole: float) -> str:
+    """A share in brackets, nothing where there is no whole."""
+    return f" ({100 * part / whole:.1f} %)" if whole else ""
 
 
 def show(value: object) -> str:
@@ -38,34 +210,6 @@ def show(value: object) -> str:
     except ValueError:
         return str(value)
     return f"{number:,.0f}" if number.is_integer() else f"{number:.4g}"
-
-
-def statistics(statistics: Path, labels: Labels, output: Path) -> None:
-    """Set the data sets' statistics side by side.
-
-    Args:
-        statistics: `statistics.csv` of the analyses.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-    """
-    frame = read_csv(statistics)
-    frame = frame[~frame["statistic"].isin(HIDDEN)]
-    keys = list(frame["statistic"].drop_duplicates())
-    keys.sort(key=lambda key: next((i for i, f in enumerate(FIRST) if key.startswith(f)), 99))
-    shown = pd.DataFrame({"Statistic": [_name(key) for key in keys]})
-    for dataset, rows in frame.groupby("dataset", sort=False):
-        values = rows.set_index("statistic")["value"].reindex(keys)
-        shown[labels.dataset(dataset)] = [show(value) for value in values]
-    notes = [
-        "Counted after the filters unless said otherwise; an example is one target with its "
-        "history, and the splits are by the target's time. Density is interactions over users × "
-        f"items. {UNKNOWN}: not recorded or without a bound."
-    ]
-    write(shown, output, notes, left=1)
-
-
-def _name(key: str) -> str:
-    return key.removeprefix("splits.").replace(".", ": ").replace("_", " ")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,27 @@
 """Analyses: from per-example measurements to tidy CSV, one rule per question."""
 
 
+rule title_tokens:
+    input:
+        catalogue=rules.prepare.output.catalogue,
+        backbone=backbone_folder,
+    output:
+        f"{ANALYSES}/title_tokens/{{dataset}}/{{backbone}}.json",
+    log:
+        f"{LOGS}/analyse/title_tokens/{{dataset}}/{{backbone}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.title_tokens"),
+    shell:
+        "python -m scripts.analyse.title_tokens --items {input.catalogue:q}"
+        " --backbone {input.backbone:q} --output {output:q} &> {log:q}"
+
+
 rule statistics:
     input:
-        expand(rules.prepare.output.facts, dataset=STUDY.datasets),
+        prepared=expand(rules.prepare.output, dataset=STUDY.datasets),
+        title_tokens=expand(f"{ANALYSES}/title_tokens/{{pair}}.json", pair=DATASET_BACKBONES),
     output:
         f"{ANALYSES}/statistics.csv",
     log:
@@ -12,10 +30,28 @@ rule statistics:
         ENVIRONMENT
     params:
         code=fingerprint("scripts.analyse.statistics"),
-        preparations=lambda wildcards, input: listed(input),
+        folders=listed(PREPARED),
+        title_tokens=lambda wildcards, input: listed(input.title_tokens),
     shell:
-        "python -m scripts.analyse.statistics --preparations {params.preparations:q}"
-        " --output {output:q} &> {log:q}"
+        "python -m scripts.analyse.statistics --folders {params.folders:q}"
+        " --title_tokens {params.title_tokens:q} --output {output:q} &> {log:q}"
+
+
+rule data_curves:
+    input:
+        expand(rules.prepare.output, dataset=STUDY.datasets),
+    output:
+        f"{ANALYSES}/data.csv",
+    log:
+        f"{LOGS}/analyse/data_curves.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.data_curves"),
+        folders=listed(PREPARED),
+    shell:
+        "python -m scripts.analyse.data_curves --folders {params.folders:q} --output {output:q}"
+        " &> {log:q}"
 
 
 rule accuracy:
