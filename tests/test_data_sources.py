@@ -182,12 +182,6 @@ def test_empty_and_missing_files_are_named(tmp_path, compress):
         read(amazon(2018), files | {"reviews": tmp_path / "absent.json"})
 
 
-def test_metadata_of_another_category_are_named(tmp_path):
-    files = pair(tmp_path, REVIEWS, b'{"asin": "z", "title": "Z"}\n')
-    with pytest.raises(InputError, match=r"m\.json\.gz: no metadata row belongs to any of the 2 "):
-        read(amazon(2018), files)
-
-
 @pytest.fixture
 def wheel(tmp_path):
     path = tmp_path / "films-1.0-py3-none-any.whl"

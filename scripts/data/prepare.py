@@ -62,6 +62,11 @@ def prepare(
     }
     raw = read(source, files)
     check_malformed(raw.tally, settings.max_malformed_share)
+    if not raw.titles:
+        raise InputError(
+            f"{', '.join(str(path) for path in files.values())}: no metadata row belongs to any of "
+            f"the {len(raw.reviews.items)} reviewed items; do the files belong together?"
+        )
     reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)
     kept = keep(raw, settings)
     user, item, rating, timestamp, tally = *kept.reviews, raw.tally

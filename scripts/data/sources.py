@@ -91,15 +91,9 @@ def read(source: Source, files: dict[str, Path]) -> RawData:
         files: The local files by the names that `addresses` of the settings gives them.
 
     Raises:
-        InputError: a file is missing, empty, truncated or corrupt, or no item has a title.
+        InputError: a file is missing, empty, truncated or corrupt.
     """
-    raw = READERS[source.kind](source, files)
-    if not raw.titles:
-        raise InputError(
-            f"{', '.join(str(file) for file in files.values())}: no metadata row belongs to any of "
-            f"the {len(raw.reviews.items)} reviewed items; do the files belong together?"
-        )
-    return raw
+    return READERS[source.kind](source, files)
 
 
 # Amazon ------------------------------------------------------------------------------------------

@@ -1,0 +1,156 @@
+"""Bad input of the preparation: each ends in one message, or is counted under its reason."""
+
+import json
+
+import pytest
+
+from scripts.command import InputError
+from scripts.contracts import INTERACTIONS, ITEMS
+from scripts.data.prepare import prepare
+from scripts.data.settings import Amazon, Preparation
+from scripts.files import read_json, read_table
+
+AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
+EVERYTHING = Preparation(start=None, end=None, minimum_items=0, k_core=1)
+
+
+def lines(rows):
+    return "".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows)
+
+
+def review(user, item, time):
+    return {"reviewerID": user, "asin": item, "unixReviewTime": time}
+
+
+def run(folder, reviews, metadata, settings=EVERYTHING, source=AMAZON, checksums=None):
+    files = {"reviews": folder / "reviews.json", "metadata": folder / "meta.json"}
+    files["reviews"].write_text(lines(reviews))
+    files["metadata"].write_text(lines(metadata))
+    prepare(source, files, settings, folder / "out", checksums)
+    return read_json(folder / "out" / "preparation.json")
+
+
+#: Twenty reviews by two users, and the metadata of the two items.
+GOOD = [review("uv"[t % 2], "pq"[t // 2 % 2], 1000 + t) for t in range(20)]
+TITLES = [{"asin": "p", "title": "P one"}, {"asin": "q", "title": "Q one"}]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("no json\n", "cannot be parsed"),
+        ('{"reviewerID": "u", "asin": "p"', "cannot be parsed"),
+        ({"reviewerID": "u", "asin": "p"}, "missing field"),
+        (review("u", "p", "1000"), "wrong type or empty"),
+        (review(7, "p", 1000), "wrong type or empty"),
+        (review("", "p", 1000), "wrong type or empty"),
+        (review("u", "p", float("nan")), "cannot be parsed"),
+        (review("u", "p", -5), "time out of range"),
+        (review("u", "p", 1_500_000_000_000), "time out of range"),
+    ],
+)
+def test_a_bad_line_is_counted_by_reason_up_to_a_share(tmp_path, bad, reason):
+    # The last line may lack its end.
+    tolerant = EVERYTHING.model_copy(update={"max_malformed_share": 0.1})
+    counts = run(tmp_path, [*GOOD, bad], TITLES, tolerant)
+    assert counts["lines"] == {"read": 23, "malformed": {reason: 1}}
+    assert counts["first_malformed"][0].startswith("reviews.json:21: ")
+    assert counts["interactions"] == counts["reviews_read"] == 20
+    with pytest.raises(InputError, match=rf"(?s)1 of 23 lines.*1 {reason}.*reviews\.json:21: "):
+        run(tmp_path, [*GOOD, bad], TITLES)
+
+
+def test_milliseconds_for_seconds_are_suspected(tmp_path):
+    milliseconds = [row | {"unixReviewTime": 1_500_000_000_000} for row in GOOD]
+    with pytest.raises(InputError, match=r"milliseconds where seconds are expected"):
+        run(tmp_path, [*GOOD, *milliseconds], TITLES)
+
+
+def test_only_bad_lines_are_no_data(tmp_path):
+    with pytest.raises(InputError, match=r"2 of 4 lines are malformed"):
+        run(tmp_path, ["x\n", "y\n"], TITLES, EVERYTHING)
+
+
+def test_metadata_of_something_else(tmp_path):
+    with pytest.raises(InputError, match="do the files belong together"):
+        run(tmp_path, GOOD, [{"asin": "z", "title": "Z one"}])
+
+
+def test_a_core_that_empties_the_set(tmp_path):
+    with pytest.raises(InputError, match=r"none of 20 reviews is left.*11-core"):
+        run(tmp_path, GOOD, TITLES, EVERYTHING.model_copy(update={"k_core": 11}))
+
+
+def test_a_file_put_by_hand_must_be_the_recorded_one(tmp_path):
+    url = "https://example.org/reviews.json"
+    source = AMAZON.model_copy(update={"reviews": url})
+    lock = tmp_path / "checksums.json"
+    counts = run(tmp_path, GOOD, TITLES, source=source, checksums=lock)
+    assert read_json(lock)[url]["sha256"] == counts["raw_sha256"]["reviews.json"]
+    with pytest.raises(InputError, match=r"reviews\.json: its SHA-256 is .*checksums\.json"):
+        run(tmp_path, GOOD[1:], TITLES, source=source, checksums=lock)
+
+
+AWKWARD = {
+    "a/../../b": ("Tab\there\r\nand  a line", "Tab here and  a line"),
+    "..": ('He said &quot;no&quot; &amp; "left"', 'He said "no" & "left'),
+    "c\\d": ("<b>Bold</b> & <i>italic</i> &#39;", "<b>Bold</b> & <i>italic</i> &#39;"),
+    "🙂": ("Emoji 🙂🏽 and ünï", "Emoji 🙂🏽 and ünï"),
+    "=1+1": ("=SUM(A1:A9)", "=SUM(A1:A9)"),
+    "$x": (r"50% of $x_1^2$ \textbf{#1}", r"50% of $x_1^2$ \textbf{#1}"),
+    " ": ("\u2028", None),
+    "long": ("x" * 10_000, None),
+    "words": (" ".join("a" * 21), None),
+    "html": ('<span id="productTitle">', None),
+}
+
+
+def test_awkward_titles_and_ids_arrive_whole_on_one_line_or_are_counted(tmp_path):
+    rows = [review("uv"[t % 2], item, 1000 + t) for item in AWKWARD for t in range(4)]
+    titles = [{"asin": item, "title": raw} for item, (raw, _) in AWKWARD.items()]
+    counts = run(tmp_path, rows, titles)
+    items = read_table(tmp_path / "out" / "items.parquet", ITEMS)
+    expected = {item: title for item, (_, title) in AWKWARD.items() if title is not None}
+    assert dict(zip(items["item"], items["title"], strict=True)) == expected
+    assert items["item"].tolist() == sorted(expected)
+    assert counts["dropped_items"] == {
+        "no title": 1,
+        "title over 1,000 characters": 1,
+        "title too long": 1,
+        "markup in the title": 1,
+        "no metadata": 0,
+    }
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "examples",
+        "interactions.parquet",
+        "items.parquet",
+        "preparation.json",
+    }
+
+
+def test_disagreeing_metadata_are_counted_and_the_last_row_wins(tmp_path):
+    more = [{"asin": "p", "title": "P two"}, {"asin": "p", "title": "P two"}]
+    counts = run(tmp_path, GOOD, [*TITLES, *more])
+    assert counts["metadata_rows_that_disagree"] == 2
+    items = read_table(tmp_path / "out" / "items.parquet", ITEMS)
+    assert items["title"].tolist() == ["P two", "Q one"]
+
+
+def test_repeated_reviews_are_kept_or_dropped(tmp_path):
+    kept = run(tmp_path, GOOD, TITLES)
+    assert kept["interactions"] == 20
+    assert "repeated review" not in kept["dropped_reviews"]
+    rows = [review(user, item, time) for user in "abc" for item in "pqr" for time in (3, 2, 1)]
+    titles = [{"asin": item, "title": f"Title {item}"} for item in "pqr"]
+    drop = EVERYTHING.model_copy(update={"repeated_reviews": "drop", "k_core": 3})
+    rows += [review(user, item, 9) for user in "defgh" for item in "pqr"]
+    counts = run(tmp_path, rows, titles, drop)
+    assert counts["dropped_reviews"]["repeated review"] == 18
+    found = read_table(tmp_path / "out" / "interactions.parquet", INTERACTIONS)
+    assert found.loc[found["user"].isin(list("abc")), "timestamp"].tolist() == [1] * 9
+
+
+def test_nothing_is_written_of_a_set_that_fails(tmp_path):
+    with pytest.raises(InputError):
+        run(tmp_path, GOOD[:1], TITLES)
+    assert not (tmp_path / "out").exists()
