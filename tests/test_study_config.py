@@ -13,6 +13,7 @@ import yaml
 
 from scripts.cells import cell_path
 from scripts.command import InputError
+from scripts.study import resources
 from scripts.study.config import (
     all_objectives,
     baseline_cells,
@@ -245,3 +246,22 @@ def test_every_key_has_a_meaning():
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) > 90
     assert all(row.endswith((". |", ".) |", "). |")) for row in rows)
+
+
+def test_a_backbone_in_a_local_folder_is_used_where_it_lies() -> None:
+    source = {"kind": "folder", "path": "models/mine"}
+    study = resolve(changed("backbones.tiny.source", source))
+    found = study.backbones["tiny"].source
+    assert resources.pretrained_folder(found) == "models/mine"
+    assert resources.pretrained([found]) == resources.wheels([found]) == []
+
+
+def test_mirrors_are_urls_and_the_first_address_counts() -> None:
+    key = "datasets.x.source.reviews"
+    listed = ["https://a.example/x.json.gz", "https://b.example/other.json.gz"]
+    study = resolve(changed(key, listed))
+    assert resources.urls([study.datasets["x"].source]) == [("resources/raw/x.json.gz", listed)]
+    with pytest.raises(InputError, match=r"datasets\.x\.source\.reviews"):
+        resolve(changed(key, ["https://a.example/x.json.gz", "x.json.gz"]))
+    with pytest.raises(InputError, match=r"datasets\.x\.source\.reviews"):
+        resolve(changed(key, []))

@@ -37,6 +37,16 @@ class GGUFWheel(Settings):
     """Rough size of the download, for the preflight only."""
 
 
+class Folder(Settings):
+    """A causal language model in a folder of this machine: safetensors and a fast tokenizer."""
+
+    kind: Literal["folder"]
+    path: str
+    """The folder, as `save_pretrained` writes it."""
+    parameters: float = Field(0, ge=0)
+    """Rough number of parameters, for the preflight only."""
+
+
 class WarmStart(Settings):
     """Next-title language modelling of the training sequences, before any fine-tuning.
 
@@ -88,4 +98,4 @@ class Scratch(Settings):
         return self.hidden_size * (self.vocabulary + 16 * self.layers * self.hidden_size) + norms
 
 
-BackboneSource = Annotated[Hub | GGUFWheel | Scratch, Field(discriminator="kind")]
+BackboneSource = Annotated[Hub | GGUFWheel | Folder | Scratch, Field(discriminator="kind")]

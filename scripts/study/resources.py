@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scripts.backbones.settings import BackboneSource, GGUFWheel, Hub
+from scripts.backbones.settings import BackboneSource, Folder, GGUFWheel, Hub
 from scripts.data.settings import MovieLensWheel, Source, addresses, is_url
 
 
@@ -25,8 +25,10 @@ def raw_files(source: Source) -> dict[str, str]:
     return {name: raw_file(listed[0]) for name, listed in addresses(source).items()}
 
 
-def pretrained_folder(source: Hub | GGUFWheel) -> str:
+def pretrained_folder(source: Hub | GGUFWheel | Folder) -> str:
     """Folder of a pretrained backbone, named by what it is."""
+    if source.kind == "folder":
+        return source.path
     if source.kind == "hub":
         return f"resources/backbones/{f'{source.id}--{source.revision}'.replace('/', '--')}"
     return f"resources/backbones/{source.requirement.replace('==', '-')}"
@@ -54,5 +56,9 @@ def wheels(
 
 
 def pretrained(sources: Iterable[BackboneSource]) -> list[tuple[str, Hub | GGUFWheel]]:
-    """Folders of the pretrained backbones with the source that each comes from."""
-    return [(pretrained_folder(source), source) for source in sources if source.kind != "scratch"]
+    """Folders of the backbones to fetch or convert, with the source that each comes from."""
+    return [
+        (pretrained_folder(source), source)
+        for source in sources
+        if source.kind in ("hub", "gguf-wheel")
+    ]
