@@ -221,7 +221,7 @@ def test_shipped_studies(name):
 
 def test_the_papers_study():
     study = load(ROOT / "config" / "config.yaml")
-    assert set(study.datasets) == {"books", "video-games", "toys", "cds", "ml-1m"}
+    assert set(study.datasets) == {"books", "video-games", "toys", "cds", "steam", "ml-1m"}
     training = study.backbones["qwen2-0.5b"].training
     assert (training.learning_rate, training.batch_size, training.epochs) == (1e-4, 64, 3)
     assert (training.warmup_steps, training.patience, training.max_tokens) == (20, 1, 1024)
