@@ -163,11 +163,23 @@ def test_statistics(tmp_path: Path) -> None:
         ["test", "examples", "8"],
         ["test", "cold targets", "2 (25.0 %)"],
         ["raw", "lines: read", "9,000"],
+        ["raw", "lines: malformed", "0"],
     ]
     assert table.columns.tolist() == ["Group", "Statistic", "Toy"]
     assert "published numbers" not in (tmp_path / "t.md").read_text()
     assert show("0.01234567") == "0.01235"
     assert show(None) == "–"
+
+
+def test_a_reason_that_one_set_lacks_is_0_there(tmp_path: Path) -> None:
+    reasons = ("lines.malformed.no JSON", "dropped_reviews.repeated")
+    rows = [("toy", key, 3) for key in reasons] + [("other", "users", 2)]
+    write_csv(pd.DataFrame(rows, columns=["dataset", "statistic", "value"]), tmp_path / "s.csv")
+    statistics(tmp_path / "s.csv", {}, LABELS, tmp_path / "t.csv")
+    table = read_csv(tmp_path / "t.csv").set_index("Statistic").astype(str)
+    assert table.loc["repeated", ["Toy", "other"]].tolist() == ["3", "0"]
+    assert table.loc["lines: malformed: no JSON", ["Toy", "other"]].tolist() == ["3", "0"]
+    assert table.loc["users", ["Toy", "other"]].tolist() == ["–", "2"]
 
 
 @pytest.mark.parametrize(

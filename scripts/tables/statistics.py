@@ -32,6 +32,10 @@ GROUPS = {
 }
 RAW = "raw"
 
+#: A reason for which nothing fell out is not recorded.
+COUNTED = ("dropped reviews", "dropped items")
+MALFORMED = "lines: malformed"
+
 #: Raw lines and checksums, for the CSV of the analysis and not for a table; and what is 0 by
 #: definition.
 HIDDEN = (
@@ -105,7 +109,10 @@ def statistics(
     rows.sort(key=lambda row: groups.index(row[0]))
     shown = pd.DataFrame(rows, columns=["Group", "Statistic"])
     for name, column in columns.items():
-        shown[labels.dataset(name)] = [column.get(row, UNKNOWN) for row in rows]
+        shown[labels.dataset(name)] = [
+            column.get(row, "0" if row[0] in COUNTED or row[1].startswith(MALFORMED) else UNKNOWN)
+            for row in rows
+        ]
     write(shown, output, notes, left=2)
 
 
@@ -136,6 +143,8 @@ def cells(values: dict[str, str], labels: Labels) -> dict[tuple[str, str], str]:
             )
         row = (GROUPS.get(place, RAW), name)
         column[row] = f"{column[row]} / {text}" if row in column else text
+    if not any(name.startswith(MALFORMED) for _, name in column):
+        column[RAW, MALFORMED] = "0"
     return column
 
 
