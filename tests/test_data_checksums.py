@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -112,6 +113,21 @@ def test_processes_at_once_lose_no_entry(raw, tmp_path):
     ]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert len(json.loads(lock.read_text())) == 120
+
+
+def test_the_record_of_a_quicker_process_stands(raw, tmp_path, monkeypatch):
+    """It arrives between the first look and the lock."""
+    lock = tmp_path / "checksums.json"
+    other = {URL: {"bytes": 4, "sha256": "0" * 64}}
+
+    def late(*args, **options):
+        lock.write_text(json.dumps(other))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr("scripts.data.checksums.FileLock", late)
+    with pytest.raises(InputError, match="records 0000"):
+        enforce(URL, raw, lock)
+    assert json.loads(lock.read_text()) == other
 
 
 def test_the_committed_lock_file_fits_the_real_files():
