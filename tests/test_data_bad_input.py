@@ -91,6 +91,14 @@ def test_a_file_put_by_hand_must_be_the_recorded_one(tmp_path):
         run(tmp_path, GOOD[1:], TITLES, source=source, checksums=lock)
 
 
+def test_a_damaged_file_is_not_recorded_as_the_right_one(tmp_path):
+    source = AMAZON.model_copy(update={"reviews": "https://example.org/reviews.json"})
+    lock = tmp_path / "checksums.json"
+    with pytest.raises(InputError, match="malformed"):
+        run(tmp_path, ["x\n", *GOOD], TITLES, source=source, checksums=lock)
+    assert not lock.exists()
+
+
 AWKWARD = {
     "a/../../b": ("Tab\there\r\nand  a line", "Tab here and  a line"),
     "..": ('He said &quot;no&quot; &amp; "left"', 'He said "no" & "left'),

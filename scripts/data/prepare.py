@@ -56,10 +56,6 @@ def prepare(
         checksums: Lock file of the downloads' checksums; a file that was put here by hand must be
             the one that was downloaded before.
     """
-    raw_sha256 = {
-        path.name: raw_checksum(path, addresses(source).get(name, [""])[0], checksums)
-        for name, path in files.items()
-    }
     raw = read(source, files)
     check_malformed(raw.tally, settings.max_malformed_share)
     if not raw.titles:
@@ -67,6 +63,11 @@ def prepare(
             f"{', '.join(str(path) for path in files.values())}: no metadata row belongs to any of "
             f"the {len(raw.reviews.items)} reviewed items; do the files belong together?"
         )
+    # After reading, so that no damaged file is recorded as the right one.
+    raw_sha256 = {
+        path.name: raw_checksum(path, addresses(source).get(name, [""])[0], checksums)
+        for name, path in files.items()
+    }
     reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)
     kept = keep(raw, settings)
     user, item, rating, timestamp, tally = *kept.reviews, raw.tally
@@ -141,10 +142,8 @@ def raw_checksum(path: Path, address: str, checksums: Path | None) -> str:
     """SHA-256 of a raw file, which must be that of the lock file where the file has a URL.
 
     Raises:
-        InputError: it is missing, or another file than the one recorded.
+        InputError: it is another file than the one recorded.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; obtain it or mend the configured path")
     if checksums is not None and is_url(address):
         return enforce(address, path, checksums)
     return sha256(path)
