@@ -1,4 +1,6 @@
-"""Batches against one plain forward pass per example: no padding, no shared prefix, all logits."""
+"""Batches against one plain forward pass per example and branch: no padding, nothing shared."""
+
+from __future__ import annotations
 
 import pytest
 import torch
@@ -7,90 +9,179 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch.testing import assert_close
 
-from scripts.finetune.batches import answer_logits, branch, can_share_prefix, common_prefix
+from scripts.finetune.batches import (
+    answer_logits,
+    branches,
+    can_share_prefix,
+    common_prefix,
+    tokens_run,
+)
 from tests.tiny_models import ARCHITECTURES, tiny_model
 
 VOCABULARY, PAD = 40, 1
+ALPHA, BETA = 0.3, 0.25
+SHARING = [name for name in ARCHITECTURES if name not in ("gemma2", "gemma3_text")]
 #: Twelve shared tokens, longer than the windows of the sliding models.
 SHARED = [5, 9, 13, 7, 2, 8, 30, 31, 4, 6, 11, 3]
+#: Begins as the shared tokens do, and goes on in its own way.
+NO_HISTORY = [5, 9, 13, 20, 21, 2]
+ANSWERS = [[14, 15, 0], [16, 0], [17, 18, 19, 20, 21, 0]]
+#: Prompts, answers and the prompt without history.
 BATCHES = {
     "histories": (
         [[*SHARED, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29], [*SHARED, 35], [*SHARED, 36, 21, 22]],
-        [[14, 15, 0], [16, 0], [17, 18, 19, 20, 21, 0]],
+        ANSWERS,
+        NO_HISTORY,
     ),
-    "no history": ([SHARED] * 3, [[14, 15, 0], [16, 0], [17, 18, 19, 20, 21, 0]]),
-    "nothing shared": ([[5, 6, 7, 8], [9, 10], [11]], [[14, 15, 0], [0], [17, 0]]),
-    "one token answers": ([[*SHARED, 20, 21], SHARED], [[0], [0]]),
-    "one example": ([[*SHARED, 20, 21]], [[14, 15, 0]]),
+    "equal prompts": ([SHARED] * 3, ANSWERS, NO_HISTORY),
+    "nothing shared": ([[5, 6, 7, 8], [9, 10], [11]], [[14, 15, 0], [0], [17, 0]], NO_HISTORY),
+    "nothing shared with the prompt without history": (
+        [[*SHARED, 20, 21], SHARED],
+        [[14, 0], [15, 16, 0]],
+        [30, 2],
+    ),
+    "prompt without history within the prefix": (
+        [[*SHARED, 20, 21], [*SHARED, 35]],
+        [[14, 0], [15, 16, 0]],
+        SHARED[:7],
+    ),
+    "one token answers": ([[*SHARED, 20, 21], SHARED], [[0], [0]], NO_HISTORY),
+    "one example": ([[*SHARED, 20, 21]], [[14, 15, 0]], NO_HISTORY),
 }
 
 
-def plain_logits(model, prompts, answers):
-    rows = []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        logits = model(input_ids=torch.tensor([prompt + answer[:-1]]), use_cache=False).logits[0]
-        rows.append(logits[len(prompt) - 1 :])
-    return torch.cat(rows)
+def whole_logits(model, prompt, answer):
+    """Logits of an answer, from one forward pass over prompt and answer alone."""
+    logits = model(input_ids=torch.tensor([prompt + answer[:-1]]), use_cache=False).logits[0]
+    return logits[len(prompt) - 1 :]
 
 
-def assert_same_logits_and_gradients(model, found, expected):
-    assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
-    direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
-    parameters = dict(model.named_parameters())
-    gradients = [
-        torch.autograd.grad((logits * direction).sum(), [*parameters.values()])
-        for logits in (found, expected)
+def objective(logits, without_history, answers):
+    """The objective by its definition, in float64; see docs/paper.md §2."""
+    weights = torch.cat([torch.linspace(1, BETA, len(a), dtype=torch.float64) for a in answers])
+    targets = torch.tensor([[token] for answer in answers for token in answer])
+    total = 0.0
+    for scale, scores in ((1.0, logits), (ALPHA, logits - without_history)):
+        chosen = scores.double().log_softmax(-1).gather(1, targets)[:, 0]
+        total = total - scale * (weights * chosen).sum() / weights.sum()
+    return total
+
+
+def gradients(model, loss):
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return dict(zip(parameters, torch.autograd.grad(loss, [*parameters.values()]), strict=True))
+
+
+def assert_exact(model, batch, share):
+    """Logits, loss and every parameter's gradient, relative to 1e-5, in float32."""
+    prompts, answers, no_history = batch
+    inputs = branches(prompts, answers, no_history, PAD, share)
+    assert ("trunk" in inputs) == share
+    found = answer_logits(model, inputs)
+    expected = [
+        torch.cat([whole_logits(model, p, a) for p, a in zip(shown, answers, strict=True)])
+        for shown in (prompts, [no_history] * len(prompts))
     ]
-    for name, ours, theirs in zip(parameters, *gradients, strict=True):
-        scale = theirs.abs().max().item()
-        assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * scale, msg=lambda m, n=name: f"{n}: {m}")
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+    losses = [objective(*logits, answers) for logits in (found, expected)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    ours, theirs = (gradients(model, loss) for loss in losses)
+    for name, gradient in theirs.items():
+        assert gradient.norm() > 0, name
+        assert (ours[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+def with_adapter(model, dropout=0.0):
+    """LoRA on all linear layers, with weights as if it had been trained for a while."""
+    adapted = get_peft_model(
+        model,
+        LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=4, lora_dropout=dropout),
+    )
+    torch.manual_seed(2)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return adapted
 
 
 @pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_answer_logits(architecture, batch):
+def test_loss_and_gradients_are_those_of_two_separate_passes(architecture, lora, batch):
     model = tiny_model(architecture, VOCABULARY)
-    prompts, answers = BATCHES[batch]
-    lengths = torch.tensor([len(answer) for answer in answers])
-    inputs = branch(prompts, answers, PAD, can_share_prefix(model))
-    found = answer_logits(model, inputs, lengths)
-    assert_same_logits_and_gradients(model, found, plain_logits(model, prompts, answers))
+    model = with_adapter(model) if lora else model
+    share = can_share_prefix(model)
+    assert share == (architecture in SHARING)
+    assert_exact(model, BATCHES[batch], share)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
-def test_answer_logits_without_a_shared_prefix(architecture):
-    model = tiny_model(architecture, VOCABULARY)
-    prompts, answers = BATCHES["histories"]
-    inputs = branch(prompts, answers, PAD, share=False)
-    assert inputs["prefix"].shape == (1, 0)
-    found = answer_logits(model, inputs, torch.tensor([len(answer) for answer in answers]))
-    assert_same_logits_and_gradients(model, found, plain_logits(model, prompts, answers))
+@pytest.mark.parametrize("architecture", SHARING)
+def test_without_sharing_too(architecture):
+    assert_exact(tiny_model(architecture, VOCABULARY), BATCHES["histories"], share=False)
 
 
-def test_only_full_attention_without_dropout_and_checkpointing_shares_the_prefix(caplog):
-    caplog.set_level("INFO")
-    sharing = {name: can_share_prefix(tiny_model(name, VOCABULARY)) for name in ARCHITECTURES}
-    assert sharing == {name: not name.startswith("gemma") for name in ARCHITECTURES}
-    assert "layers other than full attention" in caplog.text
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "whole"])
+def test_plain_batches_leave_the_branch_without_history_out(batch, share):
     model = tiny_model("llama", VOCABULARY)
-    assert not can_share_prefix(model, gradient_checkpointing=True)
-    assert not can_share_prefix(tiny_model("llama", VOCABULARY, attention_dropout=0.1))
-    for dropout in (0.0, 0.1):
-        adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", lora_dropout=dropout))
-        assert can_share_prefix(adapted) == (dropout == 0)
-        model = adapted.unload()
+    prompts, answers, _ = BATCHES[batch]
+    found, nothing = answer_logits(model, branches(prompts, answers, None, PAD, share))
+    assert nothing is None
+    expected = torch.cat([whole_logits(model, p, a) for p, a in zip(prompts, answers, strict=True)])
+    assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
-def test_gradient_checkpointing_changes_nothing():
+def test_tokens_run():
+    prompts, answers, no_history = BATCHES["histories"]
+    # Rows: the longest of 10 + 2, 1 + 1 and 3 + 5 tokens behind the prefix.
+    plain = 12 + 3 * 12
+    counterfactual = 3 + (2 + 1 + 5)  # Three tokens begin both prompts.
+    assert tokens_run(branches(prompts, answers, None, PAD, share=True)) == plain
+    both = branches(prompts, answers, no_history, PAD, share=True)
+    assert tokens_run(both) == plain + counterfactual
+    # Whole: 22 + 2 tokens in the longest row, 6 + 5 without history.
+    whole = branches(prompts, answers, no_history, PAD, share=False)
+    assert tokens_run(whole) == 3 * 24 + 3 * 11
+
+
+HINDRANCES = {
+    "sliding windows": (lambda: tiny_model("gemma2", VOCABULARY), "layers other than full att"),
+    "eager": (
+        lambda: tiny_model("llama", VOCABULARY, attn_implementation="eager"),
+        "attention other than sdpa",
+    ),
+    "attention dropout": (
+        lambda: tiny_model("llama", VOCABULARY, attention_dropout=0.1),
+        "dropout",
+    ),
+    "adapter dropout": (
+        lambda: with_adapter(tiny_model("llama", VOCABULARY), dropout=0.1).eval(),
+        "dropout",
+    ),
+}
+
+
+@pytest.mark.parametrize("hindrance", HINDRANCES)
+def test_the_fall_back_is_logged_and_exact(hindrance, caplog):
+    caplog.set_level("INFO")
+    make, reason = HINDRANCES[hindrance]
+    model = make()
+    share = can_share_prefix(model)
+    assert not share
+    assert f"Every prompt is run whole, because of {reason}" in caplog.text
+    assert_exact(model, BATCHES["histories"], share)
+
+
+def test_gradient_checkpointing_falls_back_and_changes_nothing(caplog):
     """Layers that are checkpointed ignore the cache, so that no prefix may be shared with them."""
+    caplog.set_level("INFO")
     model = tiny_model("llama", VOCABULARY).train()
-    prompts, answers = BATCHES["histories"]
-    lengths = torch.tensor([len(answer) for answer in answers])
-    plain = plain_logits(model, prompts, answers)
     model.activation_checkpointing_enable()
     share = can_share_prefix(model, gradient_checkpointing=True)
-    found = answer_logits(model, branch(prompts, answers, PAD, share), lengths)
-    assert_same_logits_and_gradients(model, found, plain)
+    assert not share
+    assert "Every prompt is run whole, because of gradient checkpointing" in caplog.text
+    assert_exact(model, BATCHES["histories"], share)
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))

@@ -8,11 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-#: What each architecture needs besides the common sizes. Gemma's windows are shorter than prompts.
+#: What each architecture needs besides the common sizes. The windows are shorter than prompts.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 1},
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "gemma": {"num_key_value_heads": 1, "head_dim": 8},
     "gpt_neox": {},
     "gemma2": {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 8},
     "gemma3_text": {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 8},

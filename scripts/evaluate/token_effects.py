@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from accelerate.utils import send_to_device
 
 from scripts.backbones.load import (
     Device,
@@ -22,7 +23,7 @@ from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_table, write_table
 from scripts.finetune.batches import (
     answer_logits,
-    branch,
+    branches,
     can_share_prefix,
     encode,
     no_history_prompt,
@@ -69,18 +70,18 @@ def token_effects(
     for start in progress(range(0, len(encoded), BATCH), "batches"):
         batch = encoded[start : start + BATCH]
         answers = [example.answer for example in batch]
-        lengths = torch.tensor([len(answer) for answer in answers], device=place)
         targets = torch.tensor([t for answer in answers for t in answer], device=place)
-        prompts = {
-            "with_history": [example.prompt for example in batch],
-            "without_history": [no_history] * len(batch),
-        }
-        for name, shown in prompts.items():
-            inputs = branch(shown, answers, tokenizer.pad_token_id, share)
-            inputs = {key: tensor.to(place) for key, tensor in inputs.items()}
-            logits = answer_logits(loaded, inputs, lengths).float()
-            log_probability = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
-            found[name].append(log_probability.cpu().numpy())
+        inputs = branches(
+            [example.prompt for example in batch],
+            answers,
+            no_history,
+            tokenizer.pad_token_id,
+            share,
+        )
+        logits = answer_logits(loaded, send_to_device(inputs, place))
+        for arrays, scores in zip(found.values(), logits, strict=True):
+            log_probability = scores.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
+            arrays.append(log_probability.cpu().numpy())
     lengths = np.array([len(example.answer) for example in encoded])
     table = pd.DataFrame(
         {

@@ -1,14 +1,24 @@
-"""From examples to batches whose answers line up, so that logits are taken only where supervised.
+"""From examples to batches, and from batches to logits: only where supervised, nothing run twice.
 
-Prompts are padded on their left and answers on their right: the answers of a batch begin at the
-same position, and the last A positions of a forward pass predict the A answer tokens.
+The rows of a batch are padded on their right, behind every supervised token, where causal
+attention never looks: no padding mask is needed. What the rows have in common is run once for the
+batch, as the trunk of a prefix tree:
+
+    common words of both prompts ─┬─ rest of the preamble ─┬─ history and answer of example 1
+                                  │                        └─ history and answer of example 2 ...
+                                  └─ rest of the prompt without history ─┬─ answer of example 1
+                                                                         └─ answer of example 2 ...
+
+The trunk is everything but the histories and the answers behind them. It is one packed row, whose
+mask is the tree; the keys and values of its prefix then serve all rows. Where this does not work
+(`can_share_prefix`), each branch is a forward pass of its own over whole prompts.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import pandas as pd
 import torch
@@ -30,16 +40,38 @@ class Encoded(NamedTuple):
     answer: list[int]
 
 
-class Branch(TypedDict):
-    """Inputs of one branch of a batch, all int64.
+class Rows(TypedDict):
+    """One row per example, padded on the right; `supervised` marks what predicts an answer token.
 
-    `prefix` (1, P) holds the tokens that all prompts begin with: they are run once per batch. The
-    last A positions of `input_ids` (B, L) predict the answers; `attention_mask` is (B, P + L).
+    Both (B, L), int64 and bool; the supervised positions of row i are as many as its answer tokens.
     """
 
-    prefix: Tensor
     input_ids: Tensor
-    attention_mask: Tensor
+    supervised: Tensor
+
+
+class Trunk(TypedDict):
+    """What a batch runs once, as one packed row of T tokens.
+
+    Its first `prefix` tokens are the prefix of all rows; the prompt without history and the answers
+    behind it follow, if they are wanted. `input_ids` and `position_ids` are (1, T) int64; `mask`
+    (1, 1, T, T) bool says which token sees which; `supervised` (N,) int64 are the columns that
+    predict the answer tokens without history, none if they are not wanted.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    mask: Tensor
+    supervised: Tensor
+    prefix: int
+
+
+class Branches(TypedDict):
+    """A batch with its history and, if wanted, without it: in the trunk, or else in own rows."""
+
+    factual: Rows
+    trunk: NotRequired[Trunk]
+    counterfactual: NotRequired[Rows]
 
 
 def encode(
@@ -76,16 +108,17 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
 
 
 def can_share_prefix(model: Any, gradient_checkpointing: bool = False) -> bool:
-    """Whether one pass over the prefix of a batch's prompts may serve the whole batch.
+    """Whether one pass over what the prompts of a batch have in common may serve them all.
 
-    Not with sliding windows or recurrent layers, to which the padding behind the prefix would
-    count; not with dropout, which must differ between examples; and not with gradient
-    checkpointing, under which transformers' layers ignore the cache.
+    Not with sliding windows or recurrent layers, which know no tree; not with an attention back-end
+    that takes no mask of ours; not with dropout, which must differ between examples; and not with
+    gradient checkpointing, under which transformers' layers ignore the cache.
     """
     hindrances = {
         "layers other than full attention": any(
             type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers
         ),
+        "attention other than sdpa": model.config._attn_implementation != "sdpa",
         "dropout": getattr(model.config, "attention_dropout", 0) > 0
         or any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()),
         "gradient checkpointing": gradient_checkpointing,
@@ -96,58 +129,127 @@ def can_share_prefix(model: Any, gradient_checkpointing: bool = False) -> bool:
     return not found
 
 
-def branch(
-    prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int, share: bool
-) -> Branch:
-    """Pad prompts on the left, answers on the right; the last answer token is only predicted.
+def branches(
+    prompts: Sequence[list[int]],
+    answers: Sequence[list[int]],
+    no_history: list[int] | None,
+    pad: int,
+    share: bool,
+) -> Branches:
+    """The inputs of a batch.
 
-    `share` splits off the prefix, see `can_share_prefix`; without it the prefix is empty.
+    Args:
+        prompts: prompts with their history.
+        answers: answers; their last token is only predicted.
+        no_history: the prompt without history; None leaves that branch out.
+        pad: token that fills the rows.
+        share: run what the prompts have in common once, see `can_share_prefix`.
     """
-    shared = common_prefix(prompts) if share else 0
-    left = max(map(len, prompts)) - shared
-    right = max(map(len, answers))
-    rows, masks = [], []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        shown = prompt[shared:] + answer[:-1]
-        before = left + shared - len(prompt)
-        after = right - len(answer)
-        rows.append([pad] * before + shown + [pad] * after)
-        masks.append([1] * shared + [0] * before + [1] * len(shown) + [0] * after)
-    return Branch(
-        prefix=torch.tensor([prompts[0][:shared]], dtype=torch.int64),
-        input_ids=torch.tensor(rows),
-        attention_mask=torch.tensor(masks),
+    if not share:
+        batch = Branches(factual=rows(prompts, answers, pad))
+        if no_history is not None:
+            batch["counterfactual"] = rows([no_history] * len(answers), answers, pad)
+        return batch
+    shared = common_prefix(prompts)
+    return Branches(
+        factual=rows([prompt[shared:] for prompt in prompts], answers, pad),
+        trunk=trunk(prompts[0][:shared], no_history, answers),
     )
 
 
-def answer_logits(model: Any, inputs: Branch, lengths: Tensor) -> Tensor:
-    """Logits of the supervised tokens, examples one after the other.
+def rows(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int) -> Rows:
+    """Prompts with their answers, padded to the longest."""
+    shown = [prompt + answer[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
+    ids = torch.full((len(shown), max(map(len, shown))), pad)
+    supervised = torch.zeros_like(ids, dtype=torch.bool)
+    for i, (tokens, answer) in enumerate(zip(shown, answers, strict=True)):
+        ids[i, : len(tokens)] = torch.tensor(tokens)
+        supervised[i, len(tokens) - len(answer) : len(tokens)] = True
+    return Rows(input_ids=ids, supervised=supervised)
 
-    The shared prefix goes through the model once and its keys and values serve the whole batch, in
-    the backward pass too.
+
+def trunk(prefix: list[int], no_history: list[int] | None, answers: Sequence[list[int]]) -> Trunk:
+    """The prefix of all rows and, if wanted, the tree of the answers without history."""
+    ids, positions, supervised = [*prefix], [*range(len(prefix))], []
+    leaves = []
+    root = stem = len(prefix)
+    if no_history is not None:
+        root = common_prefix([[*prefix, -1], no_history])
+        ids += no_history[root:]
+        positions += range(root, len(no_history))
+        stem = len(ids)
+        for answer in answers:
+            start = len(ids)
+            ids += answer[:-1]
+            leaves.append(slice(start, len(ids)))
+            positions += range(len(no_history), len(no_history) + len(answer) - 1)
+            supervised += [stem - 1, *range(start, len(ids))]
+    mask = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+    mask[len(prefix) :, root : len(prefix)] = False
+    mask[stem:, stem:] = False
+    for leaf in leaves:
+        mask[leaf, leaf] = torch.ones_like(mask[leaf, leaf]).tril()
+    return Trunk(
+        input_ids=torch.tensor([ids], dtype=torch.int64),
+        position_ids=torch.tensor([positions], dtype=torch.int64),
+        mask=mask[None, None],
+        supervised=torch.tensor(supervised, dtype=torch.int64),
+        prefix=len(prefix),
+    )
+
+
+def answer_logits(model: Any, batch: Branches) -> tuple[Tensor, Tensor | None]:
+    """Logits of the supervised tokens, examples one after the other, N in all.
+
+    Gradients flow through whatever is shared, too.
 
     Args:
         model: a causal language model.
-        inputs: one branch of the batch, on the model's device.
-        lengths: (B,) int64, supervised tokens of each example.
+        batch: on the model's device.
 
     Returns:
-        (N, V), N = lengths.sum().
+        (N, V) with the history, and (N, V) without it, or None where the batch leaves it out.
     """
-    prefix, mask = inputs["prefix"], inputs["attention_mask"]
-    cache = None
-    if prefix.shape[1]:
-        cache = DynamicCache(config=model.config)
-        model(input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache.batch_repeat_interleave(len(mask))
-    answer_positions = int(lengths.max())
+    factual, without_history, cache = batch["factual"], None, None
+    if "trunk" in batch and batch["trunk"]["input_ids"].numel():
+        without_history, cache = trunk_logits(model, batch["trunk"], len(factual["input_ids"]))
+    elif "counterfactual" in batch:
+        without_history = row_logits(model, batch["counterfactual"])
+    return row_logits(model, factual, cache), without_history
+
+
+def row_logits(model: Any, inputs: Rows, cache: DynamicCache | None = None) -> Tensor:
+    """(N, V) logits of the supervised positions of rows, behind what the cache holds."""
+    return model(
+        input_ids=inputs["input_ids"],
+        past_key_values=cache,
+        use_cache=cache is not None,
+        logits_to_keep=inputs["supervised"],
+    ).logits
+
+
+def trunk_logits(model: Any, inputs: Trunk, size: int) -> tuple[Tensor | None, DynamicCache | None]:
+    """(N, V) logits without history, if wanted, and the cache of the prefix for `size` rows."""
+    cache = DynamicCache(config=model.config)
     logits = model(
         input_ids=inputs["input_ids"],
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, prefix.shape[1] :],
+        position_ids=inputs["position_ids"],
+        attention_mask=inputs["mask"],
         past_key_values=cache,
-        logits_to_keep=answer_positions,
-        use_cache=cache is not None,
+        use_cache=True,
+        logits_to_keep=inputs["supervised"],
     ).logits
-    supervised = torch.arange(answer_positions, device=lengths.device) < lengths[:, None]
-    return logits[supervised]
+    prefix = inputs["prefix"]
+    for layer in cache.layers:
+        layer.keys, layer.values = (
+            states[:, :, :prefix].expand(size, -1, -1, -1)
+            for states in (layer.keys, layer.values)  # noqa: PD011
+        )
+    wanted = len(inputs["supervised"]) > 0
+    return logits[0] if wanted else None, cache if prefix else None
+
+
+def tokens_run(batch: Branches) -> int:
+    """Tokens that the model runs over for a batch, padding included."""
+    parts = ("factual", "trunk", "counterfactual")
+    return sum(batch[part]["input_ids"].numel() for part in parts if part in batch)
