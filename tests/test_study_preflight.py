@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from scripts.files import write_json
 from scripts.study import preflight as module
 from scripts.study.config import Study, load
 from scripts.study.preflight import Gpu, find_gpus, missing_work, preflight
+from tests.generate_amazon import generate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -168,3 +170,18 @@ def test_as_a_command_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Preflight of the study 'smoke'" in done.stdout
     assert "Models: 8 to train, 0 already there" in done.stdout
+
+
+@pytest.mark.slow
+def test_data_are_prepared_without_the_gpu_that_the_models_need(tmp_path):
+    generate(tmp_path / "generated", users=30, items=30, seed=0)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", str(ROOT / "config" / "smoke.yaml"), "--config", "device=cuda"]
+    command += ["--cores", "1", "results/smoke/data/generated/preparation.json"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    command[-1] = "results/smoke/analyses/accuracy.csv"
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "no usable GPU was found" in done.stdout + done.stderr

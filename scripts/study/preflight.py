@@ -73,11 +73,12 @@ class Work(NamedTuple):
     """Data sets to prepare."""
 
 
-def preflight(study: Study) -> str:
+def preflight(study: Study, gpu_planned: bool = True) -> str:
     """A short text on what the study still needs.
 
     Args:
         study: the checked study; its files are looked for below the working directory.
+        gpu_planned: whether any of the jobs that are to run asks for a GPU.
 
     Raises:
         InputError: `device` is `cuda`, there is no GPU and something that asks for one is missing.
@@ -99,7 +100,7 @@ def preflight(study: Study) -> str:
         f"Models: {len(work.models)} to train, {work.trained} already there",
         *time_lines(study, work, on_gpu),
     ]
-    if study.device == "cuda" and not gpus and work.outputs:
+    if gpu_planned and study.device == "cuda" and not gpus and work.outputs:
         message = (
             f"device is cuda, but no usable GPU was found, and {len(work.outputs)} models or lists "
             f"are still to be made (the first: {work.outputs[0]}). Run on a machine with a GPU; "

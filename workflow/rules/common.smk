@@ -137,7 +137,8 @@ wildcard_constraints:
 
 onstart:
     try:
-        print(preflight(STUDY), file=sys.stderr, flush=True)
+        gpu_planned = any("gpu" in job.rule.resources for job in workflow.dag.needrun_jobs())
+        print(preflight(STUDY, gpu_planned), file=sys.stderr, flush=True)
     except InputError as error:
         raise WorkflowError(str(error))
 
