@@ -45,15 +45,15 @@ def make_everything(chosen: Study) -> None:
 def test_downloads_disk_memory_and_time(monkeypatch):
     monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("H100", 80.0)])
     text = preflight(study("config"))
-    # 12.5 + 0.65 + 2 + 1.2 + 0.014 GB of data; 2 bytes for each of 3.274e9 parameters.
-    assert "Downloads: 12, about 23 GB in all" in text
+    # 12.5 + 0.65 + 2 + 1.2 + 1.35 + 0.014 GB of data; 2 bytes for each of 3.274e9 parameters.
+    assert "Downloads: 14, about 24 GB in all" in text
     assert "resources/raw/Books.json.gz  12 GB" in text
     assert "GPU: H100, 80 GB" in text
     # 18 bytes x 4.94e8 = 8.9 GB.
     assert "8.9 GB (full fine-tuning at 18 bytes per parameter, 4.94e+08 parameters)" in text
     assert "MORE THAN THE GPU HAS" not in text
-    # 48 of the ablation, 6 of MovieLens, 14 of the grid; 12 and 6 of the other backbones.
-    assert "Models: 86 to train, 0 already there" in text
+    # 48 of the ablation, 6 of Steam and of MovieLens, 14 of the grid; 12 and 6 of the other backbones.
+    assert "Models: 92 to train, 0 already there" in text
     # 6 x 1.236e9 x (200 + 70 half of the time) x 3 epochs x 10,000 / 1e14 s, six times.
     assert "llama-3.2-1b: 6 models, about 52 minutes for every 10,000" in text
 
@@ -99,7 +99,7 @@ def test_nothing_to_do_on_a_laptop_once_everything_exists():
     make_everything(chosen)
     text = preflight(chosen)
     assert "Downloads: nothing" in text
-    assert "Models: 0 to train, 86 already there" in text
+    assert "Models: 0 to train, 92 already there" in text
     assert "Training time" not in text
     Path(
         "results/paper/recommendations/toys/qwen2-0.5b/cft-beta0.5/seed-0/constrained/with.parquet"
