@@ -39,18 +39,20 @@ def _row(name: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     return name | {column: record.get(column) for column in RECORDED}
 
 
-def cost(models: list[Path], decodings: list[Path], output: Path, base: str = "plain") -> None:
+def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.DataFrame:
     """Gather the run records of fine-tuning and decoding.
 
     Args:
         models: `run.json` of every fine-tuned model.
         decodings: run record beside every LLM's recommendations.
-        output: CSV to write: dataset, backbone, objective, seed, stage (training, decoding),
+        base: objective that `relative` is measured against.
+
+    Returns:
+        one row per record: dataset, backbone, objective, seed, stage (training, decoding),
             decoder, history, device, examples, steps, epochs_run, best_epoch, seconds,
             seconds_per_step, tokens_per_step, peak_memory_mb, parameters, trainable_parameters,
             truncated_prompts, seconds_per_prompt (decoding), relative (time per step or per
             example over the base's with the same seed). What a stage does not record is empty.
-        base: objective that `relative` is measured against.
     """
     rows = []
     for path in models:
@@ -71,7 +73,19 @@ def cost(models: list[Path], decodings: list[Path], output: Path, base: str = "p
     own = pd.MultiIndex.from_frame(frame[keys].fillna(""))
     bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == base).to_numpy()]
     frame["relative"] = unit / bases.reindex(own).to_numpy()
-    write_csv(frame, output)
+    return frame
+
+
+def cost(models: list[Path], decodings: list[Path], output: Path, base: str = "plain") -> None:
+    """Write the run records of fine-tuning and decoding as one tidy table.
+
+    Args:
+        models: `run.json` of every fine-tuned model.
+        decodings: run record beside every LLM's recommendations.
+        output: CSV to write, with the columns of `costs`.
+        base: objective that `relative` is measured against.
+    """
+    write_csv(costs(models, decodings, base), output)
 
 
 if __name__ == "__main__":

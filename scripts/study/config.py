@@ -90,6 +90,27 @@ class Sensitivity(Settings):
     """Seeds of the grid's points."""
 
 
+class HistoryLength(Settings):
+    """Models of a data set whose histories are cut at several lengths, on the same test examples.
+
+    The backbone's `training.max_tokens` must hold the longest: the table tells how many prompts
+    lost titles to fit.
+    """
+
+    backbone: str
+    """Name of a backbone."""
+    dataset: str
+    """Name of a data set; at its own `preparation.max_history` the experiments' cells serve."""
+    objectives: list[str] = Field(["plain", "cft"], min_length=1)
+    """Names of `objectives`."""
+    lengths: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    """Longest histories, in items; differences are taken to the shortest."""
+    decoder: str = "constrained"
+    """Name of a decoder."""
+    seeds: list[Seed] = Field([0], min_length=1)
+    """Seeds of the fine-tuning."""
+
+
 class Study(Settings):
     """A whole study, checked."""
 
@@ -123,6 +144,8 @@ class Study(Settings):
     """The blocks of the study."""
     sensitivity: list[Sensitivity] = []
     """Grids over alpha and beta."""
+    history_length: list[HistoryLength] = []
+    """Accuracy, time and memory against the length of the histories."""
     methods: list[Method] = []
     """Named points of the accuracy table."""
 
@@ -152,6 +175,13 @@ class Study(Settings):
                 wanted += [(f"experiments.{i}.{kind}s", kind, name) for name in names]
         for i, grid in enumerate(self.sensitivity):
             wanted += [(f"sensitivity.{i}.{kind}", kind, getattr(grid, kind)) for kind in known]
+        for i, ladder in enumerate(self.history_length):
+            key = f"history_length.{i}"
+            wanted += [
+                (f"{key}.{kind}", kind, getattr(ladder, kind))
+                for kind in ("dataset", "backbone", "decoder")
+            ]
+            wanted += [(f"{key}.objectives", "objective", name) for name in ladder.objectives]
         for i, method in enumerate(self.methods):
             wanted.append((f"methods.{i}.objective", "objective", method.objective))
             wanted.append((f"methods.{i}.decoder", "decoder", method.decoder))
@@ -181,6 +211,12 @@ class Study(Settings):
                         f"objectives.{name}: the sensitivity grid gives this name to another "
                         "objective; choose another name"
                     )
+        for name in recut_datasets(self):
+            if name in self.datasets:
+                raise ValueError(
+                    f"datasets.{name}: history_length gives this name to another data set; choose "
+                    "another name"
+                )
         return self
 
     @model_validator(mode="after")
@@ -294,7 +330,7 @@ def experiment_cells(study: Study) -> list[Cell]:
 def headline_k(study: Study) -> int:
     """The K that figures show: 10, or the largest one that every used decoder's lists reach."""
     used = {decoder for block in study.experiments for decoder in block.decoders}
-    used |= {grid.decoder for grid in study.sensitivity}
+    used |= {grid.decoder for grid in [*study.sensitivity, *study.history_length]}
     depth = min(study.decoders[name].depth for name in used)
     return max(k for k in CUTOFFS if k <= min(depth, 10))
 
@@ -306,6 +342,46 @@ def sensitivity_cells(study: Study) -> list[Cell]:
         for grid in study.sensitivity
         for seed in grid.seeds
         for objective in grid_objectives(study, grid)
+    )
+    return list(dict.fromkeys(cells))
+
+
+def at_length(study: Study, dataset: str, length: int) -> str:
+    """Name of a data set with its histories cut at a length: its own at its own length."""
+    own = study.datasets[dataset].preparation.max_history
+    return dataset if length == own else f"{dataset}+history{length}"
+
+
+def history_lengths(study: Study) -> dict[str, tuple[str, int]]:
+    """The data sets of `history_length`, each with the one that it is cut from and its length."""
+    return {
+        at_length(study, ladder.dataset, length): (ladder.dataset, length)
+        for ladder in study.history_length
+        for length in ladder.lengths
+    }
+
+
+def recut_datasets(study: Study) -> dict[str, tuple[str, int]]:
+    """Those of `history_lengths` that are no data sets of the study themselves."""
+    lengths = history_lengths(study)
+    return {name: cut for name, cut in lengths.items() if name != cut[0]}
+
+
+def history_length_cells(study: Study) -> list[Cell]:
+    """The cells of `history_length`, each once; some are experiment cells too."""
+    cells = (
+        Cell(
+            at_length(study, ladder.dataset, length),
+            ladder.backbone,
+            objective,
+            seed,
+            ladder.decoder,
+            "with",
+        )
+        for ladder in study.history_length
+        for length in ladder.lengths
+        for objective in ladder.objectives
+        for seed in ladder.seeds
     )
     return list(dict.fromkeys(cells))
 

@@ -21,13 +21,15 @@ from scripts.study.config import (
     all_objectives,
     baseline_cells,
     experiment_cells,
+    history_length_cells,
+    history_lengths,
     load,
     sensitivity_cells,
 )
 
-#: Tokens of a usual example with its history's titles, and with none.
-TOKENS_WITH_HISTORY = 200
+#: Tokens of a usual example without history, and of a title of its history.
 TOKENS_WITHOUT_HISTORY = 70
+TOKENS_OF_A_TITLE = 13
 #: Training examples that the time is told for where their number is not known yet.
 SOME_EXAMPLES = 10_000
 #: Operations a second that training reaches: a recent GPU in bf16 (an H100 reached 1e14 to 3e14
@@ -93,7 +95,7 @@ def preflight(study: Study, gpu_planned: bool = True) -> str:
         disk_line(study, work, downloads),
         "GPU: " + ("; ".join(f"{g.name}, {g.memory_gb:.0f} GB" for g in gpus) or "no GPU found"),
         *(
-            memory_line(name, study.backbones[name], gpus)
+            memory_line(name, study.backbones[name], longest_history(study, name), gpus)
             for name in sorted(work.backbones)
             if on_gpu
         ),
@@ -116,7 +118,8 @@ def preflight(study: Study, gpu_planned: bool = True) -> str:
 def missing_work(study: Study) -> Work:
     """Look through results/<study>/ for what does not exist yet."""
     results = Path("results") / study.study
-    cells = list(dict.fromkeys(experiment_cells(study) + sensitivity_cells(study)))
+    cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
+    cells = list(dict.fromkeys(cells))
     models = {model_path(*cell[:4]): cell for cell in reversed(cells)}
     to_train = [path for path in reversed(models) if not (results / "models" / path).is_dir()]
     listed = cells + [cell for cell in baseline_cells(study) if trained_baseline(study, cell)]
@@ -210,8 +213,20 @@ def trained_parameters(backbone: Backbone) -> float:
     return share * backbone.source.parameters
 
 
-def memory_line(name: str, backbone: Backbone, gpus: list[Gpu]) -> str:
-    """GPU memory for the fine-tuning of a backbone, with the formula."""
+def max_history(study: Study, dataset: str) -> int:
+    """Longest history of a data set, in items."""
+    known = {name: entry.preparation.max_history for name, entry in study.datasets.items()}
+    return (known | {name: length for name, (_, length) in history_lengths(study).items()})[dataset]
+
+
+def longest_history(study: Study, backbone: str) -> int:
+    """Longest history that a backbone is trained on, in items."""
+    cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
+    return max(max_history(study, cell.dataset) for cell in cells if cell.backbone == backbone)
+
+
+def memory_line(name: str, backbone: Backbone, history: int, gpus: list[Gpu]) -> str:
+    """GPU memory for the fine-tuning of a backbone on the longest history, with the formula."""
     training, parameters = backbone.training, backbone.source.parameters
     if not parameters:
         return f"Memory for {name}: unknown, as source.parameters is not given"
@@ -221,7 +236,7 @@ def memory_line(name: str, backbone: Backbone, gpus: list[Gpu]) -> str:
     if training.lora:
         weights += FROZEN_BYTES[training.precision] * parameters / 1e9
         how = f"LoRA at {FROZEN_BYTES[training.precision]} bytes per parameter and the adapters'"
-    tokens = training.micro_batch_size * sum(example_tokens(backbone, both=True))
+    tokens = training.micro_batch_size * sum(example_tokens(backbone, history, both=True))
     reference, token_bytes, power = ACTIVATIONS
     token_bytes *= (parameters / reference) ** power * (2 if training.precision == "fp32" else 1)
     need = weights + tokens * token_bytes / 1e9
@@ -233,10 +248,10 @@ def memory_line(name: str, backbone: Backbone, gpus: list[Gpu]) -> str:
     )
 
 
-def example_tokens(backbone: Backbone, both: bool) -> tuple[int, int]:
+def example_tokens(backbone: Backbone, history: int, both: bool) -> tuple[int, int]:
     """Tokens of a usual example in the branch with the history, and in the one without."""
-    limit = backbone.training.max_tokens
-    return min(TOKENS_WITH_HISTORY, limit), TOKENS_WITHOUT_HISTORY * both
+    tokens = TOKENS_WITHOUT_HISTORY + TOKENS_OF_A_TITLE * history
+    return min(tokens, backbone.training.max_tokens), TOKENS_WITHOUT_HISTORY * both
 
 
 def time_lines(study: Study, work: Work, on_gpu: bool) -> list[str]:
@@ -259,7 +274,9 @@ def time_lines(study: Study, work: Work, on_gpu: bool) -> list[str]:
         seconds = unprepared = 0.0
         for cell in cells:
             examples = train_examples(study, cell)
-            tokens = sum(example_tokens(backbone, both=objectives[cell.objective].alpha > 0))
+            history = max_history(study, cell.dataset)
+            both = objectives[cell.objective].alpha > 0
+            tokens = sum(example_tokens(backbone, history, both))
             seconds_each = 6 * parameters * tokens * training.epochs / speed
             if examples is None:
                 unprepared += SOME_EXAMPLES * seconds_each
@@ -283,7 +300,8 @@ def time_lines(study: Study, work: Work, on_gpu: bool) -> list[str]:
 def train_examples(study: Study, cell: Cell) -> int | None:
     """Training examples of a model; None until its data set is prepared."""
     limit = study.backbones[cell.backbone].training.train_examples
-    counts = preparation_file(study, cell.dataset)
+    base, _ = history_lengths(study).get(cell.dataset, (cell.dataset, None))
+    counts = preparation_file(study, base)
     if not counts.is_file():
         return limit
     found = int(read_json(counts)["splits"]["train"]["examples"])

@@ -172,6 +172,31 @@ rule sensitivity:
         " --points {params.points:q} --centre {params.centre:q} --output {output:q} &> {log:q}"
 
 
+rule history_length:
+    input:
+        metrics=cell_files("metrics", LENGTH_CELLS),
+        models=[f"{RESULTS}/models/{model}" for model in LENGTH_MODELS],
+        decodings=cell_files("recommendations", LENGTH_CELLS, "json"),
+        tests=expand(rules.prepare.output.test, dataset=LENGTHS),
+    output:
+        f"{ANALYSES}/history_length.csv",
+    log:
+        f"{LOGS}/analyse/history_length.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.history_length"),
+        metrics=lambda wildcards, input: listed(input.metrics),
+        models=lambda wildcards, input: listed(f"{model}/run.json" for model in input.models),
+        decodings=lambda wildcards, input: listed(input.decodings),
+        tests=lambda wildcards, input: listed(input.tests),
+        lengths=json.dumps(LENGTHS),
+    shell:
+        "python -m scripts.analyse.history_length --metrics {params.metrics:q}"
+        " --models {params.models:q} --decodings {params.decodings:q} --tests {params.tests:q}"
+        " --lengths {params.lengths:q} --output {output:q} &> {log:q}"
+
+
 rule cost:
     input:
         models=expand(f"{RESULTS}/models/{{model}}", model=MODELS),

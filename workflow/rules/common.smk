@@ -58,9 +58,15 @@ PRETRAINED = dict(study_resources.pretrained(BACKBONES))
 OBJECTIVES = study_config.all_objectives(STUDY)
 CELLS = study_config.experiment_cells(STUDY)
 GRID_CELLS = study_config.sensitivity_cells(STUDY)
+LENGTH_CELLS = study_config.history_length_cells(STUDY)
+#: Data sets of these cells with the one that each is cut from and its length; and those that are
+#: no data sets of the study themselves.
+LENGTHS = study_config.history_lengths(STUDY)
+RECUT = study_config.recut_datasets(STUDY)
 BASELINE_CELLS = study_config.baseline_cells(STUDY)
 #: Models of the experiments, without the sensitivity grids' own.
 MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
+LENGTH_MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in LENGTH_CELLS))
 
 #: Data sets with the backbones that see them.
 DATASET_BACKBONES = list(dict.fromkeys(f"{cell.dataset}/{cell.backbone}" for cell in CELLS))
@@ -76,6 +82,7 @@ TABLES = {
     "balance": ["balance", "cost"],
     "dependence": ["dependence", "cost"],
     "sensitivity": ["sensitivity", "cost"],
+    "history_length": ["history_length"],
     "cost": ["cost"],
 }
 FIGURES = [
@@ -86,6 +93,7 @@ FIGURES = [
     "dependence",
     "positions",
     "sensitivity",
+    "history_length",
     "curves",
     "cost",
 ]
@@ -95,6 +103,9 @@ if not any(cell.history == "without" for cell in CELLS):
 if not GRID_CELLS:
     TABLES.pop("sensitivity")
     FIGURES.remove("sensitivity")
+if not LENGTH_CELLS:
+    TABLES.pop("history_length")
+    FIGURES.remove("history_length")
 LABELS = json.dumps(
     {
         kind: {name: entry.label for name, entry in getattr(STUDY, kind).items()}
@@ -115,9 +126,11 @@ TABLE_OPTIONS = {
     },
     "accuracy": {"methods": json.dumps([method.model_dump() for method in STUDY.methods])},
     "balance": {"k": HEADLINE_K},
+    "history_length": {"k": HEADLINE_K},
 }
 FIGURE_OPTIONS = {
-    name: f"--k {HEADLINE_K}" for name in ("accuracy", "balance", "dependence", "sensitivity")
+    name: f"--k {HEADLINE_K}"
+    for name in ("accuracy", "balance", "dependence", "sensitivity", "history_length")
 }
 
 ON_GPU = STUDY.device == "cuda" or (STUDY.device == "auto" and bool(find_gpus()))
@@ -158,9 +171,14 @@ def cell_files(stage: str, of: list, ending: str = "parquet") -> list[str]:
     return [f"{RESULTS}/{stage}/{cells.cell_path(cell)}.{ending}" for cell in of]
 
 
+def base_of(wildcards) -> str:
+    """The data set itself, or the one that it is cut from."""
+    return RECUT[wildcards.dataset][0] if wildcards.dataset in RECUT else wildcards.dataset
+
+
 def prompt_of(wildcards) -> str:
     """The sentences of a data set."""
-    return as_json(STUDY.datasets[wildcards.dataset].prompt)
+    return as_json(STUDY.datasets[base_of(wildcards)].prompt)
 
 
 def needs_gpu(wildcards) -> int:
@@ -192,10 +210,14 @@ def source_of(wildcards) -> str:
     return json.dumps(source.model_dump(exclude={"approximate_mb"}) | first)
 
 
+def one_of(names) -> str:
+    """Wildcard constraint: one of the names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 def baselines_of(kind: str) -> str:
     """Wildcard constraint: the names of the baselines of a kind."""
-    names = [name for name, baseline in STUDY.baselines.items() if baseline.kind == kind]
-    return "|".join(map(re.escape, names)) or "(?!)"
+    return one_of(name for name, baseline in STUDY.baselines.items() if baseline.kind == kind)
 
 
 def baseline_settings(wildcards) -> str:
@@ -204,17 +226,16 @@ def baseline_settings(wildcards) -> str:
 
 
 def backbone_folder(wildcards) -> str:
-    """Folder of the backbone that a data set's models start from."""
+    """Folder of the backbone that a data set's models start from, the same at every length."""
     source = STUDY.backbones[wildcards.backbone].source
     if source.kind == "scratch":
-        return f"{RESULTS}/backbones/{wildcards.dataset}/{wildcards.backbone}"
+        return f"{RESULTS}/backbones/{base_of(wildcards)}/{wildcards.backbone}"
     return study_resources.pretrained_folder(source)
 
 
 def names_of(kind: str) -> str:
     """Wildcard constraint: the folders of the pretrained backbones of a kind."""
-    names = [Path(path).name for path, source in PRETRAINED.items() if source.kind == kind]
-    return "|".join(map(re.escape, names)) or "(?!)"
+    return one_of(Path(path).name for path, source in PRETRAINED.items() if source.kind == kind)
 
 
 def model_options(wildcards) -> str:

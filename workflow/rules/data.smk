@@ -48,6 +48,8 @@ rule prepare:
         f"{LOGS}/prepare/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/prepare/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=one_of(STUDY.datasets),
     conda:
         ENVIRONMENT
     threads: 2
@@ -61,6 +63,30 @@ rule prepare:
         "python -m scripts.data.prepare --source {params.source:q} --files {params.files:q}"
         " --settings {params.settings:q} --checksums {CHECKSUMS:q} --output {params.folder:q}"
         " &> {log:q}"
+
+
+rule recut:
+    input:
+        lambda wildcards: expand(rules.prepare.output, dataset=base_of(wildcards)),
+    output:
+        f"{RESULTS}/data/{{dataset}}/items.parquet",
+        f"{RESULTS}/data/{{dataset}}/examples/train.parquet",
+        f"{RESULTS}/data/{{dataset}}/examples/valid.parquet",
+        f"{RESULTS}/data/{{dataset}}/examples/test.parquet",
+    log:
+        f"{LOGS}/recut/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=one_of(RECUT),
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.data.recut"),
+        base=lambda wildcards: f"{RESULTS}/data/{base_of(wildcards)}",
+        max_history=lambda wildcards: RECUT[wildcards.dataset][1],
+        folder=f"{RESULTS}/data/{{dataset}}",
+    shell:
+        "python -m scripts.data.recut --dataset {params.base:q}"
+        " --max_history {params.max_history} --output {params.folder:q} &> {log:q}"
 
 
 rule d3_format:

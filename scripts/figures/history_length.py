@@ -1,0 +1,77 @@
+"""Figure of accuracy, time and memory against the length of the histories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.command import run
+from scripts.figures import style
+from scripts.files import read_csv
+from scripts.labels import Labels
+from scripts.rows import over_seeds
+
+MEASURES = {
+    "hr": "HR@{k}",
+    "ndcg": "NDCG@{k}",
+    "training_seconds_per_step": "seconds per step",
+    "training_peak_memory_mb": "peak memory (MB)",
+}
+#: Lines of several objectives stand apart by this share of the length, so that intervals show.
+APART = 0.04
+
+
+def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
+    """Draw HR@K, NDCG@K, time per training step and memory over the longest history.
+
+    Args:
+        input: `history_length.csv` of the analyses.
+        labels: names to show.
+        output: PDF to write; .svg, .png and .csv beside it.
+        k: the cut-off K.
+    """
+    values = read_csv(input)
+    values = values[values["metric"].isin(MEASURES) & values["k"].isin([k, float("nan")])]
+    columns = [
+        *("dataset", "backbone", "decoder", "objective", "length", "seed", "metric"),
+        *("value", "low", "high"),
+    ]
+    data = over_seeds(values.dropna(subset="value")[columns], ["value", "low", "high"], "value")
+    data = style.some(data, output)
+    looks = style.looks(data["objective"])
+    blocks = data[["dataset", "backbone", "decoder"]].drop_duplicates()
+    figure, axes = style.panels(len(blocks), len(MEASURES), style.PAGE, 1.5)
+    for row, block in zip(axes, blocks.itertuples(index=False), strict=True):
+        here = data[(data[blocks.columns] == list(block)).all(axis=1)]
+        lengths = sorted(here["length"].unique())
+        for axis, (metric, name) in zip(row, MEASURES.items(), strict=True):
+            for i, (objective, (colour, marker)) in enumerate(looks.items()):
+                points = here[(here["metric"] == metric) & (here["objective"] == objective)]
+                points = points.sort_values("length")
+                axis.errorbar(
+                    points["length"] * (1 + APART * (i - (len(looks) - 1) / 2)),
+                    points["value"],
+                    yerr=style.bars(points["low"], points["value"], points["high"]),
+                    fmt=f"{marker}-",
+                    color=colour,
+                    elinewidth=1,
+                )
+            axis.set_xscale("log")
+            axis.set_xticks(lengths, [str(length) for length in lengths])
+            axis.set_xticks([], minor=True)
+            axis.margins(x=0.12)
+            axis.set_ylim(bottom=0)
+            axis.grid(visible=False, axis="x")
+            axis.locator_params(axis="y", nbins=5)
+            axis.set_xlabel("longest history (items)")
+            axis.set_ylabel(name.format(k=k))
+        dataset, backbone, decoder = block
+        style.panel_name(
+            row[0],
+            f"{labels.dataset(dataset)}, {labels.block(backbone)}, {labels.decoder(decoder)}",
+        )
+    style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
+    style.save(figure, data, output)
+
+
+if __name__ == "__main__":
+    run(history_length)
