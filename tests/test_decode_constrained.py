@@ -1,12 +1,16 @@
 """The search over titles against transformers' beam search and against scoring every title."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LlamaConfig
 
+from scripts.command import InputError
 from scripts.decode.constrained import search, to_device
 from scripts.decode.recommend import padded
+from scripts.decode.shared import layer_kinds
 from scripts.decode.trie import build_trie
 from tests.tiny_models import tiny_model
 
@@ -102,7 +106,7 @@ def test_same_lists_as_generate(architecture, beams, length_penalty):
     model = tiny_model(architecture, VOCABULARY, seed=beams)
     ours = our_lists(model, TITLES, PROMPTS, beams, length_penalty)
     theirs = generated_lists(model, TITLES, PROMPTS, beams, length_penalty)
-    for (found, scores), expected in zip(ours, theirs, strict=True):
+    for (found, scores, _), expected in zip(ours, theirs, strict=True):
         assert found.tolist() == [title for title, _ in expected]
         np.testing.assert_allclose(scores, [score for _, score in expected], atol=1e-4)
 
@@ -113,7 +117,7 @@ def test_wide_beams_rank_every_title_by_its_score(architecture, length_penalty):
     model = tiny_model(architecture, VOCABULARY)
     lists = our_lists(model, TITLES, PROMPTS, 2 * len(TITLES), length_penalty)
     lengths = np.array([len(title) for title in TITLES])
-    for prompt, (found, scores) in zip(PROMPTS, lists, strict=True):
+    for prompt, (found, scores, _) in zip(PROMPTS, lists, strict=True):
         expected = title_scores(model, TITLES, prompt) / lengths**length_penalty
         order = np.argsort(-expected, kind="stable")
         assert found.tolist() == order.tolist()
@@ -123,14 +127,83 @@ def test_wide_beams_rank_every_title_by_its_score(architecture, length_penalty):
 def test_a_list_does_not_depend_on_its_batch():
     model = tiny_model("llama", VOCABULARY)
     together = our_lists(model, TITLES, PROMPTS, 5, 0.0)
-    for prompt, (found, scores) in zip(PROMPTS, together, strict=True):
-        [(alone, alone_scores)] = our_lists(model, TITLES, [prompt], 5, 0.0)
+    for prompt, (found, scores, _) in zip(PROMPTS, together, strict=True):
+        [(alone, alone_scores, _)] = our_lists(model, TITLES, [prompt], 5, 0.0)
         assert found.tolist() == alone.tolist()
         np.testing.assert_allclose(scores, alone_scores, atol=1e-4)
 
 
 def test_catalogue_of_one_title():
     model = tiny_model("llama", VOCABULARY)
-    [(found, scores)] = our_lists(model, TITLES[:1], PROMPTS[:1], 5, 0.0)
+    [(found, scores, _)] = our_lists(model, TITLES[:1], PROMPTS[:1], 5, 0.0)
     assert found.tolist() == [0]
     np.testing.assert_allclose(scores, title_scores(model, TITLES[:1], PROMPTS[0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("beams", [1, 3, 10, 30])
+def test_what_is_proven_is_the_exact_top(beams, length_penalty):
+    """Also that proofs come about at all: half the catalogue as beams proves something."""
+    lengths = np.array([len(title) for title in TITLES])
+    counts = []
+    for seed in range(4):
+        model = tiny_model("llama", VOCABULARY, seed=seed)
+        lists = our_lists(model, TITLES, PROMPTS, beams, length_penalty)
+        for prompt, (found, _, proven) in zip(PROMPTS, lists, strict=True):
+            exact = np.argsort(-title_scores(model, TITLES, prompt) / lengths**length_penalty)
+            assert found[:proven].tolist() == exact[:proven].tolist()
+            counts.append(proven)
+    if length_penalty == 0 and beams == 30:
+        assert np.mean(counts) > 1
+
+
+def test_a_beam_over_the_whole_catalogue_proves_its_list():
+    model = tiny_model("llama", VOCABULARY)
+    for one in our_lists(model, TITLES, PROMPTS, 2 * len(TITLES), 0.0):
+        assert one.proven == len(one.sequences) == len(TITLES)
+
+
+def test_a_wrong_list_is_not_proven():
+    """A greedy step leads away from the better title: b then a scores .4 x .9, a then a .6 x .5."""
+
+    class Scripted(torch.nn.Module):
+        """P(next token) by the last token alone."""
+
+        config = LlamaConfig(num_hidden_layers=1)
+        dtype = torch.float32
+
+        def forward(self, input_ids, past_key_values, logits_to_keep, **_):
+            table = torch.full((6, 6), 1e-9)
+            table[5, [2, 3]] = torch.tensor([0.6, 0.4])
+            table[2, [2, 4]] = torch.tensor([0.5, 0.5])
+            table[3, [4, 2]] = torch.tensor([0.9, 0.1])
+            table[4, 0] = 1.0
+            logits = table.log()[input_ids]
+            past_key_values.update(*2 * [torch.zeros(len(input_ids), 1, input_ids.shape[1], 1)], 0)
+            kept = logits[:, -1:] if isinstance(logits_to_keep, int) else logits[logits_to_keep]
+            return SimpleNamespace(logits=kept)
+
+    titles = [(2, 4, 0), (3, 4, 0)]
+    trie = to_device(build_trie(titles), CPU)
+    ids, mask = torch.tensor([[5]]), torch.tensor([[1]])
+    [narrow] = search(Scripted(), trie, ids, mask, 1, 0.0)
+    assert (narrow.sequences.tolist(), narrow.proven) == ([0], 0)
+    [wide] = search(Scripted(), trie, ids, mask, 2, 0.0)
+    assert (wide.sequences.tolist(), wide.proven) == ([1, 0], 2)
+    np.testing.assert_allclose(wide.scores, np.log([0.36, 0.3]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers(value):
+    model = tiny_model("llama", VOCABULARY)
+    with torch.no_grad():
+        model.lm_head.weight[3] = value
+    with pytest.raises(InputError, match="logits that are not finite"):
+        our_lists(model, TITLES, PROMPTS, 5, 0.0)
+
+
+def test_layers_that_know_no_tree():
+    config = LlamaConfig()
+    config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(InputError, match="found full_attention, linear_attention"):
+        layer_kinds(config)

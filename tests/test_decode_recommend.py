@@ -1,6 +1,9 @@
 """The whole decoding step: which items stand for titles, prompts, and the contract of the lists."""
 
+import json
+import shutil
 import unicodedata
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,10 +14,12 @@ from tokenizers import normalizers
 from transformers import AutoModelForCausalLM
 
 from scripts.backbones.load import load_finetuned, load_tokenizer
-from scripts.contracts import RECOMMENDATIONS
+from scripts.command import InputError
+from scripts.contracts import EXAMPLES, RECOMMENDATIONS
 from scripts.decode.recommend import distinct_titles, recommend
 from scripts.decode.settings import Constrained, Grounded
-from scripts.files import read_json, read_table
+from scripts.decode.trie import build_trie
+from scripts.files import read_json, read_table, write_table
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
 
@@ -172,3 +177,112 @@ def test_titles_that_a_tokenizer_cannot_tell_apart_are_one(folder):
         }
     )
     assert distinct_titles(items, tokenizer)["item_id"].tolist() == [1]
+
+
+def test_the_record_tells_how_much_is_proven(folder):
+    _, record = run(folder, Constrained(kind="constrained", beams=20, batch_size=3))
+    assert record["proven_top"] == len(TITLES) - 1  # Two items share a title.
+    assert record["proven"] == 1.0
+    _, record = run(folder, Constrained(kind="constrained", beams=2, batch_size=3))
+    assert record["proven_top"] == 2
+    assert 0 <= record["proven"] < 1
+
+
+def test_widening_reaches_the_exact_lists(folder):
+    exact, _ = run(folder, Constrained(kind="constrained", beams=20))
+    narrow = Constrained(kind="constrained", beams=2, batch_size=3)
+    plain, _ = run(folder, narrow)
+    widened, record = run(folder, narrow.model_copy(update={"widen_to": 20}))
+    assert record["proven"] == 1.0
+    best = {example: items[:2] for example, items in by_example(exact).items()}
+    assert by_example(widened) == best
+    assert by_example(plain) != best
+
+
+def test_widening_must_widen():
+    with pytest.raises(ValueError, match="widen_to 5 must exceed beams 10"):
+        Constrained(kind="constrained", widen_to=5)
+
+
+def test_an_empty_history_is_the_prompt_without_one(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    examples = read_table(folder / "examples.parquet", EXAMPLES)
+    examples["history"] = [[]] * len(examples)
+    write_table(examples, tmp_path / "copy" / "examples.parquet", EXAMPLES)
+    found, _ = run(tmp_path / "copy", DECODERS["constrained"])
+    expected, _ = run(folder, DECODERS["constrained"], history="without")
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_histories_are_cut_to_what_the_model_sees(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    config = tmp_path / "copy" / "backbone" / "config.json"
+    tokenizer = load_tokenizer(folder / "backbone")
+    longest = max(len(answer_ids(tokenizer, title)) for title in TITLES)
+    whole = max(
+        len(prompt_ids(tokenizer, prompt_text(PROMPT, [TITLES[i] for i in history])))
+        for _, history, _ in ROWS
+    )
+    settings = json.loads(config.read_text())
+    settings["max_position_embeddings"] = whole + longest - 1
+    config.write_text(json.dumps(settings))
+    _, record = run(tmp_path / "copy", DECODERS["constrained"], max_tokens=10_000)
+    assert record["truncated_prompts"] >= 1
+
+
+def test_a_model_that_sees_too_little(folder):
+    with pytest.raises(InputError, match="does not fit"):
+        run(folder, DECODERS["constrained"], max_tokens=20)
+
+
+def test_a_tokenizer_without_eos(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    config = tmp_path / "copy" / "backbone" / "tokenizer_config.json"
+    settings = json.loads(config.read_text())
+    settings["eos_token"] = None
+    config.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="no eos token"):
+        run(tmp_path / "copy", DECODERS["constrained"])
+
+
+def test_a_target_outside_the_catalogue_is_never_listed(folder, tmp_path):
+    """The search does not look at targets; the list is the same as with one inside."""
+    shutil.copytree(folder, tmp_path / "copy")
+    examples = read_table(folder / "examples.parquet", EXAMPLES)
+    examples["target"] = 999
+    write_table(examples, tmp_path / "copy" / "examples.parquet", EXAMPLES)
+    found, _ = run(tmp_path / "copy", DECODERS["constrained"])
+    expected, _ = run(folder, DECODERS["constrained"])
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    asked = {"do_sample": True, "temperature": 5.0, "top_k": 2, "repetition_penalty": 9.0}
+    config = tmp_path / "copy" / "backbone" / "generation_config.json"
+    config.write_text(json.dumps(asked))
+    for name, decoder in DECODERS.items():
+        found, _ = run(tmp_path / "copy", decoder)
+        expected, _ = run(folder, decoder)
+        pd.testing.assert_frame_equal(found, expected, obj=name)
+
+
+def test_titles_without_tokens_share_a_leaf():
+    """Of two titles that tokenise to nothing the more popular one stands for both."""
+
+    class Silent:
+        """Has a token for the letter a alone."""
+
+        eos_token_id = 0
+
+        def __call__(self, text, add_special_tokens):
+            return SimpleNamespace(input_ids=[7] * text.count("a"))
+
+    items = pd.DataFrame(
+        {"item_id": [0, 1, 2], "title": ["xx", "a", "y"], "train_count": [1, 5, 2]}
+    )
+    found = distinct_titles(items, Silent())
+    assert found["item_id"].tolist() == [1, 2]
+    trie = build_trie([answer_ids(Silent(), title) for title in found["title"]])
+    assert trie.token.tolist() == [-1, 0, 7, 0]
+    assert trie.sequence.tolist() == [-1, 1, -1, 0]

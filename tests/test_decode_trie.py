@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.decode.trie import build_trie
+from scripts.decode.trie import build_trie, depths
 
 EOS = 0
 titles = st.lists(
@@ -62,3 +62,18 @@ def test_by_hand():
 def test_what_is_no_trie(sequences, message):
     with pytest.raises(ValueError, match=message):
         build_trie(sequences)
+
+
+@given(titles)
+def test_the_sequences_below_a_node_are_a_slice(sequences):
+    trie = build_trie(sequences)
+    assert [sequences[i] for i in trie.order] == sorted(sequences)
+    waiting = [(0, ())]
+    while waiting:
+        node, prefix = waiting.pop()
+        below = trie.order[trie.first_leaf[node] : trie.last_leaf[node]]
+        expected = [i for i, s in enumerate(sequences) if s[: len(prefix)] == prefix]
+        assert sorted(below) == expected
+        assert depths(trie)[node] == len(prefix)
+        kids = range(trie.first_child[node], trie.first_child[node + 1])
+        waiting += [(kid, (*prefix, int(trie.token[kid]))) for kid in kids]

@@ -7,9 +7,40 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from scripts.decode.trie import Trie
+from scripts.decode.shared import encode, extend, log_normaliser, select
+from scripts.decode.trie import Trie, depths
+
+
+class TensorTrie(NamedTuple):
+    """A `Trie` on the model's device, int64."""
+
+    token: Tensor
+    first_child: Tensor
+    sequence: Tensor
+    first_leaf: Tensor
+    last_leaf: Tensor
+    longest: int
+    """Tokens of the longest sequence."""
+
+
+class Found(NamedTuple):
+    """Result of the search for one prompt."""
+
+    sequences: np.ndarray
+    """int64, indices of the sequences, best first."""
+    scores: np.ndarray
+    """float32, their scores."""
+    proven: int
+    """So many from the top are the exact best ones: no sequence that was left out can score as
+    high."""
+
+    def cut(self, length: int) -> Found:
+        """The first `length` of the list."""
+        return Found(self.sequences[:length], self.scores[:length], min(self.proven, length))
+
+
+NOTHING_FOUND = Found(np.empty(0, np.int64), np.empty(0, np.float32), 0)
 
 
 class Candidates(NamedTuple):
@@ -20,17 +51,10 @@ class Candidates(NamedTuple):
     score: Tensor
 
 
-class TensorTrie(NamedTuple):
-    """A `Trie` on the model's device; every field int64."""
-
-    token: Tensor
-    first_child: Tensor
-    sequence: Tensor
-
-
 def to_device(trie: Trie, device: torch.device) -> TensorTrie:
     """Copy a trie to a device."""
-    return TensorTrie(*(torch.from_numpy(array).to(device) for array in trie))
+    arrays = (torch.from_numpy(array).to(device) for array in trie[:5])
+    return TensorTrie(*arrays, longest=int(depths(trie).max()))
 
 
 def continuations(trie: TensorTrie, nodes: Tensor, scores: Tensor, logits: Tensor) -> Candidates:
@@ -50,8 +74,9 @@ def continuations(trie: TensorTrie, nodes: Tensor, scores: Tensor, logits: Tenso
     offsets = counts.cumsum(0) - counts
     node = torch.arange(len(row), device=row.device) - offsets[row] + first[row]
     logits = logits.float()
-    log_probability = logits[row, trie.token[node]] - logits.logsumexp(-1)[row]
-    return Candidates(row, node, scores[row] + log_probability)
+    log_probability = logits[row, trie.token[node]] - log_normaliser(logits)[row]
+    # Rounding must not let a score grow along a path.
+    return Candidates(row, node, scores[row] + log_probability.clamp(max=0))
 
 
 def best_per_example(
@@ -85,12 +110,16 @@ def search(
     attention_mask: Tensor,
     beams: int,
     length_penalty: float,
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> list[Found]:
     """Search the catalogue for each prompt of a batch.
 
     The same search as transformers' `generate` with `prefix_allowed_tokens_fn` and without early
     stopping: of the 2 x beams best continuations, those that end a title among the first `beams`
     are finished, and the best `beams` others run on.
+
+    A prefix's score s can only fall, so that no title below it scores more than s / longest **
+    length_penalty: with that the search knows how much of its list is exact. With a length penalty
+    the bound is loose, and where the search stops is the heuristic of `generate`.
 
     Args:
         model: a causal language model in inference mode.
@@ -101,64 +130,81 @@ def search(
         length_penalty: finished scores are divided by length ** length_penalty.
 
     Returns:
-        For each prompt the indices of its sequences and their scores, best first; fewer than
-        `beams` where the catalogue has fewer.
+        The list of each prompt; shorter than `beams` where the catalogue has fewer titles, or
+        where the beams that were left led to fewer.
     """
-    batch, device = len(input_ids), input_ids.device
-    cache = DynamicCache(config=model.config)
-    positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
-    logits = model(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
-    example = torch.arange(batch, device=device)
-    nodes = torch.zeros(batch, dtype=torch.int64, device=device)
-    scores = torch.zeros(batch, device=device)
-    positions = positions[:, -1:]
+    device = input_ids.device
+    prompts, logits = encode(model, input_ids, attention_mask)
+    batch = len(input_ids)
     finished_score = torch.full((batch, beams), -torch.inf, device=device)
     finished_sequence = torch.full((batch, beams), -1, dtype=torch.int64, device=device)
-    for length in range(1, len(trie.token) + 1):
+    left_out = torch.full((batch,), -torch.inf, device=device)
+    # The examples that still run, the position before their first token, and the running beams:
+    # their example's row, column in that row, node and score.
+    examples = torch.arange(batch, device=device)
+    start = prompts.positions[:, -1]
+    row, column = examples, torch.zeros_like(examples)
+    nodes, scores = torch.zeros_like(examples), torch.zeros(batch, device=device)
+    seen = torch.zeros((batch, 1, 0), dtype=torch.bool, device=device)
+    for length in range(1, trie.longest + 1):
         found = continuations(trie, nodes, scores, logits)
-        best, exists = best_per_example(example[found.row], found.score, batch, 2 * beams)
+        candidate_row = row[found.row]
+        best, exists = best_per_example(candidate_row, found.score, len(examples), 2 * beams)
         best = torch.where(exists, best, 0)
         sequence = torch.where(exists, trie.sequence[found.node[best]], -1)
 
-        ending = sequence[:, :beams] >= 0
-        new_score = torch.where(
-            ending, found.score[best[:, :beams]] / length**length_penalty, -torch.inf
-        )
-        pool = torch.cat([finished_score, new_score], 1)
-        pool_sequence = torch.cat([finished_sequence, sequence[:, :beams]], 1)
-        finished_score, kept = pool.sort(dim=1, descending=True, stable=True)
-        finished_score = finished_score[:, :beams]
-        finished_sequence = pool_sequence.gather(1, kept[:, :beams])
+        ending = sequence >= 0
+        ending[:, beams:] = False
+        new_score = torch.where(ending, found.score[best] / length**length_penalty, -torch.inf)
+        pool = torch.cat([finished_score[examples], new_score], 1)
+        pool_sequence = torch.cat([finished_sequence[examples], sequence], 1)
+        pool, kept = pool.sort(dim=1, descending=True, stable=True)
+        finished_score[examples] = pool[:, :beams]
+        finished_sequence[examples] = pool_sequence.gather(1, kept[:, :beams])
 
         running = exists & (sequence < 0)
         running &= running.cumsum(1) <= beams
-        # A running score can only fall, so an example is done when its best cannot enter the list.
-        bound = torch.where(running, found.score[best], -torch.inf).amax(1) / length**length_penalty
-        running &= (bound > finished_score[:, -1])[:, None]
+        best_running = torch.where(running, found.score[best], -torch.inf).amax(1)
+        running &= (best_running / length**length_penalty > pool[:, beams - 1])[:, None]
         chosen = best[running]
+
+        others = found.score.clone()
+        others[best[ending]] = -torch.inf
+        others[chosen] = -torch.inf
+        lost = torch.full((len(examples),), -torch.inf, device=device)
+        lost = lost.scatter_reduce(0, candidate_row, others, "amax")
+        left_out[examples] = torch.maximum(left_out[examples], lost)
         if not len(chosen):
             break
+
+        alive = running.any(1)
         parent, nodes, scores = found.row[chosen], found.node[chosen], found.score[chosen]
-        example = torch.arange(batch, device=device)[:, None].expand_as(running)[running]
-        cache.batch_select_indices(parent)
-        attention_mask = torch.nn.functional.pad(attention_mask[parent], (0, 1), value=1)
-        positions = positions[parent] + 1
-        logits = model(
-            input_ids=trie.token[nodes][:, None],
-            attention_mask=attention_mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
+        old_row, old_column = row[parent], column[parent]
+        column = (running.cumsum(1) - 1)[running]
+        row = (alive.cumsum(0) - 1)[old_row]
+        if not alive.all():
+            kept_rows = alive.nonzero()[:, 0]
+            prompts = select(prompts, kept_rows)
+            examples, start = examples[kept_rows], start[kept_rows]
+        width = int(column.max()) + 1
+        real = torch.zeros((len(examples), width), dtype=torch.bool, device=device)
+        real[row, column] = True
+        tokens = torch.zeros(real.shape, dtype=torch.int64, device=device)
+        tokens[row, column] = trie.token[nodes]
+        older = seen
+        seen = torch.zeros((*real.shape, older.shape[2] + width), dtype=torch.bool, device=device)
+        seen[row, column, : older.shape[2]] = older[old_row, old_column]
+        seen[row, column, older.shape[2] + column] = True
+        positions = (start + length)[:, None].expand(real.shape)
+        prompts, logits = extend(model, prompts, tokens, positions, seen, real)
+
+    # Also a finished title that is on the list stands against what was left out.
+    bound = left_out / trie.longest**length_penalty
+    proven = (finished_score > bound[:, None]).sum(1)
     lists = []
-    for row_sequence, row_score in zip(finished_sequence, finished_score, strict=True):
-        real = row_score > -torch.inf
-        lists.append((row_sequence[real].cpu().numpy(), row_score[real].cpu().numpy()))
+    for titles, points, count in zip(
+        finished_sequence.cpu().numpy(), finished_score.cpu().numpy(), proven.tolist(), strict=True
+    ):
+        exist = points > -np.inf
+        lists.append(Found(titles[exist], points[exist], count))
     return lists

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from scripts.backbones.load import (
     load_tokenizer,
     torch_device,
 )
-from scripts.command import progress, run
+from scripts.command import InputError, progress, run
 from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
 from scripts.data.settings import Prompt
-from scripts.decode import constrained, grounded
+from scripts.decode import grounded
+from scripts.decode.constrained import NOTHING_FOUND, Found, search, to_device
 from scripts.decode.settings import Constrained, Decoder, Grounded, History
 from scripts.decode.trie import build_trie
 from scripts.examples import EVALUATION_SEED, subsample
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 #: Titles and scores of one example's list, best first: indices into the titles, and float32.
 Ranking = tuple[np.ndarray, np.ndarray]
+#: The top of a list that a search tries to prove exact: the largest K of the figures.
+PROVEN_TOP = 10
 
 
 def recommend(
@@ -70,21 +74,33 @@ def recommend(
     """
     place = torch_device(device)
     tokenizer = load_tokenizer(model)
+    check_eos(tokenizer, model)
     examples = subsample(read_table(test, EXAMPLES), test_examples, EVALUATION_SEED)
     catalogue = read_table(items, ITEMS)
     titles = distinct_titles(catalogue, tokenizer)
-    prompts, shortened = test_prompts(
-        examples, catalogue["title"].tolist(), tokenizer, prompt, history, max_tokens
-    )
     loaded = load_finetuned(model, backbone, place, precision)
+    prompts, shortened = test_prompts(
+        examples,
+        catalogue["title"].tolist(),
+        tokenizer,
+        prompt,
+        history,
+        min(max_tokens, context_of(loaded)),
+    )
     started = time.perf_counter()
     # Without history all examples share one prompt: it is decoded once.
     distinct = sorted(set(map(tuple, prompts)), key=lambda ids: (len(ids), ids))
-    rank = rank_constrained if isinstance(decoder, Constrained) else rank_grounded
-    rankings = rank(loaded, tokenizer, distinct, titles["title"].tolist(), decoder, place)
+    place_of = {ids: i for i, ids in enumerate(distinct)}
+    each = [place_of[tuple(ids)] for ids in prompts]
+    names, exactness = titles["title"].tolist(), {}
+    if isinstance(decoder, Constrained):
+        found = rank_constrained(loaded, tokenizer, distinct, names, decoder, place)
+        exactness = exactness_of([found[i] for i in each], decoder, len(names))
+        rankings = [(one.sequences, one.scores) for one in found]
+    else:
+        rankings = rank_grounded(loaded, tokenizer, distinct, names, decoder, place)
     seconds = time.perf_counter() - started
-    by_prompt = dict(zip(distinct, rankings, strict=True))
-    lists = [by_prompt[tuple(ids)] for ids in prompts]
+    lists = [rankings[i] for i in each]
     write_table(as_table(examples["example_id"], lists, titles["item_id"]), output, RECOMMENDATIONS)
     write_json(
         {
@@ -94,10 +110,30 @@ def recommend(
             "truncated_prompts": shortened,
             "peak_memory_mb": peak_memory_mb(place),
             "decoder": decoder.model_dump(),
+            **exactness,
             **provenance(place),
         },
         record,
     )
+
+
+def check_eos(tokenizer: Any, model: Path) -> None:
+    """Check that titles can end.
+
+    Raises:
+        InputError: the tokenizer has no end-of-sequence token.
+    """
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{model}: the tokenizer has no eos token, which ends every title; set eos_token in "
+            "its tokenizer_config.json, or choose another backbone"
+        )
+
+
+def context_of(model: Any) -> int:
+    """Tokens that a model sees at most; a large number where it does not tell."""
+    config = model.config.get_text_config(decoder=True)
+    return getattr(config, "max_position_embeddings", None) or sys.maxsize
 
 
 def distinct_titles(items: pd.DataFrame, tokenizer: Any) -> pd.DataFrame:
@@ -150,18 +186,40 @@ def rank_constrained(
     titles: list[str],
     decoder: Constrained,
     device: torch.device,
-) -> list[Ranking]:
-    """Rank titles for each prompt by beam search over their trie."""
-    trie = build_trie([answer_ids(tokenizer, title) for title in titles])
-    on_device = constrained.to_device(trie, device)
-    rankings: list[Ranking] = []
-    for start in progress(range(0, len(prompts), decoder.batch_size), "batches"):
-        batch = prompts[start : start + decoder.batch_size]
-        input_ids, mask = padded(batch, tokenizer.pad_token_id, device)
-        rankings += constrained.search(
-            model, on_device, input_ids, mask, decoder.beams, decoder.length_penalty
-        )
-    return rankings
+) -> list[Found]:
+    """Rank titles for each prompt by beam search over their trie, lists of `decoder.beams`.
+
+    Where the settings widen, prompts whose top is not proven are searched again with twice the
+    beams, in batches of as many beams, until it is or the limit is reached.
+    """
+    trie = to_device(build_trie([answer_ids(tokenizer, title) for title in titles]), device)
+    top = min(PROVEN_TOP, decoder.beams, len(titles))
+    found: list[Found] = [NOTHING_FOUND] * len(prompts)
+    open_prompts, beams = list(range(len(prompts))), decoder.beams
+    while open_prompts:
+        size = max(1, decoder.batch_size * decoder.beams // beams)
+        for start in progress(range(0, len(open_prompts), size), f"batches of {beams} beams"):
+            batch = open_prompts[start : start + size]
+            input_ids, mask = padded([prompts[i] for i in batch], tokenizer.pad_token_id, device)
+            lists = search(model, trie, input_ids, mask, beams, decoder.length_penalty)
+            for i, one in zip(batch, lists, strict=True):
+                found[i] = one.cut(decoder.beams)
+        if beams >= (decoder.widen_to or 0):
+            break
+        open_prompts = [i for i in open_prompts if found[i].proven < top]
+        beams = min(2 * beams, decoder.widen_to)
+    return found
+
+
+def exactness_of(found: list[Found], decoder: Constrained, titles: int) -> dict[str, Any]:
+    """How far the examples' lists are proven exact, for the record.
+
+    Returns:
+        `proven_top`, the k that is asked for; `proven`, the share of the examples whose first k
+        titles are the best of the whole catalogue in their order.
+    """
+    top = min(PROVEN_TOP, decoder.beams, titles)
+    return {"proven_top": top, "proven": float(np.mean([one.proven >= top for one in found]))}
 
 
 def rank_grounded(

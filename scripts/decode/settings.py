@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scripts.command import Settings
 
@@ -37,6 +37,15 @@ class Constrained(Settings):
     """Scores are divided by length ** length_penalty; 0 is the plain sum of log-probabilities."""
     batch_size: int = Field(8, ge=1)
     """Examples decoded together."""
+    widen_to: int | None = Field(None, ge=1)
+    """Examples whose top of the list is not proven exact are searched again with twice the beams,
+    up to so many; null leaves them."""
+
+    @model_validator(mode="after")
+    def _widening(self) -> Constrained:
+        if self.widen_to is not None and self.widen_to <= self.beams:
+            raise ValueError(f"widen_to {self.widen_to} must exceed beams {self.beams}")
+        return self
 
     @property
     def depth(self) -> int:

@@ -15,13 +15,18 @@ class Trie(NamedTuple):
 
     Node 0 is the root. `token[v]` leads from its parent to v; the children of v are the nodes
     first_child[v] .. first_child[v + 1] - 1, in the order of their tokens. `sequence[v]` is the
-    index of the sequence that ends in v, or -1 while v is no leaf. All int64; `first_child` is
-    one longer than the number of nodes.
+    index of the sequence that ends in v, or -1 while v is no leaf. `order` holds the sequences in
+    the order of their tokens, so that those below v are a slice: order[first_leaf[v] :
+    last_leaf[v]]. All int64; `first_child` is one longer than the number of nodes, and `order` as
+    long as there are sequences.
     """
 
     token: np.ndarray
     first_child: np.ndarray
     sequence: np.ndarray
+    first_leaf: np.ndarray
+    last_leaf: np.ndarray
+    order: np.ndarray
 
 
 def build_trie(sequences: Sequence[Sequence[int]]) -> Trie:
@@ -42,6 +47,7 @@ def build_trie(sequences: Sequence[Sequence[int]]) -> Trie:
 
     node_of_row = np.zeros(len(tokens), dtype=np.int64)  # Each row's node at the depth so far.
     node_token, node_parent, node_sequence = [np.array([PADDING])], [], [np.array([-1])]
+    node_first, node_last = [np.array([0])], [np.array([len(tokens)])]
     nodes = 1
     for depth in range(tokens.shape[1]):
         rows = np.flatnonzero(lengths > depth)
@@ -54,6 +60,9 @@ def build_trie(sequences: Sequence[Sequence[int]]) -> Trie:
         ended[node_of_row[ends] - nodes] = order[ends]
         node_token.append(tokens[rows[starts], depth])
         node_parent.append(parents)
+        # All rows with a node's prefix lie together.
+        node_first.append(rows[starts])
+        node_last.append(rows[np.append(np.flatnonzero(starts)[1:], len(rows)) - 1] + 1)
         node_sequence.append(ended)
         nodes += len(ended)
     children = np.bincount(np.concatenate(node_parent), minlength=nodes)
@@ -61,4 +70,21 @@ def build_trie(sequences: Sequence[Sequence[int]]) -> Trie:
     if (sequence >= 0).sum() != len(sequences) or (children[sequence >= 0] > 0).any():
         raise ValueError("two sequences are equal, or one is a prefix of another")
     first_child = np.concatenate([[1], 1 + np.cumsum(children)])
-    return Trie(np.concatenate(node_token), first_child, sequence)
+    return Trie(
+        np.concatenate(node_token),
+        first_child,
+        sequence,
+        np.concatenate(node_first),
+        np.concatenate(node_last),
+        order,
+    )
+
+
+def depths(trie: Trie) -> np.ndarray:
+    """Length of the prefix of every node, int64: 0 at the root."""
+    depth = np.zeros(len(trie.token), dtype=np.int64)
+    first, last, level = 0, 1, 0
+    while first < last:
+        depth[first:last] = level
+        first, last, level = last, trie.first_child[last], level + 1
+    return depth
