@@ -16,6 +16,7 @@ from scripts.figures.curves import curves
 from scripts.figures.data import data
 from scripts.figures.dependence import dependence
 from scripts.figures.gains import gains
+from scripts.figures.history_length import history_length
 from scripts.figures.positions import positions
 from scripts.figures.sensitivity import sensitivity
 from scripts.files import write_csv
@@ -23,7 +24,10 @@ from scripts.labels import Labels
 
 STEPS = {
     step.__name__: step
-    for step in (data, accuracy, gains, balance, dependence, positions, sensitivity, curves, cost)
+    for step in (
+        *(data, accuracy, gains, balance, dependence, positions, sensitivity, history_length),
+        *(curves, cost),
+    )
 }
 
 
@@ -62,6 +66,13 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         return frame.rename(columns={"value": "with_history"}).assign(
             without_history=0.05, ratio=0.5, difference=0.1, overlap=0.3, examples=9, users=3
         )
+    if name == "history_length":
+        lengths = {"decoder": ["grounded"], "length": [10, 50]}
+        records = ["training_seconds_per_step", "training_peak_memory_mb", "mean_history"]
+        costs = product(**cells, **lengths, metric=records)
+        frame = pd.concat([product(**cells, **metric, **lengths), costs], ignore_index=True)
+        frame.loc[frame["k"].isna(), ["low", "high"]] = np.nan
+        return frame
     if name == "sensitivity":
         frame = product(**cells, **metric, decoder=["grounded"], parameter=["alpha", "beta"])
         base = frame.assign(parameter="base", parameter_value=np.nan).drop_duplicates(

@@ -24,6 +24,7 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
     for rule in (
         "download",
         "prepare",
+        "recut",
         "sasrec",
         "fetch_backbone",
         "finetune",
@@ -31,6 +32,7 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
         "token_effects",
         "table_accuracy",
         "figure_sensitivity",
+        "figure_history_length",
         "report",
     ):
         assert f"\n{rule} " in output, rule

@@ -18,7 +18,9 @@ from scripts.study.config import (
     all_objectives,
     baseline_cells,
     experiment_cells,
+    history_length_cells,
     load,
+    recut_datasets,
     resolve,
     sensitivity_cells,
 )
@@ -116,6 +118,21 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("experiments.0.histories", ["some"], ["experiments.0.histories.0", "'with' or 'without'"]),
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
         ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
+        (
+            "history_length",
+            [{"backbone": "tiny", "dataset": "x", "objectives": ["cf"], "lengths": [5]}],
+            ["history_length.0.objectives: unknown objective 'cf'"],
+        ),
+        (
+            "history_length",
+            [{"backbone": "tiny", "dataset": "z", "lengths": [5]}],
+            ["history_length.0.dataset: unknown dataset 'z'"],
+        ),
+        (
+            "history_length",
+            [{"backbone": "tiny", "dataset": "x", "lengths": [5, 0]}],
+            ["history_length.0.lengths.1", "found 0", "greater than or equal to 1"],
+        ),
         ("methods.1.decoder", "d", ["methods.1.decoder", "decoder 'd'"]),
         ("methods.1.base", "C", ["methods.1.base", "unknown method 'C'", "A, B"]),
         (
@@ -205,6 +222,21 @@ def test_grid_points():
         "cft-beta1": (0.1, 1),
     }
     assert {cell[-2:] for cell in sensitivity_cells(study)} == {("constrained", "with")}
+
+
+def test_lengths_of_histories():
+    ladder = {"backbone": "tiny", "dataset": "x", "lengths": [10, 50], "seeds": [0, 1]}
+    config = changed("history_length", [ladder])
+    study = resolve(config)
+    # 10 is the data set's own length.
+    assert recut_datasets(study) == {"x+history50": ("x", 50)}
+    found = history_length_cells(study)
+    assert len(found) == 2 * 2 * 2
+    assert set(found) & set(experiment_cells(study)) == {c for c in found if c.dataset == "x"}
+    assert {cell.dataset for cell in baseline_cells(study)} == {"x", "y"}
+    config["datasets"]["x+history50"] = config["datasets"]["x"]
+    with pytest.raises(InputError, match=r"datasets\.x\+history50: history_length gives this name"):
+        resolve(config)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

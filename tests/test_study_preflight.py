@@ -52,10 +52,26 @@ def test_downloads_disk_memory_and_time(monkeypatch):
     # 18 bytes x 4.94e8 = 8.9 GB.
     assert "8.9 GB (full fine-tuning at 18 bytes per parameter, 4.94e+08 parameters)" in text
     assert "MORE THAN THE GPU HAS" not in text
-    # 48 of the ablation, 6 of Steam and of MovieLens, 14 of the grid; 12 and 6 of the other backbones.
-    assert "Models: 92 to train, 0 already there" in text
+    # 48 of the ablation, 6 of Steam and of MovieLens, 14 of the grid, 6 of the
+    # lengths; 12 and 6 of the other backbones.
+    assert "Models: 98 to train, 0 already there" in text
     # 6 x 1.236e9 x (200 + 70 half of the time) x 3 epochs x 10,000 / 1e14 s, six times.
     assert "llama-3.2-1b: 6 models, about 52 minutes for every 10,000" in text
+
+
+def test_longer_histories_take_more_memory_and_time():
+    chosen = study("config")
+    backbone = chosen.backbones["qwen2-0.5b"]
+    assert module.longest_history(chosen, "qwen2-0.5b") == 100
+    assert module.longest_history(chosen, "qwen2.5-1.5b") == 10
+    # 70 tokens and 13 a title, up to max_tokens.
+    assert module.example_tokens(backbone, 50, both=True) == (720, 70)
+    assert module.example_tokens(backbone, 100, both=False) == (1024, 0)
+    # A recut data set has the examples of the one that it is cut from.
+    report = {"splits": {"train": {"examples": 40}}}
+    write_json(report, Path("results/paper/data/toys/preparation.json"))
+    cells = [cell for cell in missing_work(chosen).models if cell.dataset == "toys+history50"]
+    assert [module.train_examples(chosen, cell) for cell in cells] == [40, 40]
 
 
 def test_a_gpu_that_is_too_small(monkeypatch):
@@ -99,7 +115,7 @@ def test_nothing_to_do_on_a_laptop_once_everything_exists():
     make_everything(chosen)
     text = preflight(chosen)
     assert "Downloads: nothing" in text
-    assert "Models: 0 to train, 92 already there" in text
+    assert "Models: 0 to train, 98 already there" in text
     assert "Training time" not in text
     Path(
         "results/paper/recommendations/toys/qwen2-0.5b/cft-beta0.5/seed-0/constrained/with.parquet"
@@ -169,7 +185,7 @@ def test_as_a_command_without_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Preflight of the study 'smoke'" in done.stdout
-    assert "Models: 8 to train, 0 already there" in done.stdout
+    assert "Models: 10 to train, 0 already there" in done.stdout
 
 
 @pytest.mark.slow

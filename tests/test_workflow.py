@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
 #: What hangs on everything: these may rerun with any new cell.
 SUMMARIES = re.compile(
-    r"(accuracy|gains|balance|dependence|positions|sensitivity|cost|curves|"
+    r"(accuracy|gains|balance|dependence|positions|sensitivity|history_length|cost|curves|"
     r"statistics|data_curves|(table|figure)_\w+|report|all)$"
 )
 
@@ -100,6 +100,7 @@ def test_every_output_exists(finished: Path) -> None:
     figures = {path.stem for path in (results / "figures").glob("*.pdf")}
     assert {"statistics", "accuracy", "ablation", "balance", "dependence", "cost"} <= tables
     assert {"data", "balance", "dependence", "positions", "sensitivity", "cost"} <= figures
+    assert "history_length" in tables & figures
     for name in tables:
         assert (results / f"tables/{name}.md").stat().st_size
         assert (results / f"tables/{name}.tex").stat().st_size
@@ -127,6 +128,32 @@ def test_accuracy_is_what_the_lists_say(finished: Path) -> None:
         "and metric == 'hr' and k == 5"
     )
     assert row["value"].item() == pytest.approx(sum(hits) / len(hits), abs=1e-6)
+
+
+def test_recut_data_sets_stand_in_no_other_table(finished: Path) -> None:
+    analyses = finished / "results/smoke/analyses"
+    lengths = pd.read_csv(analyses / "history_length.csv")
+    assert set(lengths["dataset"]) == {"generated"}
+    assert set(lengths["length"]) == {2, 10}
+    # At the data set's own length the experiments' cell serves.
+    own = pd.read_csv(analyses / "accuracy.csv").query(
+        "recommender == 'tiny' and decoder == 'constrained' and history == 'with' and seed == 0"
+    )
+    keys = ["objective", "metric", "k"]
+    both = lengths[lengths["length"] == 10].merge(own, on=keys, suffixes=("", "_own"))
+    assert len(both) == 2 * 12
+    pd.testing.assert_series_equal(both["value"], both["value_own"], check_names=False)
+    for file in analyses.glob("*.csv"):
+        assert "+history" not in file.read_text(encoding="utf-8"), file.name
+    assert not list((finished / "results/smoke").glob("recommendations/*+history*/baselines"))
+    assert not list((finished / "results/smoke").glob("backbones/*+history*"))
+
+
+def test_another_length_runs_its_own_cells(finished: Path) -> None:
+    config = variant(finished, lambda c: c["history_length"][0]["lengths"].append(5))
+    jobs = planned(finished, config=config)
+    assert rules_of(jobs) == {"recut", "finetune", "recommend", "per_example"}
+    assert all("generated+history5" in j for j in jobs if not SUMMARIES.match(j.split()[0]))
 
 
 def test_nothing_changed_reruns_nothing(finished: Path) -> None:

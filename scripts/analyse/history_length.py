@@ -13,6 +13,7 @@ from scripts.cells import Cell, cell_of
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, PER_EXAMPLE
 from scripts.files import read_table, write_csv
+from scripts.rows import in_order
 
 #: What is taken from the run records; the name of the stage is put before it.
 COSTS = [
@@ -78,7 +79,7 @@ def history_length(
     frame["length"] = frame["dataset"].map(lambda name: lengths[name][1])
     frame["dataset"] = frame["dataset"].map(lambda name: lengths[name][0])
     order = ["dataset", "backbone", "decoder", "objective", "length", "seed"]
-    write_csv(frame.sort_values(order, kind="stable")[COLUMNS], output)
+    write_csv(in_order(frame.sort_values("length", kind="stable"), order)[COLUMNS], output)
 
 
 def accuracy_by_length(

@@ -1,0 +1,54 @@
+"""Histories cut at another length: the files of a whole preparation with that length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from scripts.contracts import EXAMPLES
+from scripts.data.prepare import prepare
+from scripts.data.recut import SPLITS, recut
+from scripts.data.settings import Amazon, Preparation
+from scripts.files import read_table, write_text
+from tests.generate_amazon import generate
+from tests.small_data import write_examples
+
+AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
+SETTINGS = Preparation(start=None, end=None, minimum_items=0, max_history=4)
+
+
+def test_by_hand(tmp_path: Path) -> None:
+    """Users a: 7 5 6 5 8, b: 9 6 7, their examples shuffled in time."""
+    folder = tmp_path / "short" / "examples"
+    train = [("a", [7], 5), ("b", [9], 6), ("a", [5], 6), ("a", [6], 5)]
+    write_examples(folder / "train.parquet", train)
+    write_examples(folder / "valid.parquet", [("b", [6], 7)], first=4)
+    write_examples(folder / "test.parquet", [("a", [5], 8)], first=5)
+    write_text("catalogue", tmp_path / "short" / "items.parquet")
+    recut(tmp_path / "short", 3, tmp_path / "long")
+    frames = [
+        read_table(tmp_path / "long" / "examples" / f"{split}.parquet", EXAMPLES)
+        for split in SPLITS
+    ]
+    histories = [[list(history) for history in frame["history"]] for frame in frames]
+    assert histories == [[[7], [9], [7, 5], [7, 5, 6]], [[9, 6]], [[5, 6, 5]]]
+    assert pd.concat(frames)["example_id"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert (tmp_path / "long" / "items.parquet").read_text() == "catalogue"
+
+
+@pytest.mark.parametrize("length", [1, 3, 12, 1000])
+def test_equals_a_whole_preparation(tmp_path: Path, length: int) -> None:
+    generate(tmp_path, users=60, items=30, seed=1, reviews=25)
+    files = {"reviews": tmp_path / "reviews.json.gz", "metadata": tmp_path / "meta.json.gz"}
+    prepare(AMAZON, files, SETTINGS, tmp_path / "base")
+    prepare(AMAZON, files, SETTINGS.model_copy(update={"max_history": length}), tmp_path / "whole")
+    recut(tmp_path / "base", length, tmp_path / "cut")
+    written = [path for path in (tmp_path / "cut").rglob("*") if path.is_file()]
+    assert len(written) == 4
+    for path in written:
+        whole = tmp_path / "whole" / path.relative_to(tmp_path / "cut")
+        assert path.read_bytes() == whole.read_bytes(), path.name
+    longest = max(map(len, read_table(tmp_path / "cut/examples/test.parquet", EXAMPLES)["history"]))
+    assert longest == length or (length == 1000 and longest > 12)
