@@ -23,6 +23,9 @@ WITHOUT_INPUT = (
     "### Instruction:\n{instruction}\n\n### Response:\n"
 )
 
+#: Stands for the titles in a prompt with a placeholder instead of a history.
+PLACEHOLDER = "(unknown)"
+
 
 def quoted(title: str) -> str:
     """A title as it stands in prompts and answers: in double quotes."""
@@ -34,6 +37,12 @@ def prompt_text(prompt: Prompt, history: Sequence[str]) -> str:
     if not history:
         return WITHOUT_INPUT.format(instruction=prompt.instruction)
     sentence = f"{prompt.history} {', '.join(map(quoted, history))}"
+    return WITH_INPUT.format(instruction=prompt.instruction, input=sentence)
+
+
+def placeholder_text(prompt: Prompt) -> str:
+    """The prompt of a history that is not told: the words of the input stay, the titles go."""
+    sentence = f"{prompt.history} {PLACEHOLDER}"
     return WITH_INPUT.format(instruction=prompt.instruction, input=sentence)
 
 

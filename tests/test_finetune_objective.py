@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from scripts.finetune.objective import token_weights, total_loss, weighted_losses
+from scripts.finetune.objective import (
+    POSITIONS,
+    RATE,
+    learned_weights,
+    running_losses,
+    token_weights,
+    total_loss,
+    weighted_losses,
+)
 
 CASES = json.loads((Path(__file__).parent / "data" / "objective.json").read_text())["cases"]
 
@@ -81,3 +89,48 @@ def test_micro_batches_add_up_to_the_batch(lengths, beta, alpha, cut, seed):
             shares.append(total_loss(sums, alpha, weight_sum))
     whole = weighted_losses(z, targets, token_weights(torch.tensor(lengths), beta), z0)
     assert_close(sum(shares), total_loss(whole, alpha, weight_sum), rtol=1e-12, atol=1e-12)
+
+
+UNSEEN = torch.full((POSITIONS,), torch.nan, dtype=torch.float64)
+
+
+def test_running_losses_by_hand():
+    first = running_losses(UNSEEN, torch.tensor([4.0, 1.0, 2.0]), torch.tensor([2, 1]))
+    assert first[:2].tolist() == [3.0, 1.0]  # Position 0 has the losses 4 and 2.
+    assert first[2:].isnan().all()
+    second = running_losses(first, torch.tensor([5.0]), torch.tensor([1]))
+    assert second[:2].tolist() == pytest.approx([(1 - RATE) * 3 + RATE * 5, 1.0])
+    long = running_losses(UNSEEN, torch.arange(POSITIONS + 2.0), torch.tensor([POSITIONS + 2]))
+    assert long[-1] == POSITIONS  # The mean of the last three.
+
+
+def test_learned_weights_by_hand():
+    lengths = torch.tensor([2, 3, 1])
+    assert_close(learned_weights(UNSEEN, lengths, 1.0), torch.ones(6))
+    running = UNSEEN.clone()
+    running[:2] = torch.tensor([3.0, 1.0])
+    # exp(3/2) : exp(1/2) = e : 1, with mean 1; position 2 has not been seen.
+    high, low = 2 * torch.e / (torch.e + 1), 2 / (torch.e + 1)
+    expected = torch.tensor([high, low, high, low, 1.0, high])
+    assert_close(learned_weights(running, lengths, 2.0), expected)
+
+
+@given(
+    st.lists(st.floats(0, 20), min_size=2, max_size=8),
+    st.floats(0.2, 5),
+    st.lists(st.floats(0.01, 1), min_size=8, max_size=8),
+)
+def test_learned_weights_solve_the_bounded_worst_case(losses, temperature, other):
+    """No other weights of the same sum reach a higher value of what they are said to maximise."""
+    running = UNSEEN.clone()
+    running[: len(losses)] = torch.tensor(losses)
+    found = learned_weights(running, torch.tensor([len(losses)]), temperature).double()
+    assert (found > 0).all()
+    rival = torch.tensor(other[: len(losses)], dtype=torch.float64)
+
+    def value(weights):
+        shares = weights / weights.sum()
+        gain = (shares * torch.tensor(losses, dtype=torch.float64)).sum()
+        return gain - temperature * (shares * (shares * len(losses)).log()).sum()
+
+    assert value(found) >= value(rival) - 1e-5

@@ -11,12 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+#: Positions that learned weights tell apart; all later ones share the last weight.
+POSITIONS = 32
+#: Share of a step's losses in the running losses that learned weights follow.
+RATE = 0.05
+
 
 class Loss(NamedTuple):
     """Weighted sums of the token losses, scalars: to be divided by the sum of the weights."""
 
     normal: Tensor
     causal: Tensor
+    tokens: Tensor
+    """(N,) the normal loss of each token, without weights and without a gradient."""
 
 
 def token_weights(lengths: Tensor, beta: float) -> Tensor:
@@ -54,16 +61,68 @@ def weighted_losses(
         counterfactual_logits: (N, V), given no history; None leaves the causal loss 0.
     """
 
-    def weighted(scores: Tensor) -> Tensor:
-        losses = cross_entropy(scores, targets, reduction="none")
+    def weighted(losses: Tensor) -> Tensor:
         return (losses * weights.to(losses)).sum()
 
-    normal = weighted(logits)
-    if counterfactual_logits is None:
-        return Loss(normal, torch.zeros_like(normal))
-    return Loss(normal, weighted(logits - counterfactual_logits))
+    tokens = cross_entropy(logits, targets, reduction="none")
+    normal = weighted(tokens)
+    causal = torch.zeros_like(normal)
+    if counterfactual_logits is not None:
+        effect = logits - counterfactual_logits
+        causal = weighted(cross_entropy(effect, targets, reduction="none"))
+    return Loss(normal, causal, tokens.detach())
 
 
 def total_loss(sums: Loss, alpha: float, weight_sum: Tensor | float) -> Tensor:
     """Sum w l / sum w + alpha * sum w lc / sum w over one `weight_sum` (docs/paper.md §2)."""
     return (sums.normal + alpha * sums.causal) / weight_sum
+
+
+def positions(lengths: Tensor) -> Tensor:
+    """Position of each supervised token, (N,) int64 from 0 to POSITIONS - 1."""
+    every = torch.cat([torch.arange(n) for n in lengths.tolist()])
+    return every.clamp(max=POSITIONS - 1)
+
+
+def running_losses(running: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Running mean of the normal loss by position, moved on by one optimiser step.
+
+    Args:
+        running: (POSITIONS,) float64; NaN where no token has been seen yet.
+        tokens: (N,) normal losses of the step's tokens, see `Loss.tokens`.
+        lengths: (B,) int64, supervised tokens of each example, N = lengths.sum().
+
+    Returns:
+        (POSITIONS,) float64.
+    """
+    place = positions(lengths)
+    sums = torch.zeros(POSITIONS, dtype=torch.float64)
+    sums.index_add_(0, place, tokens.to("cpu", torch.float64))
+    counts = torch.bincount(place, minlength=POSITIONS)
+    means = sums / counts
+    moved = torch.where(running.isnan(), means, (1 - RATE) * running + RATE * means)
+    return torch.where(counts > 0, moved, running)
+
+
+def learned_weights(running: Tensor, lengths: Tensor, temperature: float) -> Tensor:
+    """Token weights learned by position: w_p proportional to exp(running loss of p / temperature).
+
+    They solve max_w sum_p w_p L_p - temperature * KL(w || uniform) over weights that sum to 1: what
+    the model still gets wrong weighs most, and the KL term bounds how much. To minimise over the
+    weights instead would have a trivial optimum, all weight on the position that is easiest, and
+    teach the model nothing. (Ours, after distributionally robust optimisation over groups, Sagawa
+    et al. 2020; the paper's weights are those of `token_weights`.)
+
+    Args:
+        running: (POSITIONS,) float64, see `running_losses`.
+        lengths: (B,) int64, supervised tokens of each example.
+        temperature: the higher, the nearer to equal weights.
+
+    Returns:
+        (N,) float32, positive; their mean over the positions seen so far is 1. Positions that have
+        not been seen yet weigh 1.
+    """
+    seen = ~running.isnan()
+    scores = torch.where(seen, running / temperature, -torch.inf)
+    weights = torch.where(seen, scores.softmax(0) * seen.sum(), 1.0)
+    return weights[positions(lengths)].float()

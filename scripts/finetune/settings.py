@@ -18,7 +18,15 @@ class Objective(Settings):
     alpha: float = Field(0.0, ge=0)
     """Weight of the causal loss; 0 leaves it and its forward pass out."""
     beta: float = Field(1.0, ge=0, le=1)
-    """Weight of the last supervised token, relative to the first."""
+    """Weight of the last supervised token, relative to the first; 1 makes all weights equal."""
+    schedule: Literal["linear", "learned"] = "linear"
+    """How token weights come about: falling in a line from 1 to `beta`, or learned by position
+    beside the model (not the paper's; `beta` is not used then)."""
+    temperature: float = Field(1.0, gt=0)
+    """Of learned weights: the lower, the more weight on the positions with the highest loss."""
+    counterfactual: Literal["no-input", "placeholder"] = "no-input"
+    """What stands for the missing history in the causal loss: the prompt without an input, as the
+    released code has it, or the prompt with a placeholder in the place of the titles."""
 
 
 class LoRA(Settings):
