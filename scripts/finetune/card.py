@@ -1,0 +1,104 @@
+"""The model card of a fine-tuned model: what it is, and what it was made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from scripts.finetune.settings import Objective, Training
+
+CARD = """\
+---
+{metadata}---
+
+# {base}, fine-tuned to recommend the next item
+
+A causal language model that writes the title of the next item, given the titles of a user's history.
+Made by a reproduction of counterfactual fine-tuning ([arXiv 2410.22809](https://arxiv.org/abs/2410.22809)).
+
+| | |
+|---|---|
+| backbone | {base} |
+| what was trained | {trained} |
+| objective | {objective} |
+| data | {data} |
+| training | {training} |
+| seed | {seed} |
+| best epoch | {best_epoch} of {epochs_run} |
+| validation loss | {loss:.4f} (weighted normal loss per supervised token, of {valid_examples:,} examples) |
+
+`run.json` beside this file holds all settings, versions and the device, `curves.csv` the losses.
+What the model recommends, and how well, is measured by later steps of the workflow. The base model's
+licence and the terms of the data apply.
+
+## Prompt
+
+```text
+{prompt}
+```
+
+The answer is a title in double quotes, followed by the end-of-sequence token.
+"""
+
+
+def model_card(
+    record: dict[str, Any],
+    objective: Objective,
+    training: Training,
+    dataset: str,
+    loss: float,
+    prompt: str,
+) -> str:
+    """Text of the card, in Markdown with the metadata that model hubs read.
+
+    Args:
+        record: content of run.json.
+        objective: what was trained.
+        training: how.
+        dataset: name of the data set.
+        loss: validation loss of the epoch that was kept.
+        prompt: one prompt as the model sees it.
+    """
+    backbone = record["backbone"]
+    base = backbone["id"] if isinstance(backbone, dict) else str(backbone)
+    lora = training.lora
+    metadata: dict[str, Any] = {
+        "library_name": "transformers" if lora is None else "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["recommendation", "counterfactual-fine-tuning"],
+    }
+    if isinstance(backbone, dict):
+        metadata["base_model"] = base
+    return CARD.format(
+        metadata=yaml.safe_dump(metadata, sort_keys=False),
+        base=base,
+        trained="all parameters" if lora is None else f"LoRA adapters of rank {lora.rank}",
+        objective=objective_text(objective),
+        data=f"{dataset}, {record['train_examples']:,} training examples",
+        training=(
+            f"AdamW, peak learning rate {training.learning_rate:g}, batches of "
+            f"{training.batch_size}, {record['steps']:,} steps"
+        ),
+        seed=record["seed"],
+        best_epoch=record["best_epoch"],
+        epochs_run=record["epochs_run"],
+        loss=loss,
+        valid_examples=record["valid_examples"],
+        prompt=prompt.strip(),
+    )
+
+
+def objective_text(objective: Objective) -> str:
+    """The objective in words."""
+    weights = "token weights learned by position"
+    if objective.schedule == "linear":
+        weights = f"token weights falling from 1 to β = {objective.beta:g}"
+        if objective.beta == 1:
+            weights = "equal token weights"
+    causal = "no causal loss (α = 0)"
+    if objective.alpha > 0:
+        against = {"no-input": "a prompt without input", "placeholder": "a placeholder"}
+        causal = f"causal loss with α = {objective.alpha:g} against "
+        causal += against[objective.counterfactual]
+    return f"{weights}, {causal}"

@@ -1,0 +1,54 @@
+"""The model card, read back as model hubs read it."""
+
+import pytest
+from huggingface_hub import ModelCard
+
+from scripts.finetune.card import model_card, objective_text
+from scripts.finetune.settings import LoRA, Objective, Training
+
+RECORD = {
+    "backbone": {"id": "Qwen/Qwen2-0.5B", "commit": "c"},
+    "train_examples": 112_755,
+    "valid_examples": 14_095,
+    "steps": 5286,
+    "seed": 2,
+    "best_epoch": 2,
+    "epochs_run": 3,
+}
+
+
+def test_the_hub_library_finds_base_task_and_library():
+    text = model_card(RECORD, Objective(), Training(lora=LoRA()), "toys", 1.23456, "Say: #1 {x}\n")
+    card = ModelCard(text)
+    assert card.data.base_model == "Qwen/Qwen2-0.5B"
+    assert card.data.library_name == "peft"
+    assert card.data.pipeline_tag == "text-generation"
+    for fact in ("toys, 112,755 training", "1.2346", "2 of 3", "LoRA adapters of rank 8", "#1 {x}"):
+        assert fact in card.text
+
+
+def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
+    text = model_card(RECORD | {"backbone": "mine"}, Objective(), Training(), "toys", 1.0, "x")
+    card = ModelCard(text)
+    assert card.data.base_model is None
+    assert card.data.library_name == "transformers"
+    assert "| backbone | mine |" in card.text
+
+
+@pytest.mark.parametrize(
+    ("objective", "text"),
+    [
+        (Objective(), "equal token weights, no causal loss (α = 0)"),
+        (
+            Objective(alpha=0.1, beta=0.25),
+            "token weights falling from 1 to β = 0.25, causal loss with α = 0.1 against a prompt "
+            "without input",
+        ),
+        (
+            Objective(alpha=0.1, schedule="learned", counterfactual="placeholder"),
+            "token weights learned by position, causal loss with α = 0.1 against a placeholder",
+        ),
+    ],
+)
+def test_objectives_in_words(objective, text):
+    assert objective_text(objective) == text
