@@ -81,23 +81,20 @@ def slope(values: pd.Series) -> np.ndarray:
 
 
 def extrapolation(medians: pd.DataFrame) -> list[str]:
-    """Straight lines through the sizes of each candidate, to sets that were not measured."""
+    """Each candidate's largest size in proportion, which is above a line with a fixed cost."""
     lines = [
-        "extrapolated along a straight line through the measured sizes, if a review brings as "
-        "many bytes, new ids and kept interactions as here:"
+        "extrapolated in proportion to the largest measured size, as one file, if a review brings "
+        "as many bytes, new ids and kept interactions as here:"
     ]
     for name in ("ours", "published"):
-        if name not in medians.index or len(medians.loc[name]) < 2:
-            continue
-        sizes = medians.loc[name].index
-        time, memory = (slope(medians.loc[name, what]) for what in ("seconds", "peak_mb"))
-        for label, n in (("Books", BOOKS), ("all of Amazon 2018", ALL)):
-            lines.append(
-                f"{name:<10} {label:<19} {n / 1e6:6.1f} M reviews: "
-                f"{(time[0] + time[1] * n) / 60:7.1f} min, "
-                f"{(memory[0] + memory[1] * n) / 1000:7.1f} GB (from {sizes.min():,} to "
-                f"{sizes.max():,} reviews)"
-            )
+        if name in medians.index:
+            n, largest = medians.loc[name].index.max(), medians.loc[name].iloc[-1]
+            for label, size in (("Books", BOOKS), ("all of Amazon 2018", ALL)):
+                minutes, memory = largest.seconds / 60 * size / n, largest.peak_mb / 1000 * size / n
+                lines.append(
+                    f"{name:<9} {label:<18} {size / 1e6:5.1f} M reviews: {minutes:6.1f} min, "
+                    f"{memory:6.1f} GB (from {n:,} reviews)"
+                )
     return lines
 
 
@@ -113,12 +110,17 @@ def draw(medians: pd.DataFrame, figure: Path) -> None:
             colour, marker = LOOKS[name]
             values = medians.loc[name, what] / unit
             ax.plot(values.index, values, marker=marker, color=colour, label=name)
-            if name in ("ours", "published") and len(values) > 1:
-                line = slope(values)
-                beyond = np.geomspace(values.index.max(), ALL, 50)
-                ax.plot(beyond, line[0] + line[1] * beyond, color=colour, linestyle=":")
-                points = np.array([BOOKS, ALL])
-                ax.plot(points, line[0] + line[1] * points, marker, color=colour, fillstyle="none")
+            if name in ("ours", "published"):
+                n = values.index[-1]
+                points = np.array([n, BOOKS, ALL])
+                ax.plot(points, values.iloc[-1] / n * points, ":", color=colour)
+                ax.plot(
+                    points[1:],
+                    values.iloc[-1] / n * points[1:],
+                    marker,
+                    color=colour,
+                    fillstyle="none",
+                )
         ax.set(xscale="log", yscale="log", xlabel="reviews", ylabel=label)
         for label, n in (("Books", BOOKS), ("all", ALL)):
             ax.axvline(n, color=NEUTRAL, linewidth=0.5)
