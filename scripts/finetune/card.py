@@ -14,8 +14,9 @@ CARD = """\
 
 # {base}, fine-tuned to recommend the next item
 
-A causal language model that writes the title of the next item, given the titles of a user's history.
-Made by a reproduction of counterfactual fine-tuning ([arXiv 2410.22809](https://arxiv.org/abs/2410.22809)).
+A causal language model that writes the title of the next item, given the titles of a user's
+history. Made by a reproduction of counterfactual fine-tuning
+([arXiv 2410.22809](https://arxiv.org/abs/2410.22809)).
 
 | | |
 |---|---|
@@ -26,11 +27,11 @@ Made by a reproduction of counterfactual fine-tuning ([arXiv 2410.22809](https:/
 | training | {training} |
 | seed | {seed} |
 | best epoch | {best_epoch} of {epochs_run} |
-| validation loss | {loss:.4f} (weighted normal loss per supervised token, of {valid_examples:,} examples) |
+| validation loss | {loss:.4f}, weighted, of {valid_examples:,} examples |
 
 `run.json` beside this file holds all settings, versions and the device, `curves.csv` the losses.
-What the model recommends, and how well, is measured by later steps of the workflow. The base model's
-licence and the terms of the data apply.
+What the model recommends, and how well, is measured by later steps of the workflow. The base
+model's licence and the terms of the data apply.
 
 ## Prompt
 
