@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scripts.command import Settings
 
@@ -50,7 +50,14 @@ class Training(Settings):
     batch_size: int = Field(64, ge=1)
     """Examples per optimiser step."""
     micro_batch_size: int = Field(64, ge=1)
-    """Examples per forward pass; must divide `batch_size`."""
+    """Examples per forward and backward pass; must divide `batch_size`. Changes memory and speed,
+    not results."""
+    processes: int = Field(1, ge=1)
+    """Processes, each with a GPU of its own, that share each optimiser step; must divide
+    `batch_size`. Changes results by rounding only."""
+    normalisation: Literal["step", "micro-batch"] = "step"
+    """Divide by the token weights of the whole optimiser step; or, as the released code does, each
+    micro-batch's loss by its own, and average them: then `micro_batch_size` changes results."""
     epochs: int = Field(3, ge=1)
     """At most so many passes over the training examples."""
     warmup_steps: int = Field(20, ge=0)
@@ -67,3 +74,11 @@ class Training(Settings):
     """Arithmetic of the forward pass; a device without bf16 support must use fp32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    tensorboard: bool = False
+    """Write the training curves for TensorBoard, too; needs the package `tensorboard`."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> Training:
+        if self.batch_size % self.processes:
+            raise ValueError(f"processes {self.processes} must divide batch_size {self.batch_size}")
+        return self
