@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from scripts.analyse.blocks import read_block
@@ -56,11 +57,11 @@ def history_length(
         lengths: data set as the paths name it -> the data set that it is cut from, and its length.
         output: CSV to write: dataset, backbone, decoder, objective, length, seed, metric, k, value,
             low, high (95 % interval), difference, difference_low, difference_high (to the shortest
-            length of the same seed), examples, users, device. Beside `hr` and `ndcg` at every k,
-            `metric` is `mean_history` (titles in an example's history, before a prompt is
-            shortened to fit) or a measure of `cost.csv` with its stage before it, such as
-            `training_seconds_per_step`, without k and interval; `truncated_share` is the share of
-            the stage's examples that lost titles to fit.
+            length of the same seed; null for that one itself), examples, users, device. Beside `hr`
+            and `ndcg` at every k, `metric` is `mean_history` (titles in an example's history,
+            before a prompt is shortened to fit) or a measure of `cost.csv` with its stage before
+            it, such as `training_seconds_per_step`, without k and interval; `truncated_share` is
+            the share of the stage's examples that lost titles to fit.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
     """
@@ -102,7 +103,8 @@ def accuracy_by_length(
     differences = {}
     for cell, frame in frames.items():
         base = shortest.setdefault(cell._replace(dataset=""), frame)
-        differences[cell] = frame.assign(**(frame[METRICS] - base[METRICS]))
+        change = frame[METRICS] - base[METRICS] if frame is not base else frame[METRICS] * np.nan
+        differences[cell] = frame.assign(**change)
     values, changes = (
         measured(measures, block, resamples, seed) for measures in (frames, differences)
     )

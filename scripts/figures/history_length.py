@@ -39,7 +39,7 @@ def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> No
     data = style.some(data, output)
     looks = style.looks(data["objective"])
     blocks = data[["dataset", "backbone", "decoder"]].drop_duplicates()
-    figure, axes = style.panels(len(blocks), len(MEASURES), style.PAGE, 1.5)
+    figure, axes = style.panels(len(blocks), len(MEASURES), style.PAGE, 1.7)
     for row, block in zip(axes, blocks.itertuples(index=False), strict=True):
         here = data[(data[blocks.columns] == list(block)).all(axis=1)]
         lengths = sorted(here["length"].unique())
@@ -62,13 +62,12 @@ def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> No
             axis.set_ylim(bottom=0)
             axis.grid(visible=False, axis="x")
             axis.locator_params(axis="y", nbins=5)
-            axis.set_xlabel("longest history (items)")
+            axis.set_xlabel("longest history")
             axis.set_ylabel(name.format(k=k))
         dataset, backbone, decoder = block
-        style.panel_name(
-            row[0],
-            f"{labels.dataset(dataset)}, {labels.block(backbone)}, {labels.decoder(decoder)}",
-        )
+        # In three lines, as a longer name would push the panels apart.
+        names = labels.dataset(dataset), labels.block(backbone), labels.decoder(decoder)
+        style.panel_name(row[0], *names)
     style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
     style.save(figure, data, output)
 

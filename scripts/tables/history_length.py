@@ -85,7 +85,7 @@ def history_length(history_length: Path, k: int, labels: Labels, output: Path) -
         "Training: median seconds per optimiser step, relative to plain fine-tuning at the same "
         "length; decoding: seconds per distinct prompt. Shortened prompts lost their oldest titles "
         "to fit training.max_tokens. Times of jobs that shared their machine are not comparable. "
-        f"{UNKNOWN}: not known.",
+        f"{UNKNOWN}: the shortest length itself, or not known.",
     ]
     write(pd.DataFrame(rows), output, notes, left=5)
 
