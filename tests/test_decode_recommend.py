@@ -285,4 +285,4 @@ def test_titles_without_tokens_share_a_leaf():
     assert found["item_id"].tolist() == [1, 2]
     trie = build_trie([answer_ids(Silent(), title) for title in found["title"]])
     assert trie.token.tolist() == [-1, 0, 7, 0]
-    assert trie.sequence.tolist() == [-1, 1, -1, 0]
+    assert trie.order.tolist() == [1, 0]

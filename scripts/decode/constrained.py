@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scripts.decode.shared import encode, extend, log_normaliser, select
-from scripts.decode.trie import Trie, depths
+from scripts.decode.trie import Trie, leaf_ranges, levels
 
 
 class TensorTrie(NamedTuple):
@@ -17,9 +17,10 @@ class TensorTrie(NamedTuple):
 
     token: Tensor
     first_child: Tensor
-    sequence: Tensor
     first_leaf: Tensor
     last_leaf: Tensor
+    sequence: Tensor
+    """The sequence that ends in a node, -1 where none does."""
     longest: int
     """Tokens of the longest sequence."""
 
@@ -53,8 +54,12 @@ class Candidates(NamedTuple):
 
 def to_device(trie: Trie, device: torch.device) -> TensorTrie:
     """Copy a trie to a device."""
-    arrays = (torch.from_numpy(array).to(device) for array in trie[:5])
-    return TensorTrie(*arrays, longest=int(depths(trie).max()))
+    first_leaf, last_leaf = leaf_ranges(trie)
+    # A leaf's range is the one sequence that ends there.
+    sequence = np.where(np.diff(trie.first_child) == 0, trie.order[first_leaf], -1)
+    arrays = (trie.token, trie.first_child, first_leaf, last_leaf, sequence)
+    tensors = (torch.from_numpy(array).to(device).long() for array in arrays)
+    return TensorTrie(*tensors, longest=len(levels(trie)) - 1)
 
 
 def continuations(trie: TensorTrie, nodes: Tensor, scores: Tensor, logits: Tensor) -> Candidates:

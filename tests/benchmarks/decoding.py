@@ -1,0 +1,448 @@
+"""What decoding over a catalogue costs: ours, and what it is measured against.
+
+    python -m tests.benchmarks.decoding
+    python -m tests.benchmarks.decoding --parts '["curves"]' --output curves --threads 4
+
+A random Qwen2 of width 128 and 4 layers with the given vocabulary, made-up titles of about 14
+tokens, prompts of 200 tokens. The peers are written anew from their descriptions:
+
+- `prefix function`: transformers' `generate` with a Python `prefix_allowed_tokens_fn`.
+- `published`: D3's way, one example at a time: a logits processor that looks every beam's prefix up
+  by a string made of its tokens.
+- `dict of prefixes`: what the published processor looks up, allowed tokens by that string.
+
+Rounds take turns; times are medians over the rounds. A step is one token of every beam: the time
+of the prompts, or of a `generate` of a single token, is taken off. The figure's floor is the time
+inside the model's own forward passes of the same search. Memory is by what a fresh process grows
+(resident) while it builds, and by Python's own count of what is kept.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    Qwen2Config,
+)
+
+from scripts.backbones.load import Device, torch_device
+from scripts.command import run
+from scripts.decode.constrained import search, to_device
+from scripts.decode.trie import build_trie
+from scripts.files import write_csv
+from scripts.provenance import device_name
+
+Part = Literal["trie", "step", "throughput", "curves"]
+Title = tuple[int, ...]
+PROMPT, EOS, PAD = 200, 0, 1
+
+
+def make_titles(count: int, words: int, seed: int = 0) -> list[Title]:
+    """Distinct titles: one of `count` / 5 beginnings of 1 to 5 tokens, 4 to 16 more, and eos."""
+    rng = np.random.default_rng(seed)
+    begins = [rng.integers(2, words, rng.integers(1, 6)).tolist() for _ in range(count // 5 + 1)]
+    titles = set()
+    while len(titles) < count:
+        rest = rng.integers(2, words, rng.integers(4, 17)).tolist()
+        titles.add((*begins[rng.integers(len(begins))], *rest, EOS))
+    return sorted(titles)
+
+
+def make_model(words: int, device: torch.device) -> Any:
+    """A random Qwen2 of width 128 with 4 layers, whose logits are far from uniform."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=words,
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.1,
+        bos_token_id=None,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+    )
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(device).eval()
+    model.generation_config = GenerationConfig()
+    return model
+
+
+def make_prompts(count: int, words: int, device: torch.device) -> torch.Tensor:
+    """(count, PROMPT) random tokens."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(2, words, (count, PROMPT), generator=generator).to(device)
+
+
+def dict_of_prefixes(titles: list[Title]) -> dict[str, list[int]]:
+    """Allowed tokens by the prefix's tokens as a string: sets at first, then lists."""
+    allowed: dict[str, set[int]] = {}
+    for title in titles:
+        for end, token in enumerate(title):
+            prefix = "-".join(map(str, title[:end]))
+            if prefix not in allowed:
+                allowed[prefix] = set()
+            allowed[prefix].add(token)
+    return {prefix: list(tokens) for prefix, tokens in allowed.items()}
+
+
+class Published(LogitsProcessor):
+    """Log-probabilities over the whole vocabulary, then only what the prefix allows."""
+
+    def __init__(self, allowed: dict[str, list[int]]) -> None:
+        self.allowed = allowed
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Mask the scores."""
+        scores = scores.log_softmax(-1)
+        mask = torch.full_like(scores, -torch.inf)
+        for row, ids in enumerate(input_ids[:, PROMPT:].tolist()):
+            mask[row, self.allowed.get("-".join(map(str, ids)), [EOS])] = 0
+        return scores + mask
+
+
+def generate(model: Any, prompts: torch.Tensor, beams: int, tokens: int, **options: Any) -> Any:
+    """Beam search of transformers, as wide as ours, without length normalisation."""
+    return model.generate(
+        input_ids=prompts,
+        attention_mask=torch.ones_like(prompts),
+        generation_config=GenerationConfig(
+            num_beams=beams,
+            num_return_sequences=beams,
+            do_sample=False,
+            length_penalty=0.0,
+            early_stopping=False,
+            max_new_tokens=tokens,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+            output_scores=True,
+            return_dict_in_generate=True,
+        ),
+        **options,
+    )
+
+
+def lists_of(output: Any, prompts: int) -> list[list[tuple[Title, float]]]:
+    """Titles and scores of each prompt."""
+    lists: list[list[tuple[Title, float]]] = [[] for _ in range(prompts)]
+    width = len(output.sequences) // prompts
+    for row, ids in enumerate(output.sequences[:, PROMPT:].tolist()):
+        title = tuple(ids[: ids.index(EOS) + 1])
+        lists[row // width].append((title, output.sequences_scores[row].item()))
+    return lists
+
+
+def same_lists(
+    first: list[list[tuple[Title, float]]], second: list[list[tuple[Title, float]]]
+) -> bool:
+    """Whether two runs found the same titles, and the same scores to 1e-4 of them."""
+    return all(
+        [title for title, _ in a] == [title for title, _ in b]
+        and np.allclose([s for _, s in a], [s for _, s in b], rtol=1e-5, atol=1e-4)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+class Bench:
+    """A model, a catalogue and prompts, searched in three ways."""
+
+    def __init__(self, words: int, titles: int, device: torch.device) -> None:
+        self.device = device
+        self.model = make_model(words, device)
+        self.titles = make_titles(titles, words)
+        self.words = words
+        self.trie = to_device(build_trie(self.titles), device)
+        self.allowed: dict[str, list[int]] = {}
+
+    def ours(self, prompts: torch.Tensor, beams: int, model: Any = None) -> Any:
+        """Our search."""
+        mask = torch.ones_like(prompts)
+        return search(model or self.model, self.trie, prompts, mask, beams, 0.0)
+
+    def titled(self, found: Any) -> list[list[tuple[Title, float]]]:
+        """Our lists as those of the peers."""
+        return [
+            [(self.titles[i], s) for i, s in zip(one.sequences, one.scores.tolist(), strict=True)]
+            for one in found
+        ]
+
+    def prefix_function(self, prompts: torch.Tensor, beams: int, tokens: int) -> Any:
+        """`generate` with a Python function of the prefix."""
+        by_prefix = self.by_tuple()
+
+        def allowed_tokens(_: int, ids: torch.Tensor) -> list[int]:
+            return by_prefix.get(tuple(ids[PROMPT:].tolist()), [EOS])
+
+        return generate(self.model, prompts, beams, tokens, prefix_allowed_tokens_fn=allowed_tokens)
+
+    def by_tuple(self) -> dict[Title, list[int]]:
+        """Allowed tokens by prefix, made once."""
+        if not hasattr(self, "_by_tuple"):
+            found: dict[Title, set[int]] = {}
+            for title in self.titles:
+                for end, token in enumerate(title):
+                    found.setdefault(title[:end], set()).add(token)
+            self._by_tuple = {prefix: sorted(tokens) for prefix, tokens in found.items()}
+        return self._by_tuple
+
+    def published(self, prompts: torch.Tensor, beams: int, tokens: int) -> Any:
+        """`generate` with the published processor."""
+        self.allowed = self.allowed or dict_of_prefixes(self.titles)
+        processor = LogitsProcessorList([Published(self.allowed)])
+        return generate(self.model, prompts, beams, tokens, logits_processor=processor)
+
+
+class Timed:
+    """A model that sums up the time spent in it."""
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self.model, self.device, self.seconds, self.calls = model, device, 0.0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Run the model."""
+        synchronise(self.device)
+        start = time.perf_counter()
+        output = self.model(**inputs)
+        synchronise(self.device)
+        self.seconds += time.perf_counter() - start
+        self.calls += 1
+        return output
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the GPU, if there is one."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(action: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    """Wall time of an action, and its result."""
+    synchronise(device)
+    start = time.perf_counter()
+    result = action()
+    synchronise(device)
+    return time.perf_counter() - start, result
+
+
+def bar(ratio: float, least: float) -> str:
+    """A ratio beside its bar."""
+    return f"{ratio:.1f} x (bar: at least {least:g} x, {'held' if ratio >= least else 'MISSED'})"
+
+
+BUILDERS: dict[str, Callable[[list[Title]], Any]] = {
+    "ours": build_trie,
+    "dict": dict_of_prefixes,
+}
+
+
+def build_alone(name: str, count: int, words: int) -> tuple[float, float, float]:
+    """Build in a process that does nothing else: seconds, MB of growth, MB kept."""
+    titles = make_titles(count, words)
+    gc.collect()
+    before = resident_mb()
+    start = time.perf_counter()
+    kept = BUILDERS[name](titles)
+    elapsed = time.perf_counter() - start
+    growth = resident_mb() - before
+    del kept
+    tracemalloc.start()
+    kept = BUILDERS[name](titles)
+    held = tracemalloc.get_traced_memory()[0] / 1e6
+    del kept
+    return elapsed, growth, held
+
+
+def resident_mb() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def trie_part(rounds: int, words: int) -> None:
+    """Build time and memory of the trie and of the dict of prefixes."""
+    for count in (10_000, 50_000):
+        built: dict[str, list[tuple[float, float, float]]] = {name: [] for name in BUILDERS}
+        for _ in range(rounds):
+            for name in BUILDERS:
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                    built[name].append(pool.submit(build_alone, name, count, words).result())
+        ours, theirs = (np.median(built[name], axis=0) for name in BUILDERS)
+        print(
+            f"trie of {count:,} titles: {ours[0]:.2f} s, resident {ours[1]:.0f} MB, kept "
+            f"{ours[2]:.1f} MB; dict of prefixes: {theirs[0]:.2f} s, resident {theirs[1]:.0f} MB, "
+            f"kept {theirs[2]:.0f} MB\n  time {bar(theirs[0] / ours[0], 15)}\n"
+            f"  memory, resident {bar(theirs[1] / ours[1], 20)}\n"
+            f"  memory, kept {bar(theirs[2] / ours[2], 20)}",
+            flush=True,
+        )
+
+
+def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
+    """Time of a decoding step against `generate` with a Python prefix function."""
+    prompts = make_prompts(batch, bench.words, bench.device)
+    longest = max(map(len, bench.titles))
+    timed = Timed(bench.model, bench.device)
+    times: dict[str, list[float]] = {"ours": [], "model": [], "generate": []}
+    for _ in range(rounds):
+        timed.seconds, timed.calls = 0.0, 0
+        whole, found = seconds(lambda: bench.ours(prompts, beams, timed), bench.device)
+        steps, inside = timed.calls - 1, timed.seconds
+        first, _ = seconds(
+            lambda: bench.model(prompts, logits_to_keep=1, use_cache=True), bench.device
+        )
+        times["ours"].append((whole - first) / steps)
+        times["model"].append((inside - first) / steps)
+        whole, output = seconds(
+            lambda: bench.prefix_function(prompts, beams, longest), bench.device
+        )
+        first, _ = seconds(lambda: bench.prefix_function(prompts, beams, 1), bench.device)
+        their_steps = output.sequences.shape[1] - PROMPT - 1
+        times["generate"].append((whole - first) / their_steps)
+    same = same_lists(bench.titled(found), lists_of(output, batch))
+    ours, model, theirs = (1e3 * statistics.median(values) for values in times.values())
+    print(
+        f"step at {bench.words:,} words, {len(bench.titles):,} titles, beam {beams}, batch "
+        f"{batch}: ours {ours:.1f} ms ({model:.1f} of them the model's own, {steps} steps), "
+        f"generate with a prefix function {theirs:.1f} ms ({their_steps} steps); the same lists: "
+        f"{same}\n  {bar(theirs / ours, 4)}",
+        flush=True,
+    )
+
+
+def throughput_part(bench: Bench, beams: int, batch: int, examples: int) -> None:
+    """Whole runs, prompts included, against the published way, one example at a time."""
+    prompts = make_prompts(examples, bench.words, bench.device)
+    longest = max(map(len, bench.titles))
+    bench.ours(prompts[:1], beams)
+    bench.published(prompts[:1], beams, 2)
+
+    def ours() -> Any:
+        return [one for part in prompts.split(batch) for one in bench.ours(part, beams)]
+
+    def theirs() -> Any:
+        outputs = [bench.published(part, beams, longest) for part in prompts.split(1)]
+        return [one for output in outputs for one in lists_of(output, 1)]
+
+    our_time, found = seconds(ours, bench.device)
+    their_time, lists = seconds(theirs, bench.device)
+    print(
+        f"throughput at {bench.words:,} words, {len(bench.titles):,} titles, beam {beams}, "
+        f"{examples} examples: ours in batches of {batch} {our_time / examples:.3f} s an example, "
+        f"published {their_time / examples:.3f} s; the same lists: "
+        f"{same_lists(bench.titled(found), lists)}\n  {bar(their_time / our_time, 10)}",
+        flush=True,
+    )
+
+
+def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> None:
+    """Time an example against titles, beams and batch, with the model's own as the floor."""
+    points = [("titles", n, (n, 10, 4)) for n in (1_000, 3_000, 10_000, 30_000, 100_000)]
+    points += [("beams", n, (10_000, n, 4)) for n in (1, 5, 10, 20, 50)]
+    points += [("batch", n, (10_000, 10, n)) for n in (1, 2, 4, 8, 16)]
+    benches: dict[int, Bench] = {}
+    rows = []
+    for varied, value, (titles, beams, batch) in points:
+        bench = benches.setdefault(titles, Bench(words, titles, device))
+        prompts = make_prompts(batch, words, device)
+        timed = Timed(bench.model, device)
+        for _ in range(rounds):
+            timed.seconds = 0.0
+            whole, _ = seconds(lambda: bench.ours(prompts, beams, timed), device)  # noqa: B023
+            rows.append(
+                {
+                    "varied": varied,
+                    "value": value,
+                    "seconds": whole / batch,
+                    "model": timed.seconds / batch,
+                }
+            )
+    frame = pd.DataFrame(rows).groupby(["varied", "value"], sort=False).median().reset_index()
+    print(frame.to_string(index=False), flush=True)
+    write_csv(frame, output / "decoding.csv")
+    draw(frame, output / "decoding.png", device_name(device))
+
+
+def draw(frame: pd.DataFrame, path: Path, machine: str) -> None:
+    """One panel per varied quantity."""
+    from matplotlib.figure import Figure
+
+    names = {"titles": "titles in the catalogue", "beams": "beams", "batch": "examples in a batch"}
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    for axes, (varied, part) in zip(
+        figure.subplots(1, 3, sharey=True), frame.groupby("varied", sort=False), strict=True
+    ):
+        axes.plot(part["value"], part["seconds"], marker="o", label="search")
+        axes.plot(part["value"], part["model"], marker="o", ls="--", label="the model's own passes")
+        axes.set(xscale="log", yscale="log", xlabel=names[varied])
+    axes.legend()
+    figure.axes[0].set_ylabel("seconds an example")
+    figure.suptitle(f"Decoding time ({machine})", fontsize="medium")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def measure(
+    parts: list[Part] | None = None,
+    words: int = 151_936,
+    titles: int = 10_000,
+    beams: int = 10,
+    batch: int = 4,
+    examples: int = 8,
+    rounds: int = 3,
+    threads: int = 1,
+    device: Device = "cpu",
+    output: Path = Path(),
+) -> None:
+    """Measure and print, each ratio beside its bar.
+
+    Args:
+        parts: what to measure; null takes all.
+        words: size of the vocabulary.
+        titles: size of the catalogue.
+        beams: width of the searches.
+        batch: examples searched together in a step.
+        examples: examples of the whole runs, which we search in one batch.
+        rounds: measurements of each, of which the median counts.
+        threads: CPU threads.
+        device: where to run.
+        output: folder for the curves' CSV and figure.
+    """
+    torch.set_num_threads(threads)
+    place = torch_device(device)
+    chosen = parts or ["trie", "step", "throughput", "curves"]
+    print(f"{platform.processor() or platform.machine()}, {device_name(place)}", flush=True)
+    with torch.inference_mode():
+        if "trie" in chosen:
+            trie_part(rounds, words)
+        if {"step", "throughput"} & set(chosen):
+            bench = Bench(words, titles, place)
+            if "step" in chosen:
+                step_part(bench, beams, batch, rounds)
+            if "throughput" in chosen:
+                throughput_part(bench, beams, examples, examples)
+        if "curves" in chosen:
+            curves_part(words, place, rounds, output)
+
+
+if __name__ == "__main__":
+    run(measure)
