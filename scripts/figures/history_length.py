@@ -58,7 +58,7 @@ def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> No
             axis.set_xscale("log")
             axis.set_xticks(lengths, [str(length) for length in lengths])
             axis.set_xticks([], minor=True)
-            axis.margins(x=0.12)
+            axis.margins(x=0.12, y=0.1)
             axis.set_ylim(bottom=0)
             axis.grid(visible=False, axis="x")
             axis.locator_params(axis="y", nbins=5)
