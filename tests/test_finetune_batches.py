@@ -75,8 +75,9 @@ def gradients(model, loss):
 def assert_exact(model, batch, share):
     """Logits, loss and every parameter's gradient, relative to 1e-5, in float32."""
     prompts, answers, no_history = batch
-    inputs = branches(prompts, answers, no_history, PAD, share)
+    inputs = branches(prompts, answers, no_history, PAD, share, size=2)
     assert ("trunk" in inputs) == share
+    assert len(inputs["parts"]) == (len(prompts) + 1) // 2
     found = answer_logits(model, inputs)
     expected = [
         torch.cat([whole_logits(model, p, a) for p, a in zip(shown, answers, strict=True)])

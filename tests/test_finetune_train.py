@@ -23,7 +23,7 @@ from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, Preparation
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_csv, read_json, read_table, sha256
-from scripts.finetune import train
+from scripts.finetune import train, trainer
 from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.prompts import prompt_text, quoted
 from tests.generate_amazon import generate
@@ -245,7 +245,7 @@ def interrupt(folder, output, step=None, **settings):
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.StepTimer, "on_step_begin", stop)
+        patch.setattr(trainer.StepTimer, "on_step_begin", stop)
         patch.setattr(train, "write_csv", stop_writing)
         with pytest.raises(InterruptedError):
             finetune(folder, output, **settings)
@@ -256,7 +256,7 @@ def interrupt(folder, output, step=None, **settings):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from scripts.finetune import train
+from scripts.finetune import train, trainer
 from tests.test_finetune_train import finetune
 
 def die(*args, **kwargs):
@@ -274,7 +274,7 @@ def die_while_saving_step_16(self, output_dir):
 point = sys.argv[3]
 save = train.CounterfactualTrainer._save_optimizer_and_scheduler
 if point == "in the second epoch":
-    train.StepTimer.on_step_begin = die_at_step_11
+    trainer.StepTimer.on_step_begin = die_at_step_11
 elif point == "in the second checkpoint":
     train.CounterfactualTrainer._save_optimizer_and_scheduler = die_while_saving_step_16
 else:

@@ -1,13 +1,36 @@
-"""The order of the training examples."""
+"""The order of the training examples, and the gradient of an optimiser step in its parts."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.finetune.trainer import LengthGroupedOrder
+from scripts.command import InputError
+from scripts.finetune.batches import Encoded
+from scripts.finetune.objective import token_weights
+from scripts.finetune.trainer import (
+    LengthGroupedOrder,
+    add_gradients,
+    step_inputs,
+)
+from tests.test_finetune_batches import (
+    ALPHA,
+    BETA,
+    NO_HISTORY,
+    PAD,
+    SHARED,
+    VOCABULARY,
+    gradients,
+    objective,
+    whole_logits,
+    with_adapter,
+)
+from tests.tiny_models import tiny_model
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=80), st.integers(1, 7))
@@ -15,7 +38,10 @@ def test_every_epoch_shows_each_example_once(lengths, step):
     order = LengthGroupedOrder(lengths, step, seed=0)
     for epoch in range(2):
         order.set_epoch(epoch)
-        assert sorted(order) == list(range(len(lengths))) == list(range(len(order)))
+        steps = list(order)
+        assert sorted(i for shown in steps for i in shown) == list(range(len(lengths)))
+        assert [len(shown) for shown in steps[:-1]] == [step] * (len(order) - 1)
+        assert 1 <= len(steps[-1]) <= step
 
 
 def test_the_order_is_given_by_the_seed_and_the_epoch():
@@ -25,15 +51,14 @@ def test_the_order_is_given_by_the_seed_and_the_epoch():
         order = LengthGroupedOrder(lengths, 8, seed)
         for epoch in (2, 0, 1):
             order.set_epoch(epoch)
-            orders[seed, epoch] = tuple(order)
-            assert tuple(order) == orders[seed, epoch]
+            orders[seed, epoch] = tuple(map(tuple, order))
+            assert tuple(map(tuple, order)) == orders[seed, epoch]
     assert len(set(orders.values())) == 9
 
 
 def test_steps_are_of_like_length_but_in_random_order():
     lengths = np.random.default_rng(0).integers(50, 300, size=4096)
-    order = np.array(list(LengthGroupedOrder(lengths.tolist(), 32, seed=0)))
-    steps = lengths[order].reshape(-1, 32)
+    steps = lengths[np.array(list(LengthGroupedOrder(lengths.tolist(), 32, seed=0)))]
     padded = steps.max(1).sum() * 32 / lengths.sum()
     shuffled = np.random.default_rng(1).permutation(lengths).reshape(-1, 32).max(1).sum() * 32
     assert padded < 1.1
@@ -42,3 +67,90 @@ def test_steps_are_of_like_length_but_in_random_order():
     means = steps.mean(1)
     assert abs(np.corrcoef(means[1:], means[:-1])[0, 1]) < 0.3
     assert lengths.mean() == pytest.approx(means.mean())
+
+
+def examples(count):
+    """Examples of many lengths, whose prompts begin alike."""
+    rng = np.random.default_rng(7)
+    return [
+        Encoded(
+            100 + i,
+            [*SHARED, *rng.integers(2, VOCABULARY, rng.integers(1, 12)).tolist()],
+            [*rng.integers(2, VOCABULARY, rng.integers(0, 6)).tolist(), 0],
+        )
+        for i in range(count)
+    ]
+
+
+def plain_loss(model, shown):
+    """The objective by its definition, each example and branch in one whole forward pass."""
+    pairs = [
+        [whole_logits(model, prompt, example.answer) for prompt in (example.prompt, NO_HISTORY)]
+        for example in shown
+    ]
+    return objective(*map(torch.cat, zip(*pairs, strict=True)), [e.answer for e in shown])
+
+
+def step_gradients(model, shown, **settings):
+    """Loss and gradients as the Trainer finds them, summed over the processes."""
+    model.zero_grad()
+    loss = 0.0
+    for process in range(settings.get("processes", 1)):
+        weigh = partial(token_weights, beta=BETA)
+        inputs = step_inputs(shown, weigh, NO_HISTORY, PAD, process=process, **settings)
+        loss += add_gradients(model, inputs, ALPHA).item()
+    return loss, {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def assert_same(found, expected):
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    for name, gradient in expected[1].items():
+        assert gradient.norm() > 0, name
+        assert (found[1][name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "whole"])
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt_neox"])
+@pytest.mark.parametrize("count", [8, 7, 1])
+def test_parts_and_processes_change_nothing_but_rounding(architecture, lora, share, count):
+    model = tiny_model(architecture, VOCABULARY)
+    model = with_adapter(model) if lora else model
+    shown = examples(count)
+    loss = plain_loss(model, shown)
+    expected = loss.item(), gradients(model, loss)
+    for size in (1, 2, 8):
+        for processes in (1, 2, 4):
+            settings = {"size": size, "processes": processes, "share": share}
+            assert_same(step_gradients(model, shown, **settings), expected)
+
+
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "whole"])
+def test_micro_batch_normalisation_is_the_mean_of_the_parts_losses(share):
+    """As the released code has it: each part by its own weights, then their mean."""
+    model = tiny_model("llama", VOCABULARY)
+    shown = sorted(examples(7), key=lambda e: len(e.prompt) + len(e.answer))
+    for size in (2, 3):
+        parts = [shown[start : start + size] for start in range(0, 7, size)]
+        loss = sum(plain_loss(model, part) for part in parts) / len(parts)
+        assert loss.item() != pytest.approx(plain_loss(model, shown).item(), rel=1e-3)
+        expected = loss.item(), gradients(model, loss)
+        settings = {"size": size, "normalisation": "micro-batch", "share": share}
+        assert_same(step_gradients(model, shown, **settings), expected)
+    # Two processes share out the examples first: every second one.
+    parts = [shown[::2][:2], shown[::2][2:], shown[1::2][:2], shown[1::2][2:]]
+    loss = sum(plain_loss(model, part) for part in parts) / 4
+    settings = {"size": 2, "normalisation": "micro-batch", "share": share, "processes": 2}
+    assert_same(step_gradients(model, shown, **settings), (loss.item(), gradients(model, loss)))
+
+
+def test_examples_without_a_supervised_token_are_named():
+    weigh = partial(token_weights, beta=BETA)
+    shown = [*examples(2), Encoded(31, SHARED, []), Encoded(32, SHARED, [])]
+    for wrong, ids in ((shown, r"\[31, 32\]"), ([], r"\[\]")):
+        with pytest.raises(InputError, match=rf"without a supervised token.*{ids}"):
+            step_inputs(wrong, weigh, NO_HISTORY, PAD, share=True)

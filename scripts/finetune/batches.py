@@ -10,8 +10,9 @@ batch, as the trunk of a prefix tree:
                                                                          └─ answer of example 2 ...
 
 The trunk is everything but the histories and the answers behind them. It is one packed row, whose
-mask is the tree; the keys and values of its prefix then serve all rows. Where this does not work
-(`can_share_prefix`), each branch is a forward pass of its own over whole prompts.
+mask is the tree; the keys and values of its prefix then serve all rows, which may be run in parts.
+Where this does not work (`can_share_prefix`), each branch is a forward pass of its own over whole
+prompts.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Rows(TypedDict):
 
 
 class Trunk(TypedDict):
-    """What a batch runs once, as one packed row of T tokens.
+    """What is run once for all examples, as one packed row of T tokens.
 
     Its first `prefix` tokens are the prefix of all rows; the prompt without history and the answers
     behind it follow, if they are wanted. `input_ids` and `position_ids` are (1, T) int64; `mask`
@@ -66,12 +67,32 @@ class Trunk(TypedDict):
     prefix: int
 
 
-class Branches(TypedDict):
-    """A batch with its history and, if wanted, without it: in the trunk, or else in own rows."""
+class Part(TypedDict):
+    """Examples that go through the model together: with their history and, where no trunk holds
+    that branch but it is wanted, without it. `tokens` counts the answer tokens."""
 
     factual: Rows
-    trunk: NotRequired[Trunk]
+    tokens: int
     counterfactual: NotRequired[Rows]
+
+
+class Branches(TypedDict):
+    """Examples in parts, with what all of them have in common in the trunk."""
+
+    parts: list[Part]
+    trunk: NotRequired[Trunk]
+
+
+class Shared(NamedTuple):
+    """What a trunk hands to the rows.
+
+    `states` are the keys and values of its prefix, alternating, of one layer after the other, each
+    (1, heads, prefix, width), none if the prefix is empty; `logits` those without history, one
+    (tokens, V) per part, none if they are not wanted.
+    """
+
+    states: list[Tensor]
+    logits: list[Tensor]
 
 
 def encode(
@@ -135,8 +156,9 @@ def branches(
     no_history: list[int] | None,
     pad: int,
     share: bool,
+    size: int | None = None,
 ) -> Branches:
-    """The inputs of a batch.
+    """The inputs of examples.
 
     Args:
         prompts: prompts with their history.
@@ -144,17 +166,21 @@ def branches(
         no_history: the prompt without history; None leaves that branch out.
         pad: token that fills the rows.
         share: run what the prompts have in common once, see `can_share_prefix`.
+        size: examples of a part; None makes one part of all.
     """
-    if not share:
-        batch = Branches(factual=rows(prompts, answers, pad))
-        if no_history is not None:
-            batch["counterfactual"] = rows([no_history] * len(answers), answers, pad)
-        return batch
-    shared = common_prefix(prompts)
-    return Branches(
-        factual=rows([prompt[shared:] for prompt in prompts], answers, pad),
-        trunk=trunk(prompts[0][:shared], no_history, answers),
-    )
+    shared = common_prefix(prompts) if share and prompts else 0
+    size = size or max(len(prompts), 1)
+    batch = Branches(parts=[])
+    for start in range(0, len(prompts), size):
+        shown, said = prompts[start : start + size], answers[start : start + size]
+        factual = rows([prompt[shared:] for prompt in shown], said, pad)
+        part = Part(factual=factual, tokens=sum(map(len, said)))
+        if no_history is not None and not share:
+            part["counterfactual"] = rows([no_history] * len(said), said, pad)
+        batch["parts"].append(part)
+    if share and (shared or no_history is not None) and prompts:
+        batch["trunk"] = trunk(prompts[0][:shared], no_history, answers)
+    return batch
 
 
 def rows(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int) -> Rows:
@@ -201,8 +227,6 @@ def trunk(prefix: list[int], no_history: list[int] | None, answers: Sequence[lis
 def answer_logits(model: Any, batch: Branches) -> tuple[Tensor, Tensor | None]:
     """Logits of the supervised tokens, examples one after the other, N in all.
 
-    Gradients flow through whatever is shared, too.
-
     Args:
         model: a causal language model.
         batch: on the model's device.
@@ -210,26 +234,17 @@ def answer_logits(model: Any, batch: Branches) -> tuple[Tensor, Tensor | None]:
     Returns:
         (N, V) with the history, and (N, V) without it, or None where the batch leaves it out.
     """
-    factual, without_history, cache = batch["factual"], None, None
-    if "trunk" in batch and batch["trunk"]["input_ids"].numel():
-        without_history, cache = trunk_logits(model, batch["trunk"], len(factual["input_ids"]))
-    elif "counterfactual" in batch:
-        without_history = row_logits(model, batch["counterfactual"])
-    return row_logits(model, factual, cache), without_history
+    shared = trunk_outputs(model, batch)
+    pairs = [part_logits(model, part, shared, i) for i, part in enumerate(batch["parts"])]
+    with_history, without = zip(*pairs, strict=True)
+    return torch.cat(with_history), None if without[0] is None else torch.cat(without)
 
 
-def row_logits(model: Any, inputs: Rows, cache: DynamicCache | None = None) -> Tensor:
-    """(N, V) logits of the supervised positions of rows, behind what the cache holds."""
-    return model(
-        input_ids=inputs["input_ids"],
-        past_key_values=cache,
-        use_cache=cache is not None,
-        logits_to_keep=inputs["supervised"],
-    ).logits
-
-
-def trunk_logits(model: Any, inputs: Trunk, size: int) -> tuple[Tensor | None, DynamicCache | None]:
-    """(N, V) logits without history, if wanted, and the cache of the prefix for `size` rows."""
+def trunk_outputs(model: Any, batch: Branches) -> Shared:
+    """What the trunk hands to the rows; nothing where there is no trunk."""
+    if "trunk" not in batch:
+        return Shared([], [])
+    inputs = batch["trunk"]
     cache = DynamicCache(config=model.config)
     logits = model(
         input_ids=inputs["input_ids"],
@@ -238,18 +253,49 @@ def trunk_logits(model: Any, inputs: Trunk, size: int) -> tuple[Tensor | None, D
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=inputs["supervised"],
-    ).logits
+    ).logits[0]
     prefix = inputs["prefix"]
-    for layer in cache.layers:
-        layer.keys, layer.values = (
-            states[:, :, :prefix].expand(size, -1, -1, -1)
-            for states in (layer.keys, layer.values)  # noqa: PD011
-        )
+    states = [
+        both[:, :, :prefix]
+        for layer in cache.layers
+        for both in (layer.keys, layer.values)  # noqa: PD011
+        if prefix
+    ]
     wanted = len(inputs["supervised"]) > 0
-    return logits[0] if wanted else None, cache if prefix else None
+    return Shared(states, [*logits.split([p["tokens"] for p in batch["parts"]])] if wanted else [])
+
+
+def part_logits(model: Any, part: Part, shared: Shared, index: int) -> tuple[Tensor, Tensor | None]:
+    """Logits of a part, the `index`-th of its batch, as `answer_logits` gives them.
+
+    Gradients flow into whatever is shared, too.
+    """
+    without_history = shared.logits[index] if shared.logits else None
+    if "counterfactual" in part:
+        without_history = row_logits(model, part["counterfactual"], [])
+    return row_logits(model, part["factual"], shared.states), without_history
+
+
+def row_logits(model: Any, inputs: Rows, states: list[Tensor]) -> Tensor:
+    """(N, V) logits of the supervised positions of rows, behind a prefix with these states."""
+    cache = None
+    if states:
+        size = len(inputs["input_ids"])
+        cache = DynamicCache(config=model.config)
+        for layer, keys, values in zip(cache.layers, states[::2], states[1::2], strict=True):
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = (x.expand(size, -1, -1, -1) for x in (keys, values))
+    return model(
+        input_ids=inputs["input_ids"],
+        past_key_values=cache,
+        use_cache=cache is not None,
+        logits_to_keep=inputs["supervised"],
+    ).logits
 
 
 def tokens_run(batch: Branches) -> int:
     """Tokens that the model runs over for a batch, padding included."""
-    parts = ("factual", "trunk", "counterfactual")
-    return sum(batch[part]["input_ids"].numel() for part in parts if part in batch)
+    branch = ("factual", "counterfactual")
+    rows_run = [part[name] for part in batch["parts"] for name in branch if name in part]
+    packed = [batch["trunk"]] if "trunk" in batch else []
+    return sum(inputs["input_ids"].numel() for inputs in [*rows_run, *packed])

@@ -26,14 +26,15 @@ from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
-from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json
+from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
 from scripts.finetune.batches import can_share_prefix, encode, no_history_prompt
 from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.finetune.trainer import (
     CounterfactualTrainer,
     EpochLog,
-    StepTimer,
+    MetricsLog,
     learning_curves,
+    metrics_lines,
     training_arguments,
 )
 from scripts.fingerprint import fingerprint
@@ -43,6 +44,7 @@ from scripts.provenance import peak_memory_mb, provenance
 logger = logging.getLogger(__name__)
 
 STEP = "scripts.finetune.train"
+METRICS = "metrics.jsonl"
 
 
 def finetune(
@@ -96,9 +98,9 @@ def finetune(
     checkpoints = checkpoint_folder(
         output, [backbone, train, valid, items], prompt, objective, training, seed
     )
-    timer = StepTimer(place)
     trainer = CounterfactualTrainer(
         objective=objective,
+        training=training,
         no_history=no_history_prompt(tokenizer, prompt),
         pad=tokenizer.pad_token_id,
         share=can_share_prefix(model, training.gradient_checkpointing),
@@ -106,7 +108,11 @@ def finetune(
         args=training_arguments(training, seed, place, checkpoints),
         train_dataset=encoded["train"][0],
         eval_dataset=encoded["valid"][0],
-        callbacks=[EarlyStoppingCallback(training.patience), EpochLog(), timer],
+        callbacks=[
+            EarlyStoppingCallback(training.patience),
+            EpochLog(),
+            MetricsLog(checkpoints / METRICS),
+        ],
     )
     resume = last_checkpoint(checkpoints)
     if resume is not None:
@@ -129,6 +135,7 @@ def finetune(
             model.save_pretrained(partial, save_embedding_layers=False)
         tokenizer.save_pretrained(partial)
         write_csv(curves, partial / "curves.csv")
+        write_text(metrics_lines(trainer.state.log_history), partial / METRICS)
         write_json(
             {
                 "alpha": objective.alpha,
@@ -145,7 +152,9 @@ def finetune(
                     p.numel() for p in model.parameters() if p.requires_grad
                 ),
                 "seconds": time.perf_counter() - started,
-                "seconds_per_step": statistics.median(timer.seconds) if timer.seconds else None,
+                "seconds_per_step": statistics.median(trainer.timer.seconds)
+                if trainer.timer.seconds
+                else None,
                 "tokens_per_step": statistics.mean(trainer.tokens) if trainer.tokens else None,
                 "peak_memory_mb": peak_memory_mb(place),
                 "resumed": resume is not None,
