@@ -73,7 +73,7 @@ def test_generated_texts(tmp_path, tokenizer, architecture, beams):
     model.generation_config = GenerationConfig(**shipped)
     model.save_pretrained(tmp_path)
     loaded = load_finetuned(tmp_path, tmp_path, CPU, "fp32")
-    found = generate_texts(loaded, tokenizer, ids, mask, beams, 12)
+    found = generate_texts(loaded, tokenizer, ids, mask, beams, 1, 12)
     assert found == [text.strip().strip('"').strip() for text in expected]
     assert len(set(found)) > 1
 

@@ -1,16 +1,28 @@
-"""BIGRec's grounding: free generation, then titles by distance to the text (docs/paper.md §3)."""
+"""BIGRec's grounding: free generation, then titles by distance to the text (docs/paper.md §3).
+
+Plain, with the best beam's text alone, or merged, with the lists of all beams.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig
 
+from scripts.command import InputError, progress
+
+#: Titles and scores of one list, best first: indices into the titles, and float32.
+Ranking = tuple[np.ndarray, np.ndarray]
+#: Generated texts grounded at a time.
+TEXTS = 1024
 #: Texts embedded, and rows of distances held, at a time.
 CHUNK = 256
+#: Queries whose candidates' vectors are held at a time.
+PART = 8
 
 
 @torch.inference_mode()
@@ -20,9 +32,10 @@ def generate_texts(
     input_ids: Tensor,
     attention_mask: Tensor,
     beams: int,
+    width: int,
     max_new_tokens: int,
 ) -> list[str]:
-    """The best beam of a free search for each prompt, without its quotes and blanks.
+    """The best beams of a free search for each prompt, without their quotes and blanks.
 
     Args:
         model: a causal language model in inference mode, without a generation configuration of
@@ -31,7 +44,11 @@ def generate_texts(
         input_ids: (B, L) int64 prompts, padded on the left.
         attention_mask: (B, L) int64.
         beams: width of the search.
+        width: how many of its beams are wanted.
         max_new_tokens: longest text.
+
+    Returns:
+        `width` texts for each prompt one after the other, best first; some may be equal or empty.
     """
     # The prompts, all but their last token, are run once each instead of once per beam.
     cache = DynamicCache(config=model.config)
@@ -52,7 +69,7 @@ def generate_texts(
         generation_config=GenerationConfig(
             do_sample=False,
             num_beams=beams,
-            num_return_sequences=1,
+            num_return_sequences=width,
             max_new_tokens=max_new_tokens,
             length_penalty=1.0,
             early_stopping=True,
@@ -70,13 +87,13 @@ def generate_texts(
 def embed(model: Any, tokenizer: Any, texts: Sequence[str], device: torch.device) -> Tensor:
     """The last layer's vector at the last token of each text: (n, hidden) float32.
 
-    Each distinct text is encoded once; an empty text is encoded as eos alone.
+    An empty text is encoded as eos alone.
     """
-    distinct = list(dict.fromkeys(texts))
-    ids = [tokenizer(text).input_ids or [tokenizer.eos_token_id] for text in distinct]
+    ids = [tokenizer(text).input_ids or [tokenizer.eos_token_id] for text in texts]
     # Texts of one length together need no padding.
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    vectors: dict[str, Tensor] = {}
+    hidden = model.config.get_text_config(decoder=True).hidden_size
+    vectors = torch.empty((len(ids), hidden), device=device)
     start = 0
     while start < len(order):
         length = len(ids[order[start]])
@@ -84,28 +101,119 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[str], device: torch.device
         body = model.base_model(
             input_ids=torch.tensor([ids[i] for i in chunk], device=device), use_cache=False
         )
-        for i, vector in zip(chunk, body.last_hidden_state[:, -1].float(), strict=True):
-            vectors[distinct[i]] = vector
+        vectors[chunk] = body.last_hidden_state[:, -1].float()
         start += len(chunk)
-    return torch.stack([vectors[text] for text in texts])
+    return vectors
+
+
+def ground(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    titles: Sequence[str],
+    depth: int,
+    device: torch.device,
+) -> list[Ranking]:
+    """Rank the titles for each text by their distance to it.
+
+    Each distinct text is encoded and compared once; only the lists are kept of it.
+
+    Args:
+        model: a causal language model in inference mode.
+        tokenizer: its tokenizer.
+        texts: what was generated.
+        titles: the catalogue, in the order that breaks ties.
+        depth: length of the lists; of all titles, if they are fewer.
+        device: of the model.
+
+    Returns:
+        A list for each text; its scores are distances with a minus.
+    """
+    vectors = embed(model, tokenizer, titles, device)
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
+    lists: dict[str, Ranking] = {}
+    for start in progress(range(0, len(distinct), TEXTS), "texts to ground"):
+        chunk = distinct[start : start + TEXTS]
+        found = nearest(embed(model, tokenizer, chunk, device), vectors, depth)
+        indices, distances = (array.cpu().numpy() for array in found)
+        lists |= zip(chunk, zip(indices, -distances, strict=True), strict=True)
+    return [lists[text] for text in texts]
 
 
 @torch.inference_mode()
 def nearest(queries: Tensor, titles: Tensor, depth: int) -> tuple[Tensor, Tensor]:
     """The titles nearest to each query by L2 distance, nearest first, ties by the lower index.
 
+    The distance is that of the float32 vectors, rounded to float32 once. A product of matrices
+    loses digits of it, so that it only finds candidates, whose distances are then computed from the
+    differences in float64. Where rounding could have hidden a nearer title among the rest (at most
+    gamma_n, Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), the query is
+    compared with every title instead.
+
     Args:
         queries: (n, hidden) float32.
         titles: (m, hidden) float32.
-        depth: length of the lists, at most m.
+        depth: length of the lists; m, if that is less.
 
     Returns:
         Indices (n, depth) int64 and distances (n, depth) float32.
+
+    Raises:
+        InputError: a vector is not finite, or too long for float32.
     """
-    indices, distances = [], []
-    for chunk in queries.split(CHUNK):
-        table = torch.cdist(chunk, titles, compute_mode="donot_use_mm_for_euclid_dist")
-        ordered = table.sort(dim=1, stable=True)
-        indices.append(ordered.indices[:, :depth])
-        distances.append(ordered.values[:, :depth])
-    return torch.cat(indices), torch.cat(distances)
+    depth = min(depth, len(titles))
+    # Norms need no copy of the titles, squares would.
+    squares = torch.linalg.vector_norm(titles, dim=1).square()
+    lengths = torch.linalg.vector_norm(queries, dim=1, dtype=torch.float64)
+    if not (squares.isfinite().all() and lengths.square().float().isfinite().all()):
+        raise InputError(
+            "The model gives vectors that are not finite: its training has diverged, or its "
+            "precision is too low; lower the learning rate, or set precision: fp32"
+        )
+    longest = squares.max().double().sqrt()
+    rounding = torch.finfo(torch.float32).eps / 2 * (titles.shape[1] + 8)
+    indices = torch.empty((len(queries), depth), dtype=torch.int64, device=queries.device)
+    distances = torch.empty((len(queries), depth), device=queries.device)
+    for rows in torch.arange(len(queries), device=queries.device).split(CHUNK):
+        # Squared distances without the query's own square.
+        table = torch.addmm(squares, queries[rows], titles.T, alpha=-2)
+        values, candidates = table.topk(min(2 * depth, len(titles)), largest=False)
+        candidates = candidates.sort(1).values
+        for part, ids in zip(rows.split(PART), candidates.split(PART), strict=True):
+            exact = distance(queries[part, None], titles[ids])[:, 0].sort(stable=True)
+            indices[part] = ids.gather(1, exact.indices[:, :depth])
+            distances[part] = exact.values[:, :depth]
+        if candidates.shape[1] == len(titles):
+            continue
+        error = rounding * (lengths[rows] + longest).square()
+        rest = values.max(1).values + lengths[rows].square() - error
+        farthest = distances[rows, -1].double().square() * (1 + 2**-22)
+        for row in rows[rest <= farthest]:
+            exact = torch.cat(
+                [distance(queries[row, None], block) for block in titles.split(CHUNK)], 1
+            )[0].sort(stable=True)
+            indices[row] = exact.indices[:depth]
+            distances[row] = exact.values[:depth]
+    return indices, distances
+
+
+def distance(queries: Tensor, titles: Tensor) -> Tensor:
+    """L2 distances, (..., n, hidden) and (..., m, hidden) to (..., n, m) float32, rounded once."""
+    mode = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(queries.double(), titles.double(), compute_mode=mode).float()
+
+
+def merged(lists: Sequence[np.ndarray]) -> Ranking:
+    """Merge equally long lists by rank: all firsts, then all seconds, each title once.
+
+    Args:
+        lists: (depth,) int64 titles of each beam, the best beam first.
+
+    Returns:
+        As many titles as each list has; their scores are the ranks with a minus, as distances to
+        several texts have no common order.
+    """
+    by_rank = np.stack(lists, axis=1).ravel()
+    first = np.unique(by_rank, return_index=True)[1]
+    depth = len(lists[0])
+    return by_rank[np.sort(first)][:depth], -np.arange(1, depth + 1, dtype=np.float32)

@@ -25,7 +25,8 @@ from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
 from scripts.data.settings import Prompt
 from scripts.decode import grounded
 from scripts.decode.constrained import NOTHING_FOUND, Found, search, to_device
-from scripts.decode.settings import Constrained, Decoder, Grounded, History
+from scripts.decode.grounded import Ranking
+from scripts.decode.settings import Constrained, Decoder, Grounded, GroundedMerged, History
 from scripts.decode.trie import build_trie
 from scripts.examples import EVALUATION_SEED, subsample
 from scripts.files import read_table, write_json, write_table
@@ -34,8 +35,6 @@ from scripts.provenance import peak_memory_mb, provenance
 
 logger = logging.getLogger(__name__)
 
-#: Titles and scores of one example's list, best first: indices into the titles, and float32.
-Ranking = tuple[np.ndarray, np.ndarray]
 #: The top of a list that a search tries to prove exact: the largest K of the figures.
 PROVEN_TOP = 10
 
@@ -227,23 +226,23 @@ def rank_grounded(
     tokenizer: Any,
     prompts: list[tuple[int, ...]],
     titles: list[str],
-    decoder: Grounded,
+    decoder: Grounded | GroundedMerged,
     device: torch.device,
 ) -> list[Ranking]:
     """Rank titles for each prompt by their distance to what the model writes."""
+    width = decoder.beams if isinstance(decoder, GroundedMerged) else 1
     texts: list[str] = []
     for start in progress(range(0, len(prompts), decoder.batch_size), "batches"):
         batch = prompts[start : start + decoder.batch_size]
         input_ids, mask = padded(batch, tokenizer.pad_token_id, device)
         texts += grounded.generate_texts(
-            model, tokenizer, input_ids, mask, decoder.beams, decoder.max_new_tokens
+            model, tokenizer, input_ids, mask, decoder.beams, width, decoder.max_new_tokens
         )
-    indices, distances = grounded.nearest(
-        grounded.embed(model, tokenizer, texts, device),
-        grounded.embed(model, tokenizer, titles, device),
-        min(decoder.depth, len(titles)),
-    )
-    return list(zip(indices.cpu().numpy(), -distances.cpu().numpy(), strict=True))
+    lists = grounded.ground(model, tokenizer, texts, titles, decoder.depth, device)
+    if isinstance(decoder, GroundedMerged):
+        beams = [lists[start : start + width] for start in range(0, len(lists), width)]
+        return [grounded.merged([indices for indices, _ in one]) for one in beams]
+    return lists
 
 
 def as_table(example_ids: pd.Series, lists: list[Ranking], item_ids: pd.Series) -> pd.DataFrame:

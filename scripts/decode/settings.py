@@ -25,6 +25,16 @@ class Grounded(Settings):
     """Length of the ranked lists."""
 
 
+class GroundedMerged(Grounded):
+    """BIGRec's way for every beam: the lists are merged, all first titles before all second ones."""
+
+    kind: Literal["grounded-merged"]
+    label: str = "grounded, merged"
+    """Name in tables and figures."""
+    beams: int = Field(5, ge=1)
+    """Beams of the free search; all of them are grounded."""
+
+
 class Constrained(Settings):
     """Beam search over the trie of the catalogue's titles; D3's with `length_penalty` 0."""
 
@@ -53,5 +63,5 @@ class Constrained(Settings):
         return self.beams
 
 
-Decoder = Annotated[Grounded | Constrained, Field(discriminator="kind")]
+Decoder = Annotated[Grounded | GroundedMerged | Constrained, Field(discriminator="kind")]
 History = Literal["with", "without"]
