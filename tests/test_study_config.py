@@ -102,7 +102,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("missing_gpu", "ignore", ["missing_gpu", "found 'ignore'", "'stop' or 'warn'"]),
         ("baseline_seeds", [-1], ["baseline_seeds.0", "found -1", "greater than or equal to 0"]),
         ("baseline_seeds", [], ["baseline_seeds", "at least 1 item"]),
-        ("decoders.grounded.kind", "greedy", ["decoders.grounded", "'grounded', 'grounded-merged', 'constrained'"]),
+        ("decoders.grounded.kind", "greedy", ["decoders.grounded", "'grounded-merged'"]),
         ("baselines.popular.kind", "gru", ["baselines.popular", "'transitions', 'sasrec'"]),
         ("study", "a/b", ["study", "found 'a/b'", "match"]),
         ("datasets.a_b", SMALL["datasets"]["x"], ["datasets", "'a_b' cannot be a name"]),

@@ -26,7 +26,7 @@ class Grounded(Settings):
 
 
 class GroundedMerged(Grounded):
-    """BIGRec's way for every beam: the lists are merged, all first titles before all second ones."""
+    """BIGRec's way for every beam: their lists are merged, all firsts before all seconds."""
 
     kind: Literal["grounded-merged"]
     label: str = "grounded, merged"
