@@ -1,5 +1,8 @@
 """Grounding against brute force: one text at a time, and all distances in numpy."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,13 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig
 
 from scripts.backbones.load import load_finetuned, load_tokenizer
-from scripts.contracts import RECOMMENDATIONS
+from scripts.command import InputError
+from scripts.contracts import ITEMS, RECOMMENDATIONS
 from scripts.decode import grounded
-from scripts.decode.grounded import embed, generate_texts, nearest
+from scripts.decode.grounded import embed, generate_texts, ground, merged, nearest
 from scripts.decode.recommend import padded, recommend
-from scripts.decode.settings import Grounded
-from scripts.files import read_table
+from scripts.decode.settings import Grounded, GroundedMerged
+from scripts.files import read_table, write_table
 from scripts.prompts import prompt_text
 from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
 from tests.tiny_models import tiny_model
@@ -40,18 +44,20 @@ def model(folder):
     return load_finetuned(folder / "backbone", folder / "backbone", CPU, "fp32")
 
 
-def plain_text(model, tokenizer, text, beams, max_new_tokens):
-    """Transformers' own beam search for one prompt without padding."""
+def plain_texts(model, tokenizer, text, beams, max_new_tokens):
+    """Transformers' own beam search for one prompt without padding, all beams."""
     ids = torch.tensor([tokenizer(text).input_ids])
     config = GenerationConfig(
         num_beams=beams,
+        num_return_sequences=beams,
         max_new_tokens=max_new_tokens,
         early_stopping=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     new = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
-    return tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)
+    texts = tokenizer.batch_decode(new[:, ids.shape[1] :], skip_special_tokens=True)
+    return [text.strip().strip('"').strip() for text in texts]
 
 
 def plain_vector(model, tokenizer, text):
@@ -67,15 +73,17 @@ def test_generated_texts(tmp_path, tokenizer, architecture, beams):
     model = tiny_model(architecture, len(tokenizer))
     texts = [prompt_text(PROMPT, history) for history in [*HISTORIES, []]]
     ids, mask = padded([tuple(tokenizer(text).input_ids) for text in texts], 1, CPU)
-    expected = [plain_text(model, tokenizer, text, beams, 12) for text in texts]
+    expected = [plain_texts(model, tokenizer, text, beams, 12) for text in texts]
     # The sampling and penalties that an Instruct model ships must have no effect.
     shipped = {"do_sample": True, "top_k": 2, "repetition_penalty": 2.0, "no_repeat_ngram_size": 1}
     model.generation_config = GenerationConfig(**shipped)
     model.save_pretrained(tmp_path)
     loaded = load_finetuned(tmp_path, tmp_path, CPU, "fp32")
-    found = generate_texts(loaded, tokenizer, ids, mask, beams, 1, 12)
-    assert found == [text.strip().strip('"').strip() for text in expected]
-    assert len(set(found)) > 1
+    best = generate_texts(loaded, tokenizer, ids, mask, beams, 1, 12)
+    assert best == [beams_of[0] for beams_of in expected]
+    assert len(set(best)) > 1
+    every = generate_texts(loaded, tokenizer, ids, mask, beams, beams, 12)
+    assert every == [text for beams_of in expected for text in beams_of]
 
 
 def test_embeddings_are_those_of_one_text_at_a_time(model, tokenizer):
@@ -86,54 +94,195 @@ def test_embeddings_are_those_of_one_text_at_a_time(model, tokenizer):
     np.testing.assert_allclose(vectors.numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
+def plain_nearest(queries, titles, depth):
+    """The whole matrix in float64, each distance rounded to float32 once, ties by the index."""
+    differences = queries.double().numpy()[:, None] - titles.double().numpy()[None]
+    table = np.sqrt((differences**2).sum(-1)).astype(np.float32)
+    order = np.argsort(table, axis=1, kind="stable")[:, :depth]
+    return order, np.take_along_axis(table, order, 1)
+
+
+def check_nearest(queries, titles, depth):
+    indices, distances = nearest(queries, titles, depth)
+    order, expected = plain_nearest(queries, titles, depth)
+    assert indices.tolist() == order.tolist()
+    assert distances.dtype == torch.float32
+    np.testing.assert_array_equal(distances.numpy(), expected)
+
+
+POINT = st.tuples(st.integers(-2, 2), st.integers(-2, 2))
+
+
 @given(
-    queries=st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=1, max_size=12),
-    titles=st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=1, max_size=12),
-    depth=st.integers(1, 12),
+    queries=st.lists(POINT, min_size=1, max_size=12),
+    titles=st.lists(POINT, min_size=1, max_size=40),
+    depth=st.integers(1, 50),
 )
 def test_nearest_with_many_ties(queries, titles, depth):
-    depth = min(depth, len(titles))
-    indices, distances = nearest(
-        torch.tensor(queries, dtype=torch.float32), torch.tensor(titles, dtype=torch.float32), depth
-    )
-    squares = ((np.array(queries)[:, None] - np.array(titles)[None]) ** 2).sum(-1)
-    order = np.argsort(squares, axis=1, kind="stable")[:, :depth]
-    assert indices.tolist() == order.tolist()
-    expected = np.sqrt(np.take_along_axis(squares, order, 1))
-    np.testing.assert_allclose(distances.numpy(), expected, rtol=1e-6)
+    """More ties than candidates, and lists longer than the catalogue."""
+    check_nearest(torch.tensor(queries).float(), torch.tensor(titles).float(), depth)
 
 
-def test_nearest_in_chunks(monkeypatch):
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shape", [(20, 30, 5), (40, 500, 64)])
+def test_nearest_in_chunks(monkeypatch, seed, shape):
     monkeypatch.setattr(grounded, "CHUNK", 7)
-    queries, titles = torch.randn(20, 5), torch.randn(30, 5)
-    indices, distances = nearest(queries, titles, 30)
-    table = np.linalg.norm(queries.numpy()[:, None] - titles.numpy()[None], axis=-1)
-    assert indices.tolist() == np.argsort(table, axis=1, kind="stable").tolist()
-    np.testing.assert_allclose(distances.numpy(), np.sort(table, axis=1), rtol=1e-4)
+    monkeypatch.setattr(grounded, "PART", 3)
+    generator = torch.Generator().manual_seed(seed)
+    queries = torch.randn(shape[0], shape[2], generator=generator)
+    check_nearest(queries, torch.randn(shape[1], shape[2], generator=generator), 10)
 
 
-def test_lists_of_a_run(folder, model, tokenizer):
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("step", [0, 1e-6, 1e-5, 1e-4])
+@pytest.mark.parametrize("offset", [0, 100])
+def test_nearest_among_near_equal_titles(seed, step, offset):
+    """Titles that a product of float32 matrices cannot tell apart, far from the origin or near."""
+    generator = torch.Generator().manual_seed(seed)
+    base = offset + torch.randn(1, 64, generator=generator)
+    titles = base + step * torch.randn(400, 64, generator=generator)
+    queries = base + step * torch.randn(8, 64, generator=generator)
+    check_nearest(queries, titles, 10)
+    check_nearest(titles[-5:], titles, 10)
+
+
+def test_nearest_at_powers_of_two_of_the_length():
+    """A crowd at one distance to the query but for the last digit."""
+    units = torch.eye(300)
+    titles = 1000 * units * (1 + torch.arange(300).remainder(3)[:, None] * 2.0**-23)
+    check_nearest(torch.zeros(1, 300), titles, 20)
+    check_nearest(0.1 * units[:4], titles, 20)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])
+@pytest.mark.parametrize("where", ["query", "title"])
+def test_vectors_that_are_not_finite(value, where):
+    queries, titles = torch.ones(3, 4), torch.ones(5, 4)
+    (queries if where == "query" else titles)[1, 2] = value
+    with pytest.raises(InputError, match="not finite"):
+        nearest(queries, titles, 2)
+
+
+class Counting:
+    """A model that counts the rows that its body runs."""
+
+    def __init__(self, model):
+        self.model, self.config, self.rows = model, model.config, 0
+
+    def base_model(self, input_ids, **options):
+        self.rows += len(input_ids)
+        return self.model.base_model(input_ids=input_ids, **options)
+
+
+def test_each_distinct_text_is_grounded_once(model, tokenizer, monkeypatch):
+    monkeypatch.setattr(grounded, "TEXTS", 2)
+    counting = Counting(model)
+    texts = ["1984", "", "Amber", "1984", "", "Crimson Tower", "Amber"]
+    lists = ground(counting, tokenizer, texts, TITLES, 4, CPU)
+    assert counting.rows == len(TITLES) + 4
+    vectors = np.array([plain_vector(model, tokenizer, title) for title in TITLES])
+    for text, (indices, scores) in zip(texts, lists, strict=True):
+        distance = np.linalg.norm(vectors - plain_vector(model, tokenizer, text), axis=1)
+        order = np.argsort(distance, kind="stable")[:4]
+        assert indices.tolist() == order.tolist()
+        np.testing.assert_allclose(scores, -distance[order], rtol=1e-4, atol=1e-5)
+
+
+def test_a_catalogue_of_one_title(model, tokenizer):
+    for indices, scores in ground(model, tokenizer, ["", "1984"], ["Amber Harbour"], 50, CPU):
+        assert indices.tolist() == [0]
+        assert len(scores) == 1
+
+
+def test_merged_by_hand():
+    lists = [np.array(one) for one in ([3, 1, 4, 0], [1, 3, 0, 4], [3, 2, 1, 5])]
+    indices, scores = merged(lists)
+    assert indices.tolist() == [3, 1, 2, 4]
+    assert scores.tolist() == [-1, -2, -3, -4]
+    assert merged([np.array([2, 0])] * 5)[0].tolist() == [2, 0]
+
+
+@given(st.lists(st.permutations(range(6)), min_size=1, max_size=5), st.integers(1, 6))
+def test_merged_as_a_loop(orders, depth):
+    expected = []
+    for rank in range(depth):
+        for order in orders:
+            if order[rank] not in expected:
+                expected.append(order[rank])
+    indices, _ = merged([np.array(order[:depth]) for order in orders])
+    assert indices.tolist() == expected[:depth]
+
+
+def run_step(folder, decoder, output, backbone="backbone", items="items.parquet"):
     recommend(
-        model=folder / "backbone",
-        backbone=folder / "backbone",
+        model=folder / backbone,
+        backbone=folder / backbone,
         test=folder / "examples.parquet",
-        items=folder / "items.parquet",
+        items=folder / items,
         prompt=PROMPT,
-        decoder=Grounded(kind="grounded", beams=3, max_new_tokens=8, batch_size=4, depth=5),
+        decoder=decoder,
         history="with",
-        output=folder / "lists.parquet",
+        output=folder / output,
         record=folder / "lists.json",
         device="cpu",
     )
-    found = read_table(folder / "lists.parquet", RECOMMENDATIONS)
+    return read_table(folder / output, RECOMMENDATIONS)
+
+
+PLAIN = Grounded(kind="grounded", beams=3, max_new_tokens=8, batch_size=4, depth=5)
+MERGED = GroundedMerged(kind="grounded-merged", beams=3, max_new_tokens=8, batch_size=4, depth=5)
+
+
+@pytest.mark.parametrize("decoder", [PLAIN, MERGED], ids=lambda decoder: decoder.kind)
+def test_lists_of_a_run(folder, model, tokenizer, decoder):
+    found = run_step(folder, decoder, "lists.parquet")
     items = [item for item, title in enumerate(TITLES) if item != 2]  # 4 stands for the title of 2.
     vectors = np.array([plain_vector(model, tokenizer, TITLES[item]) for item in items])
     for row, history in enumerate(HISTORIES):
-        text = plain_text(model, tokenizer, prompt_text(PROMPT, history), 3, 8)
-        query = plain_vector(model, tokenizer, text.strip().strip('"').strip())
-        distance = np.linalg.norm(vectors - query, axis=1)
-        order = np.argsort(distance, kind="stable")[:5]
+        texts = plain_texts(model, tokenizer, prompt_text(PROMPT, history), 3, 8)
+        expected, scores = [], []
+        for rank in range(5):
+            for text in texts if decoder is MERGED else texts[:1]:
+                query = plain_vector(model, tokenizer, text)
+                distance = np.linalg.norm(vectors - query, axis=1)
+                best = np.argsort(distance, kind="stable")[rank]
+                if items[best] not in expected:
+                    expected.append(items[best])
+                    scores.append(-len(expected) if decoder is MERGED else -distance[best])
         group = found[found["example_id"] == 10 + row]
         assert group["rank"].tolist() == [1, 2, 3, 4, 5]
-        assert group["item_id"].tolist() == [items[i] for i in order]
-        np.testing.assert_allclose(group["score"], -distance[order], rtol=1e-4)
+        assert group["item_id"].tolist() == expected[:5]
+        np.testing.assert_allclose(group["score"], scores[:5], rtol=1e-4)
+
+
+@pytest.mark.parametrize("decoder", [PLAIN, MERGED], ids=lambda decoder: decoder.kind)
+def test_lists_longer_than_the_catalogue(folder, decoder):
+    found = run_step(folder, decoder.model_copy(update={"depth": 50}), "long.parquet")
+    assert found.groupby("example_id")["item_id"].nunique().unique().tolist() == [8]
+    assert found.groupby("example_id").size().unique().tolist() == [8]
+
+
+@pytest.mark.parametrize("decoder", [PLAIN, MERGED], ids=lambda decoder: decoder.kind)
+def test_a_run_on_one_title(folder, decoder):
+    items = read_table(folder / "items.parquet", ITEMS)
+    write_table(items.assign(title="Amber Harbour"), folder / "one.parquet", ITEMS)
+    found = run_step(folder, decoder, "one_list.parquet", items="one.parquet")
+    assert found["rank"].unique().tolist() == [1]
+    assert found["item_id"].unique().tolist() == [7]  # It has the most training targets.
+
+
+@pytest.mark.parametrize("decoder", [PLAIN, MERGED], ids=lambda decoder: decoder.kind)
+def test_sampling_that_an_instruct_model_asks_for_has_no_effect(folder, decoder):
+    shutil.copytree(folder / "backbone", folder / "instruct", dirs_exist_ok=True)
+    shipped = {
+        "do_sample": True,
+        "temperature": 2.0,
+        "top_k": 20,
+        "repetition_penalty": 1.5,
+        "length_penalty": -2.0,
+        "max_new_tokens": 2,
+    }
+    (folder / "instruct/generation_config.json").write_text(json.dumps(shipped))
+    expected = run_step(folder, decoder, "neutral.parquet")
+    found = run_step(folder, decoder, "instruct.parquet", backbone="instruct")
+    assert found.equals(expected)
