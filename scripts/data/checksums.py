@@ -29,7 +29,7 @@ class Checksum(Settings):
 LOCK = TypeAdapter(dict[str, Checksum])
 
 
-def enforce(url: str, path: Path, lock: Path) -> str:
+def enforce(url: str, path: Path, lock: Path) -> None:
     """Hold a raw file against the lock file, which learns it where it does not know it yet.
 
     Args:
@@ -38,16 +38,11 @@ def enforce(url: str, path: Path, lock: Path) -> str:
         lock: JSON, `{address: {"sha256": …, "bytes": …}}`; it need not exist. Where it cannot be
             written, a warning says so.
 
-    Returns:
-        The file's SHA-256.
-
     Raises:
         InputError: the file is another one than that recorded, or the lock file is malformed.
     """
-    found = checksum_of(path)
-    if fault := difference(url, path, found, lock):
+    if fault := difference(url, path, checksum_of(path), lock):
         raise InputError(fault)
-    return found.sha256
 
 
 def checksum_of(path: Path) -> Checksum:

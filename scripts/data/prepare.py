@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
-from scripts.data.checksums import enforce
+from scripts.data.checksums import Checksum, checksum_of, difference
 from scripts.data.lines import Tally
 from scripts.data.rules import (
     Examples,
@@ -29,7 +30,7 @@ from scripts.data.rules import (
 )
 from scripts.data.settings import Preparation, Source, addresses, is_url
 from scripts.data.sources import RawData, read
-from scripts.files import sha256, write_json, write_table
+from scripts.files import write_json, write_table
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ def prepare(
         checksums: Lock file of the downloads' checksums; a file that was put here by hand must be
             the one that was downloaded before.
     """
-    raw = read(source, files)
+    with ThreadPoolExecutor(1) as pool:  # Beside the reading, which keeps one core busy.
+        found = {name: pool.submit(checksum_of, path) for name, path in files.items()}
+        raw = read(source, files)
     check_malformed(raw.tally, settings.max_malformed_share)
     if not raw.titles:
         raise InputError(
@@ -65,7 +68,9 @@ def prepare(
         )
     # After reading, so that no damaged file is recorded as the right one.
     raw_sha256 = {
-        path.name: raw_checksum(path, addresses(source).get(name, [""])[0], checksums)
+        path.name: raw_checksum(
+            path, found[name].result(), addresses(source).get(name, [""])[0], checksums
+        )
         for name, path in files.items()
     }
     reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)
@@ -138,15 +143,17 @@ def prepare(
     log.info("%d interactions, %d users, %d items", len(user), users, items_left)
 
 
-def raw_checksum(path: Path, address: str, checksums: Path | None) -> str:
+def raw_checksum(path: Path, found: Checksum, address: str, checksums: Path | None) -> str:
     """SHA-256 of a raw file, which must be that of the lock file where the file has a URL.
 
     Raises:
         InputError: it is another file than the one recorded.
     """
     if checksums is not None and is_url(address):
-        return enforce(address, path, checksums)
-    return sha256(path)
+        fault = difference(address, path, found, checksums)
+        if fault:
+            raise InputError(fault)
+    return found.sha256
 
 
 def check_malformed(tally: Tally, max_share: float) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 import zipfile
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
@@ -23,6 +25,7 @@ from scripts.data.lines import (
     Split,
     Tally,
     as_text,
+    batched,
     comma_separated,
     delimited,
     json_lines,
@@ -34,6 +37,8 @@ from scripts.data.lines import (
     tabbed,
 )
 from scripts.data.settings import Amazon, Local, MovieLensWheel, MovieLensZip, Source, Steam
+
+flat = chain.from_iterable
 
 Id = Annotated[str, msgspec.Meta(min_length=1)]
 #: UTC seconds up to the year 9999: a time in milliseconds is a malformed line.
@@ -137,11 +142,11 @@ def read_amazon(source: Amazon, files: dict[str, Path]) -> RawData:
     if source.kind == "amazon-2023":
         reviews = collect(json_lines(files["reviews"], AmazonReview2023, tally), ticks=1000)
         items = json_lines(files["metadata"], AmazonItem2023, tally)
-        return of_reviewed(reviews, ((row.item, row.title) for row in items), tally)
+        return of_reviewed(reviews, ((row.item, row.title) for row in flat(items)), tally)
     reviews = collect(json_lines(files["reviews"], AmazonReview, tally))
     read_items = literal_lines if source.kind == "amazon-2014" else json_lines
-    rows = read_items(files["metadata"], AmazonItem, tally)
-    return of_reviewed(reviews, ((row.item, row.title) for row in rows), tally)
+    items = read_items(files["metadata"], AmazonItem, tally)
+    return of_reviewed(reviews, ((row.item, row.title) for row in flat(items)), tally)
 
 
 # Steam -------------------------------------------------------------------------------------------
@@ -178,7 +183,8 @@ def read_steam(source: Steam, files: dict[str, Path]) -> RawData:
     tally = Tally()
     reviews = collect(literal_lines(files["reviews"], SteamReview, tally))
     games = literal_lines(files["metadata"], SteamGame, tally)
-    return of_reviewed(reviews, ((row.item, row.title or row.app_name) for row in games), tally)
+    titles = ((game.item, game.title or game.app_name) for game in flat(games))
+    return of_reviewed(reviews, titles, tally)
 
 
 def iso_seconds(text: str) -> int:
@@ -240,7 +246,7 @@ def read_movielens_wheel(source: MovieLensWheel, files: dict[str, Path]) -> RawD
                 text = as_text(stream, "utf-8")
                 yield from delimited(text, files["wheel"], member, kind, tally, tabbed)
 
-        reviews = collect(rows(f"{source.name}.inter", RecBoleRating))
+        reviews = collect(batched(rows(f"{source.name}.inter", RecBoleRating)))
         titles = (
             (row.item, spoken_title(row.title, row.year))
             for row in rows(f"{source.name}.item", RecBoleItem)
@@ -305,7 +311,7 @@ def read_movielens_zip(source: MovieLensZip, files: dict[str, Path]) -> RawData:
                 yield from delimited(text, path, name, kind, tally, split, columns)
 
         reviews = collect(
-            rows(ratings, GroupLensRating, layout.split_ratings, layout.rating_columns)
+            batched(rows(ratings, GroupLensRating, layout.split_ratings, layout.rating_columns))
         )
         films = rows(layout.films, GroupLensItem, layout.split_films, layout.film_columns)
         titles = ((row.item, spoken_title(*title_and_year(row.title or ""))) for row in films)
@@ -374,7 +380,9 @@ def read_local(source: Local, files: dict[str, Path]) -> RawData:
             raise ValueError(f"Expected a time >= {low} and <= {high}: {time}")
         row.timestamp = int(time)
 
-    def rows(path: Path, fields: list[tuple[str, Any, Any]], **namespace: Any) -> Iterator[Any]:
+    def rows(
+        path: Path, fields: list[tuple[str, Any, Any]], **namespace: Any
+    ) -> Iterator[list[Any]]:
         name = path.name.removesuffix(".gz")
         ending = Path(name).suffix
         # A cell is text; JSON and Parquet may hold numbers for ids.
@@ -388,9 +396,9 @@ def read_local(source: Local, files: dict[str, Path]) -> RawData:
             split = comma_separated if ending == ".csv" else tabbed
             with reading(path), open_bytes(path) as stream:
                 text = as_text(stream, "utf-8")
-                yield from delimited(text, path, path.name, kind, tally, split)
+                yield from batched(delimited(text, path, path.name, kind, tally, split))
         elif ending == ".parquet":
-            yield from parquet_rows(path, kind, tally)
+            yield from batched(parquet_rows(path, kind, tally))
         else:
             yield from json_lines(path, kind, tally)
 
@@ -424,7 +432,7 @@ def read_local(source: Local, files: dict[str, Path]) -> RawData:
             ("title", str | None, name(name=columns.title, default=None)),
         ],
     )
-    return of_reviewed(reviews, ((str(row.item), row.title) for row in titles), tally)
+    return of_reviewed(reviews, ((str(row.item), row.title) for row in flat(titles)), tally)
 
 
 #: Least and greatest time, and ticks in a second, of each way to write times.
@@ -438,17 +446,17 @@ TIMES = {
 # What the readers share --------------------------------------------------------------------------
 
 
-def collect(rows: Iterable[Review], ticks: int = 1) -> Reviews:
+def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
     """Turn rows into arrays: 20 bytes a row plus the distinct ids."""
-    users: dict[str, int] = {}
-    items: dict[str, int] = {}
+    users: defaultdict[str, int] = defaultdict(count().__next__)
+    items: defaultdict[str, int] = defaultdict(count().__next__)
     user, item, rating, timestamp = array("i"), array("i"), array("f"), array("q")
     missing = float("nan")
-    for row in rows:
-        user.append(users.setdefault(row.user, len(users)))
-        item.append(items.setdefault(row.item, len(items)))
-        rating.append(missing if row.rating is None else row.rating)
-        timestamp.append(int(row.timestamp))
+    for rows in batches:
+        user.extend([users[row.user] for row in rows])
+        item.extend([items[row.item] for row in rows])
+        rating.extend([missing if row.rating is None else row.rating for row in rows])
+        timestamp.extend([int(row.timestamp) for row in rows])
     return Reviews(
         list(users),
         list(items),
