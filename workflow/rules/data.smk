@@ -13,9 +13,10 @@ rule download:
         # mirrors out of the record: a new one fetches nothing anew.
         url=lambda wildcards: URLS[f"resources/raw/{wildcards.file}"][0],
         urls=lambda wildcards, output: listed(URLS[output[0]]),
+        checksums=CHECKSUMS,
     shell:
         "python -m scripts.data.obtain --urls {params.urls:q}"
-        " --checksums {CHECKSUMS:q} --output {output:q} &> {log:q}"
+        " --checksums {params.checksums:q} --output {output:q} &> {log:q}"
 
 
 rule wheel:
@@ -57,11 +58,12 @@ rule prepare:
         code=fingerprint("scripts.data.prepare"),
         source=source_of,
         files=lambda wildcards: json.dumps(raw_inputs(wildcards)),
+        checksums=CHECKSUMS,
         folder=f"{RESULTS}/data/{{dataset}}",
         settings=lambda wildcards: as_json(STUDY.datasets[wildcards.dataset].preparation),
     shell:
         "python -m scripts.data.prepare --source {params.source:q} --files {params.files:q}"
-        " --settings {params.settings:q} --checksums {CHECKSUMS:q} --output {params.folder:q}"
+        " --settings {params.settings:q} --checksums {params.checksums:q} --output {params.folder:q}"
         " &> {log:q}"
 
 
@@ -100,7 +102,7 @@ rule d3_format:
         ENVIRONMENT
     params:
         code=fingerprint("scripts.data.export"),
-        folder=f"{RESULTS}/data/{{dataset}}",
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "python -m scripts.data.export --dataset {params.folder:q} --output {params.folder:q}/d3"
+        "python -m scripts.data.export --dataset {params.folder:q}/.. --output {params.folder:q}"
         " &> {log:q}"
