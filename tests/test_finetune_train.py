@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from peft import PeftModel
+from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
+from transformers.integrations import integration_utils
 
 from scripts.backbones.load import load_tokenizer
 from scripts.backbones.scratch import make_scratch
@@ -308,6 +313,150 @@ def test_a_run_killed_three_times_ends_the_same(folder, undisturbed, tmp_path):
     for name in ("steps", "epochs_run", "best_epoch", "settings", "code"):
         assert records[0][name] == records[1][name]
     assert not (tmp_path / "model.checkpoints").exists()
+
+
+#: The same run by several processes, of which the second may die at the beginning of step 11.
+TOGETHER = """
+import json, os, signal, sys
+from pathlib import Path
+from scripts.command import run
+from scripts.finetune import train, trainer
+from tests.test_finetune_train import finetune
+
+def die_at_step_11(self, args, state, control, **kwargs):
+    if state.global_step == 11 and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[4] == "die":
+    trainer.StepTimer.on_step_begin = die_at_step_11
+finetune(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3]))
+"""
+
+
+def finetune_together(folder, output, script, processes=2, die=False, **settings):
+    """Fine-tune with several processes on the CPU; the launcher when it has ended."""
+    settings = json.dumps(settings | {"processes": processes})
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    arguments = [script, folder, output, settings, "die" if die else "live"]
+    return subprocess.run(
+        [*launcher, "--nproc-per-node", str(processes), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        timeout=240,
+    )
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "together.py"
+    path.write_text(TOGETHER)
+    return path
+
+
+def test_two_processes_train_as_one_does_even_if_one_is_killed(folder, tmp_path, script):
+    # The last step of an epoch has one example, which leaves the second process without any.
+    settings = {"train_examples": 57, "micro_batch_size": 2}
+    alone = finetune(folder, tmp_path / "alone", **settings)
+    output = tmp_path / "together"
+    ended = finetune_together(folder, output, script, die=True, **settings)
+    assert ended.returncode != 0
+    assert not output.exists()
+    left = {path.name for path in tmp_path.glob("together.checkpoints/*/checkpoint-*")}
+    assert left == {"checkpoint-8"}
+    ended = finetune_together(folder, output, script, **settings)
+    assert ended.returncode == 0, ended.stderr
+    assert not (tmp_path / "together.checkpoints").exists()
+
+    expected, found = (load(folder, path) for path in (alone, output))
+    for one, two in zip(expected.parameters(), found.parameters(), strict=True):
+        assert (two - one).norm() <= 1e-5 * one.norm()
+    expected, found = (read_csv(path / "curves.csv") for path in (alone, output))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+    expected, found = (read_json(path / "run.json") for path in (alone, output))
+    assert (expected["resumed"], found["resumed"]) == (False, True)
+    assert found["steps"] == expected["steps"] == 24
+    assert found["tokens_per_step"] > expected["tokens_per_step"]  # Each process has a trunk.
+
+
+def test_the_number_of_processes_is_checked(folder, tmp_path):
+    with pytest.raises(InputError, match=r"processes is 2, but 1 .* --nproc-per-node 2"):
+        finetune(folder, tmp_path / "model", processes=2)
+    with pytest.raises(ValidationError, match="processes 3 must divide batch_size 8"):
+        finetune(folder, tmp_path / "model", processes=3)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_metrics_are_those_of_the_curves_and_survive_interruptions(
+    folder, undisturbed, tmp_path
+):
+    interrupt(folder, tmp_path / "model", step=14)
+    [live] = tmp_path.glob("model.checkpoints/*/metrics.jsonl")
+    # Behind the checkpoint of step 8 lies a window that the resumed run repeats.
+    assert [entry["step"] for entry in lines(live)] == [5, 8, 8, 10]
+    output = finetune(folder, tmp_path / "model")
+    found, expected = (lines(path / "metrics.jsonl") for path in (output, undisturbed))
+    timings = {"seconds_per_step", "tokens_per_second", "seconds"}
+    assert [{k: v for k, v in entry.items() if k not in timings} for entry in found] == [
+        {k: v for k, v in entry.items() if k not in timings} for entry in expected
+    ]
+    curves = read_csv(output / "curves.csv")
+    assert [entry["loss"] for entry in found] == curves["loss"].tolist()
+    assert [entry["step"] for entry in found] == curves["step"].tolist()
+    training = [entry for entry in found if entry["split"] == "train"]
+    for entry in training:
+        assert entry["seconds_per_step"] > 0
+        assert entry["tokens_per_second"] > 0
+        # One window is five steps; the gradient's norm is that of the last of them.
+        assert 0 <= entry["clipped_steps"] <= 5
+        assert (entry["gradient_norm"] > 1) <= (entry["clipped_steps"] > 0)
+    assert all(entry["seconds"] > 0 for entry in found if entry["split"] == "valid")
+
+
+def test_tensorboard_only_where_it_is_installed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "is_tensorboard_available", lambda: False)
+    with pytest.raises(InputError, match="pip install tensorboard"):
+        finetune(folder, tmp_path / "model", tensorboard=True)
+
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder, purge_step):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"events-{purge_step}").touch()
+
+        def add_text(self, *args): ...
+        def flush(self): ...
+        def close(self): ...
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+    monkeypatch.setattr(trainer, "is_tensorboard_available", lambda: True)
+    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: True)
+    module = SimpleNamespace(SummaryWriter=SummaryWriter)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    interrupt(folder, tmp_path / "model", step=11, tensorboard=True)
+    output = finetune(folder, tmp_path / "model", tensorboard=True)
+    assert {path.name for path in output.glob("tensorboard/*")} == {"events-1", "events-9"}
+    assert {("train/loss", 5), ("eval/loss", 8), ("train/loss", 24)} <= set(written)
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(folder, tmp_path, monkeypatch):
+    def overflow(*args):
+        loss = add_gradients(*args)
+        args[0].get_input_embeddings().weight.grad[3, 0] = torch.inf
+        return loss
+
+    add_gradients = trainer.add_gradients
+    monkeypatch.setattr(trainer, "add_gradients", overflow)
+    with pytest.raises(InputError, match=r"norm is inf .*learning_rate") as error:
+        finetune(folder, tmp_path / "model", train_examples=8)
+    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    ids = subsample(examples, 8, 0)["example_id"].tolist()
+    assert str(sorted(ids)) in str(error.value)
 
 
 def test_an_adapter_with_dropout_resumes_to_the_same_weights(folder, tmp_path):

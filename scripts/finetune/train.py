@@ -6,13 +6,15 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
-from transformers import EarlyStoppingCallback, TrainerState, set_seed
+import torch
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from scripts.backbones.load import (
@@ -33,8 +35,10 @@ from scripts.finetune.trainer import (
     CounterfactualTrainer,
     EpochLog,
     MetricsLog,
+    check_processes,
     learning_curves,
     metrics_lines,
+    tensorboard,
     training_arguments,
 )
 from scripts.fingerprint import fingerprint
@@ -45,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 STEP = "scripts.finetune.train"
 METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
 
 
 def finetune(
@@ -61,7 +66,10 @@ def finetune(
 ) -> None:
     """Fine-tune a backbone; the epoch with the lowest weighted normal validation loss is kept.
 
-    Checkpoints lie beside `output` while it trains, so that a killed run resumes.
+    Checkpoints and `metrics.jsonl` lie beside `output` while it trains, so that a killed run
+    resumes. Several processes share the work if they are started together, by
+    `python -m torch.distributed.run --standalone --nproc-per-node N -m scripts.finetune.train`,
+    and `training.processes` says so; the first of them writes.
 
     Args:
         backbone: model folder to start from.
@@ -72,11 +80,15 @@ def finetune(
         objective: what is trained.
         training: how it is trained.
         seed: draws the training sub-sample, the order of the examples and the adapter's weights.
-        output: model folder (or PEFT adapter), with run.json and curves.csv.
+        output: model folder (or PEFT adapter), with run.json, curves.csv and metrics.jsonl.
         device: where to train.
     """
     started = time.perf_counter()
     place = torch_device(device)
+    check_processes(training.processes, place)
+    main = os.environ.get("RANK", "0") == "0"
+    if not main:
+        logging.getLogger("scripts").setLevel(logging.ERROR)
     set_seed(seed)
     tokenizer = load_tokenizer(backbone)
     titles = read_titles(items)
@@ -98,6 +110,14 @@ def finetune(
     checkpoints = checkpoint_folder(
         output, [backbone, train, valid, items], prompt, objective, training, seed
     )
+    resume = last_checkpoint(checkpoints, training.processes)
+    callbacks: list[TrainerCallback] = [
+        EarlyStoppingCallback(training.patience),
+        EpochLog(),
+        MetricsLog(checkpoints / METRICS),
+    ]
+    if training.tensorboard and main:
+        callbacks.append(tensorboard(checkpoints / TENSORBOARD, step_of(resume) if resume else 0))
     trainer = CounterfactualTrainer(
         objective=objective,
         training=training,
@@ -108,20 +128,22 @@ def finetune(
         args=training_arguments(training, seed, place, checkpoints),
         train_dataset=encoded["train"][0],
         eval_dataset=encoded["valid"][0],
-        callbacks=[
-            EarlyStoppingCallback(training.patience),
-            EpochLog(),
-            MetricsLog(checkpoints / METRICS),
-        ],
+        callbacks=callbacks,
     )
-    resume = last_checkpoint(checkpoints)
     if resume is not None:
         logger.info("Resuming from %s", resume)
         state = TrainerState.load_from_json(str(resume / TRAINER_STATE_NAME))
         if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
             # The run had come to its end, which the Trainer forgets: only the best epoch is loaded.
             trainer.args.num_train_epochs = round(state.epoch or 0)
+    # Each process draws dropout of its own.
+    torch.manual_seed(seed + trainer.args.process_index)
     trainer.train(resume_from_checkpoint=resume and str(resume))
+    # All have read the best epoch from the checkpoints, which the main process will delete.
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+    if not main:
+        return
 
     curves = learning_curves(trainer.state.log_history)
     losses = curves.loc[curves["split"] == "valid"]
@@ -136,6 +158,8 @@ def finetune(
         tokenizer.save_pretrained(partial)
         write_csv(curves, partial / "curves.csv")
         write_text(metrics_lines(trainer.state.log_history), partial / METRICS)
+        if training.tensorboard:
+            shutil.copytree(checkpoints / TENSORBOARD, partial / TENSORBOARD)
         write_json(
             {
                 "alpha": objective.alpha,
@@ -210,14 +234,24 @@ def checkpoint_folder(
     parent = output.with_name(f"{output.name}.checkpoints")
     for stale in parent.glob("*"):
         if stale.name != key:
-            shutil.rmtree(stale)
+            # Of several processes one finds it gone.
+            shutil.rmtree(stale, ignore_errors=True)
     return parent / key
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The last whole checkpoint, or None: a kill can leave a part of one, without its state."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+def last_checkpoint(folder: Path, processes: int) -> Path | None:
+    """The last whole checkpoint, or None: a kill can leave a part of one."""
+    whole = [
+        path.parent
+        for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")
+        if len([*path.parent.glob("rng_state*.pth")]) == processes
+    ]
+    return max(whole, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Number of optimiser steps behind a checkpoint."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.integrations import TensorBoardCallback, is_tensorboard_available
 
 from scripts.command import InputError
 from scripts.finetune.batches import (
@@ -46,12 +47,7 @@ STEPS_SORTED = 16
 def training_arguments(
     training: Training, seed: int, device: torch.device, checkpoints: Path
 ) -> TrainingArguments:
-    """The Trainer's arguments: AdamW, linear decay, a check each epoch (docs/paper.md §5).
-
-    Raises:
-        InputError: the processes or the GPUs are not as many as `training.processes`.
-    """
-    check_processes(training.processes, device)
+    """The Trainer's arguments: AdamW, linear decay, a check each epoch (docs/paper.md §5)."""
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         seed=seed,
@@ -64,7 +60,6 @@ def training_arguments(
         optim="adamw_torch",
         # The Trainer is handed whole optimiser steps, see `CounterfactualTrainer`.
         per_device_train_batch_size=training.batch_size // training.processes,
-        per_device_eval_batch_size=training.micro_batch_size,
         gradient_accumulation_steps=1,
         activation_checkpointing=training.gradient_checkpointing,
         num_train_epochs=training.epochs,
@@ -85,7 +80,11 @@ def training_arguments(
 
 
 def check_processes(processes: int, device: torch.device) -> None:
-    """Check that this run has the processes and the GPUs that it was configured for."""
+    """Check that this run has the processes and the GPUs that it was configured for.
+
+    Raises:
+        InputError: it has others.
+    """
     running = int(os.environ.get("WORLD_SIZE", "1"))
     if running != processes:
         raise InputError(
@@ -133,6 +132,21 @@ class MetricsLog(TrainerCallback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open(mode, encoding="utf-8") as stream:
                 stream.write(metrics_lines(log))
+
+
+def tensorboard(folder: Path, resumed_step: int) -> TensorBoardCallback:
+    """Writes the Trainer's log for TensorBoard, and takes back what lies behind a resumed step.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if not is_tensorboard_available():
+        raise InputError(
+            "training.tensorboard needs a package that is not installed: pip install tensorboard"
+        )
+    from torch.utils.tensorboard import SummaryWriter
+
+    return TensorBoardCallback(SummaryWriter(str(folder), purge_step=resumed_step + 1))
 
 
 class StepTimer(TrainerCallback):

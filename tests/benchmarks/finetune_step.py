@@ -7,7 +7,7 @@
 - `released`: the released algorithm, written plainly from its description: two forward passes over
   padded prompts, both branches as long as the longer one, the whole vocabulary at every position.
 - `ordinary plain`: one padded forward pass, logits at the label positions only.
-- `our plain` and `our CFT`: what the Trainer runs.
+- `our plain` and `our CFT`: what the Trainer runs, in parts of `--part` examples.
 
 Each candidate has a process of its own, for its peak memory; the rounds take turns, and time is
 the median over rounds: wall time on a GPU, CPU time otherwise. Memory is what a step adds to the
@@ -24,13 +24,15 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -50,8 +52,8 @@ from scripts.finetune.batches import (
     no_history_prompt,
     tokens_run,
 )
-from scripts.finetune.objective import total_loss
-from scripts.finetune.trainer import LengthGroupedOrder, batch_inputs, step_sums
+from scripts.finetune.objective import token_weights
+from scripts.finetune.trainer import Inputs, LengthGroupedOrder, add_gradients, step_inputs
 from scripts.provenance import device_name
 
 Shape = Literal["tiny", "qwen2-0.5b-3-layers", "qwen2-0.5b"]
@@ -93,6 +95,7 @@ EXAMPLES_DRAWN = 4096
 def finetune_step(
     shape: Shape = "qwen2-0.5b-3-layers",
     batch: int = 8,
+    part: int | None = None,
     data: Path | None = None,
     prompt: Prompt = PROMPT,
     grouped: bool = False,
@@ -108,6 +111,7 @@ def finetune_step(
     Args:
         shape: the model, with random weights.
         batch: examples per step.
+        part: examples per forward and backward pass of ours (`micro_batch_size`); null takes all.
         data: folder of a prepared data set; null makes titles up.
         prompt: the data set's sentences.
         grouped: batches of like length, as in training; else drawn at random.
@@ -118,7 +122,7 @@ def finetune_step(
     """
     place = torch_device(device)
     batches, no_history, pad = draw_batches(shape, batch, data, prompt, grouped, rounds + 1, seed)
-    work = (shape, seed, place, no_history, pad)
+    work = (shape, seed, place, no_history, pad, part)
     print_machine(place, shape, batches)
     print_differences(*work, [examples[:4] for examples in batches[:1]])
 
@@ -165,10 +169,11 @@ def draw_batches(
         titles = read_titles(data / "items.parquet")
     tokenizer = train_tokenizer(examples, titles, prompt, SHAPES[shape].vocab_size)
     encoded, _ = encode(examples, titles, tokenizer, prompt, 1024)
+    steps = torch.arange(len(encoded)).split(size)
     if grouped:
         lengths = [len(example.prompt) + len(example.answer) for example in encoded]
-        encoded = [encoded[i] for i in LengthGroupedOrder(lengths, size, seed)]
-    batches = [encoded[i * size : (i + 1) * size] for i in range(count)]
+        steps = LengthGroupedOrder(lengths, size, seed)
+    batches = [[encoded[i] for i in step] for step in islice(steps, count)]
     return batches, no_history_prompt(tokenizer, prompt), tokenizer.pad_token_id
 
 
@@ -208,7 +213,9 @@ def left_padded(
     return ids, mask
 
 
-def released_inputs(batch: list[Encoded], no_history: list[int], pad: int) -> dict[str, Any]:
+def released_inputs(
+    batch: list[Encoded], no_history: list[int], pad: int, part: int | None
+) -> dict[str, Any]:
     """Both branches as long as the longer one, labels and weights at every position."""
     prompts, answers = [e.prompt for e in batch], [e.answer for e in batch]
     length = max(len(prompt) + len(answer) for _, prompt, answer in batch)
@@ -251,33 +258,48 @@ def released_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
     return weighted(logits) + ALPHA * weighted(effect)
 
 
-def ordinary_inputs(batch: list[Encoded], no_history: list[int], pad: int) -> dict[str, Any]:
-    """Padded rows with logits at the label positions, for a plain loss."""
-    return batch_inputs(batch, beta=1.0, no_history=None, pad=pad, share=False)
+def released_step(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """The released algorithm's forward and backward; the loss."""
+    loss = released_loss(model, inputs)
+    loss.backward()
+    return loss
 
 
-def our_plain_inputs(batch: list[Encoded], no_history: list[int], pad: int) -> dict[str, Any]:
-    """What our Trainer makes of a batch for plain fine-tuning."""
-    return batch_inputs(batch, beta=1.0, no_history=None, pad=pad, share=True)
+def our_inputs(
+    batch: list[Encoded],
+    no_history: list[int] | None,
+    pad: int,
+    part: int | None,
+    beta: float = BETA,
+    share: bool = True,
+) -> Inputs:
+    """What our Trainer makes of a step's examples; `no_history` None is plain fine-tuning."""
+    return step_inputs(batch, partial(token_weights, beta=beta), no_history, pad, share, part)
 
 
-def our_cft_inputs(batch: list[Encoded], no_history: list[int], pad: int) -> dict[str, Any]:
-    """What our Trainer makes of a batch for counterfactual fine-tuning."""
-    return batch_inputs(batch, beta=BETA, no_history=no_history, pad=pad, share=True)
+def our_step(model: Any, inputs: Inputs) -> Tensor:
+    """The forward and backward of our Trainer; the loss."""
+    return add_gradients(model, inputs, ALPHA)
 
 
-def our_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """The loss of our Trainer."""
-    return total_loss(step_sums(model, inputs), ALPHA, inputs["weights"].sum())
+def candidate(name: str) -> tuple[Callable[..., Any], Callable[..., Tensor]]:
+    """How a candidate prepares a batch, which is not timed, and its forward and backward."""
 
+    def plain_inputs(
+        batch: list[Encoded], no_history: list[int], pad: int, part: int | None
+    ) -> Any:
+        return our_inputs(batch, None, pad, part, beta=1.0)
 
-def candidate(name: str) -> tuple[Callable[..., dict[str, Any]], Callable[..., Tensor]]:
-    """How a candidate prepares a batch, which is not timed, and its loss."""
+    def ordinary_inputs(
+        batch: list[Encoded], no_history: list[int], pad: int, part: int | None
+    ) -> Any:
+        return our_inputs(batch, None, pad, None, beta=1.0, share=False)
+
     return {
-        "released": (released_inputs, released_loss),
-        "ordinary plain": (ordinary_inputs, our_loss),
-        "our plain": (our_plain_inputs, our_loss),
-        "our CFT": (our_cft_inputs, our_loss),
+        "released": (released_inputs, released_step),
+        "ordinary plain": (ordinary_inputs, our_step),
+        "our plain": (plain_inputs, our_step),
+        "our CFT": (our_inputs, our_step),
     }[name]
 
 
@@ -296,13 +318,17 @@ def serve(
     device: torch.device,
     no_history: list[int],
     pad: int,
+    part: int | None,
 ) -> None:
     """Answer each batch with the seconds, tokens, operations and memory of one step on it."""
     model = make_model(shape, seed, device)
-    prepare, loss = candidate(name)
+    if on_gpu(device):
+        # As the Trainer prepares its models: autocast around the forward pass.
+        model = Accelerator(mixed_precision="bf16").prepare_model(model, evaluation_mode=True)
+    prepare, step = candidate(name)
     # Neither the model and its gradients nor the libraries' own set-up are the step's memory.
-    inputs = send_to_device(prepare(pipe.recv(), no_history, pad), device)
-    timed_step(model, loss, inputs, device)
+    inputs = send_to_device(prepare(pipe.recv(), no_history, pad, part), device)
+    timed_step(model, step, inputs, device)
     per_token = None
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -311,12 +337,12 @@ def serve(
     own = resident_mb(device)
     pipe.send("ready")
     while batch := pipe.recv():
-        inputs = send_to_device(prepare(batch, no_history, pad), device)
+        inputs = send_to_device(prepare(batch, no_history, pad, part), device)
         try:
             if per_token is None:  # Counting is slow.
-                per_token = operations(model, loss, inputs, device) / tokens(inputs)
+                per_token = operations(model, step, inputs, device) / tokens(inputs)
             reset_peak(device)
-            seconds = [timed_step(model, loss, inputs, device) for _ in range(1 + on_gpu(device))]
+            seconds = [timed_step(model, step, inputs, device) for _ in range(1 + on_gpu(device))]
             pipe.send(
                 {
                     "seconds": seconds[-1],
@@ -337,15 +363,11 @@ def on_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def timed_step(
-    model: Any, loss: Callable[..., Tensor], inputs: dict[str, Any], device: torch.device
-) -> float:
+def timed_step(model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device) -> float:
     """Seconds of one forward and backward pass."""
     model.zero_grad(set_to_none=True)
     began = now(device)
-    with torch.autocast("cuda", torch.bfloat16) if on_gpu(device) else nullcontext():
-        value = loss(model, inputs)
-    value.backward()
+    step(model, inputs)
     return now(device) - began
 
 
@@ -357,12 +379,10 @@ def now(device: torch.device) -> float:
     return time.process_time()
 
 
-def operations(
-    model: Any, loss: Callable[..., Tensor], inputs: dict[str, Any], device: torch.device
-) -> float:
+def operations(model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device) -> float:
     """Floating-point operations of a step's matrix products and attention."""
     with FlopCounterMode(display=False) as counter:
-        timed_step(model, loss, inputs, device)
+        timed_step(model, step, inputs, device)
     return counter.get_total_flops()
 
 
@@ -427,17 +447,17 @@ def print_differences(
     device: torch.device,
     no_history: list[int],
     pad: int,
+    part: int | None,
     batches: list[list[Encoded]],
 ) -> None:
     """Loss and gradient of the released algorithm and of ours, in float32."""
     model = make_model(shape, seed, device)
     losses, gradients = [], []
     for name in ("released", "our CFT"):
-        prepare, loss = candidate(name)
+        prepare, step = candidate(name)
         model.zero_grad()
-        value = loss(model, send_to_device(prepare(batches[0], no_history, pad), device))
-        value.backward()
-        losses.append(value.item())
+        inputs = send_to_device(prepare(batches[0], no_history, pad, part), device)
+        losses.append(step(model, inputs).item())
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     worst = max(
         ((ours - theirs).norm() / theirs.norm()).item()

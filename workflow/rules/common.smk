@@ -27,8 +27,11 @@ os.environ.update(
     # Jobs find the steps wherever the workflow is run from, and the Python that runs it.
     PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.getenv("PYTHONPATH")])),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
-    # A job takes one GPU, so that the Trainer does not split its batches over all of them.
-    CUDA_VISIBLE_DEVICES=os.getenv("CUDA_VISIBLE_DEVICES", "0"),
+    # A fine-tuning takes as many GPUs as it has processes; any other job takes the first.
+    CUDA_VISIBLE_DEVICES=os.getenv(
+        "CUDA_VISIBLE_DEVICES",
+        ",".join(map(str, range(max(b.training.processes for b in STUDY.backbones.values())))),
+    ),
     # Libraries' own progress bars write to log files now and then only.
     TQDM_MININTERVAL="15",
     # By default glibc hands every freed tensor back to the system, and each training or decoding
@@ -184,6 +187,23 @@ def prompt_of(wildcards) -> str:
 def needs_gpu(wildcards) -> int:
     """GPUs that a job on a model asks for."""
     return int(ON_GPU)
+
+
+def processes_of(wildcards) -> int:
+    """Processes of a fine-tuning."""
+    return STUDY.backbones[wildcards.backbone].training.processes
+
+
+def finetune_gpus(wildcards) -> int:
+    """GPUs that a fine-tuning asks for: one for each process."""
+    return needs_gpu(wildcards) * processes_of(wildcards)
+
+
+def finetune_launcher(wildcards) -> str:
+    """What starts the module of a fine-tuning in its processes."""
+    count = processes_of(wildcards)
+    many = f"python -m torch.distributed.run --standalone --nproc-per-node {count} -m"
+    return many if count > 1 else "python -m"
 
 
 def device_of(wildcards, output) -> str:

@@ -17,15 +17,16 @@ rule finetune:
         ENVIRONMENT
     threads: threads_of
     resources:
-        gpu=needs_gpu,
+        gpu=finetune_gpus,
     params:
         code=fingerprint("scripts.finetune.train"),
         prompt=prompt_of,
         objective=lambda wildcards: as_json(OBJECTIVES[wildcards.objective]),
         training=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].training),
+        launcher=finetune_launcher,
         device=device_of,
     shell:
-        "python -m scripts.finetune.train --backbone {input.backbone:q} --train {input.train:q}"
-        " --valid {input.valid:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
+        "{params.launcher} scripts.finetune.train --backbone {input.backbone:q}"
+        " --train {input.train:q} --valid {input.valid:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --objective {params.objective:q} --training {params.training:q}"
         " --seed {wildcards.seed} --device {params.device} --output {output:q} &> {log:q}"
