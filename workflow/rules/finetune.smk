@@ -27,6 +27,7 @@ rule finetune:
         device=device_of,
     shell:
         "{params.launcher} scripts.finetune.train --backbone {input.backbone:q}"
-        " --train {input.train:q} --valid {input.valid:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
-        " --objective {params.objective:q} --training {params.training:q}"
-        " --seed {wildcards.seed} --device {params.device} --output {output:q} &> {log:q}"
+        " --train {input.train:q} --valid {input.valid:q} --items {input.catalogue:q}"
+        " --prompt {params.prompt:q} --objective {params.objective:q}"
+        " --training {params.training:q} --seed {wildcards.seed} --device {params.device}"
+        " --output {output:q} &> {log:q}"
