@@ -10,9 +10,9 @@
 - `our plain` and `our CFT`: what the Trainer runs, in parts of `--part` examples.
 
 Each candidate has a process of its own, for its peak memory; the rounds take turns, and time is
-the median over rounds: wall time on a GPU, CPU time otherwise. Memory is what a step adds to the
-model and its gradients. Prompts are of the instruct template: those of a prepared data set, or else
-ten made-up titles each.
+the median over rounds: wall time on a GPU, CPU time otherwise. Memory is what a step on the first
+batch adds to the model and its gradients. Prompts are of the instruct template: those of a prepared
+data set, or else ten made-up titles each.
 """
 
 from __future__ import annotations
@@ -329,33 +329,59 @@ def serve(
     # Neither the model and its gradients nor the libraries' own set-up are the step's memory.
     inputs = send_to_device(prepare(pipe.recv(), no_history, pad, part), device)
     timed_step(model, step, inputs, device)
-    per_token = None
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    if not on_gpu(device):
-        ctypes.CDLL(None).malloc_trim(0)  # What the first step has freed is no longer in use.
-    own = resident_mb(device)
     pipe.send("ready")
+    measured = None
     while batch := pipe.recv():
         inputs = send_to_device(prepare(batch, no_history, pad, part), device)
         try:
-            if per_token is None:  # Counting is slow.
-                per_token = operations(model, step, inputs, device) / tokens(inputs)
-            reset_peak(device)
+            if measured is None:
+                measured = memory(model, step, inputs, device) | {
+                    # Counting is slow.
+                    "operations": operations(model, step, inputs, device) / tokens(inputs)
+                }
             seconds = [timed_step(model, step, inputs, device) for _ in range(1 + on_gpu(device))]
             pipe.send(
                 {
                     "seconds": seconds[-1],
                     "tokens": tokens(inputs),
                     "examples": len(batch),
-                    "extra_mb": peak_mb(device) - own,
-                    "operations": per_token * tokens(inputs),
+                    "extra_mb": measured["extra_mb"],
+                    "operations": measured["operations"] * tokens(inputs),
                 }
             )
         except torch.OutOfMemoryError:
             pipe.send({"error": "out of memory"})
         if on_gpu(device):
             torch.cuda.empty_cache()
+
+
+def memory(
+    model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device
+) -> dict[str, float]:
+    """Memory that a step adds to the model and its gradients, in MiB.
+
+    On a CPU every tensor is given back as soon as it is freed, so that what the allocator keeps
+    for later is not counted; afterwards, it keeps everything, as in the workflow.
+    """
+    keep_freed(device, False)
+    own = resident_mb(device)
+    reset_peak(device)
+    timed_step(model, step, inputs, device)
+    extra = peak_mb(device) - own
+    keep_freed(device, True)
+    return {"extra_mb": extra}
+
+
+def keep_freed(device: torch.device, keep: bool) -> None:
+    """Whether glibc keeps freed memory of this process for later, or hands it back at once."""
+    if not on_gpu(device):
+        libc = ctypes.CDLL(None)
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
+        libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 16)
+        libc.mallopt(trim_threshold, 1 << 30 if keep else 1 << 16)
+        libc.malloc_trim(0)
 
 
 def on_gpu(device: torch.device) -> bool:
