@@ -1,0 +1,209 @@
+"""One explained example against the study's files and a plain forward pass per target."""
+
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from scripts.backbones.load import load_tokenizer
+from scripts.command import InputError
+from scripts.contracts import RECOMMENDATIONS
+from scripts.decode.explain import explain
+from scripts.decode.recommend import recommend
+from scripts.decode.settings import Constrained, Grounded, GroundedMerged
+from scripts.files import read_csv, read_table, write_json
+from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
+from tests.test_evaluate_token_effects import log_probabilities
+
+DECODERS = {
+    "constrained": Constrained(kind="constrained", beams=3),
+    "grounded": Grounded(kind="grounded", beams=2, max_new_tokens=6),
+    "merged": GroundedMerged(kind="grounded-merged", beams=2, max_new_tokens=6),
+}
+MODELS = ["tiny/plain/seed-0", "tiny/cft/seed-1", "tiny/lora/seed-0"]
+
+
+def decode(folder, data, decoder, output, **options):
+    recommend(
+        model=folder,
+        backbone=folder,
+        test=data / "examples/test.parquet",
+        items=data / "items.parquet",
+        prompt=PROMPT,
+        decoder=decoder,
+        history="with",
+        output=output,
+        record=output.with_suffix(".json"),
+        device="cpu",
+        **options,
+    )
+    return read_table(output, RECOMMENDATIONS)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A study of three models, whose lists hold three of the six test examples."""
+    root = tmp_path_factory.mktemp("explain")
+    write_language_data(root)
+    data = root / "results/small/data/books"
+    (data / "examples").mkdir(parents=True)
+    shutil.copy(root / "items.parquet", data)
+    shutil.copy(root / "examples.parquet", data / "examples/test.parquet")
+    make_small_backbone(root)
+    make_small_backbone(root, "other", seed=1)
+    models = root / "results/small/models/books"
+    shutil.copytree(root / "backbone", models / MODELS[0])
+    shutil.copytree(root / "other", models / MODELS[1])
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(root / "other"),
+        LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    adapted.peft_config["default"].base_model_name_or_path = "other"
+    adapted.save_pretrained(models / MODELS[2], save_embedding_layers=False)
+    load_tokenizer(root / "other").save_pretrained(models / MODELS[2])
+    settings = {
+        "prompt": PROMPT.model_dump(),
+        "training": {"max_tokens": 512, "precision": "fp32"},
+    }
+    for model in MODELS:
+        write_json({"settings": settings}, models / model / "run.json")
+    for model in MODELS[:2]:
+        for name, decoder in DECODERS.items():
+            output = root / f"results/small/recommendations/books/{model}/{name}/with.parquet"
+            decode(models / model, data, decoder, output, test_examples=3)
+    return root
+
+
+def told(root, capsys, example, models=MODELS[:2], decoder="constrained"):
+    explain(
+        results=root / "results/small",
+        dataset="books",
+        example=example,
+        models=models,
+        output=root / "figures/x",
+        decoder=decoder,
+        device="cpu",
+    )
+    return capsys.readouterr().out.splitlines()
+
+
+def section(lines, begin):
+    """The lines after the one that begins so, up to an empty one."""
+    start = next(i for i, line in enumerate(lines) if line.startswith(begin)) + 1
+    return lines[start : lines.index("", start)]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("row", range(len(ROWS)))
+def test_what_is_told(root, capsys, tmp_path, row, decoder):
+    """Also of the three examples that have no lists yet."""
+    lines = told(root, capsys, 10 + row, decoder=decoder)
+    user, history, target = ROWS[row]
+    assert max(map(len, lines)) <= 100
+    assert lines[0] == f"Test example {10 + row} of books, user {user}"
+    shown = [line.split(maxsplit=1) for line in section(lines, "History")]
+    assert shown == [[str(i), TITLES[item]] for i, item in enumerate(history, 1)]
+    assert f"Target: {TITLES[target]}" in lines
+    ranked = section(lines, f"Decoder {decoder};")
+    assert ranked[0].split() == MODELS[:2]
+    for column, model in enumerate(MODELS[:2]):
+        folder = root / "results/small"
+        lists = decode(
+            folder / "models/books" / model,
+            folder / "data/books",
+            DECODERS[decoder],
+            tmp_path / "lists.parquet",
+        )
+        expected = lists[lists["example_id"] == 10 + row]
+        cells = [line[52 * column : 52 * column + 48] for line in ranked[1:]]
+        found = [re.fullmatch(r" *(\d+)([* ]) (.*?) +(-?[\d.]+) *", cell) for cell in cells[:-1]]
+        assert [int(one[1]) for one in found] == expected["rank"].tolist()
+        titles = [TITLES[item] for item in expected["item_id"]]
+        assert [one[3] for one in found] == titles
+        assert [one[2] == "*" for one in found] == [title == TITLES[target] for title in titles]
+        assert [float(one[4]) for one in found] == pytest.approx(expected["score"], abs=0.006)
+        rank = titles.index(TITLES[target]) + 1 if TITLES[target] in titles else None
+        place = rank or f"beyond the {len(titles)} listed"
+        assert cells[-1].rstrip() == f"target's rank: {place}"
+
+
+def test_tokens_and_figure(root, capsys):
+    lines = told(root, capsys, 12)
+    table = section(lines, "Log-probability")
+    data = read_csv(root / "figures/x.csv").set_index("model")
+    _, history, target = ROWS[2]
+    for column, model in enumerate(MODELS[:2]):
+        folder = root / "results/small/models/books" / model
+        loaded, tokenizer = AutoModelForCausalLM.from_pretrained(folder), load_tokenizer(folder)
+        titles = [TITLES[item] for item in history]
+        first = log_probabilities(loaded, tokenizer, titles, TITLES[target])
+        second = log_probabilities(loaded, tokenizer, [], TITLES[target])
+        rows = [line[52 * column : 52 * column + 48].split() for line in table[2:]]
+        assert "".join(row[0] for row in rows[:-2]) == '"Broken␣Island"'
+        assert rows[-2][0] == "eos"
+        assert rows[-1][0] == "sum"
+        assert [float(row[1]) for row in rows[:-1]] == pytest.approx(first, abs=0.006)
+        assert [float(row[2]) for row in rows[:-1]] == pytest.approx(second, abs=0.006)
+        assert [float(row[3]) for row in rows[:-1]] == pytest.approx(first - second, abs=0.006)
+        sums = [first.sum(), second.sum(), first.sum() - second.sum()]
+        assert [float(cell) for cell in rows[-1][1:]] == pytest.approx(sums, abs=0.006)
+        assert data.loc[model, "with_history"].tolist() == pytest.approx(first, abs=1e-4)
+        assert data.loc[model, "without_history"].tolist() == pytest.approx(second, abs=1e-4)
+    for kind in ("pdf", "svg", "png"):
+        assert (root / f"figures/x.{kind}").stat().st_size
+    words = (root / "figures/x.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- {model} -->" in words for model in MODELS[:2])
+
+
+def test_one_model(root, capsys):
+    lines = told(root, capsys, 10, models=MODELS[1:2])
+    assert max(map(len, lines)) <= 100
+    assert MODELS[1] in lines
+
+
+def test_an_adapter_finds_its_backbone_from_the_studys_root(root, capsys, tmp_path, monkeypatch):
+    """A fresh adapter changes nothing, so it must say what its backbone says."""
+    monkeypatch.chdir(tmp_path)
+    lists = root / "results/small/recommendations/books"
+    shutil.copytree(lists / MODELS[1], lists / MODELS[2], dirs_exist_ok=True)
+    table = section(told(root, capsys, 13, models=MODELS[1:]), "Log-probability")
+    for line in table[1:]:
+        assert line[:48].rstrip() == line[52:].rstrip()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"example": 9}, "no test example 9; the test split holds 10 to 15"),
+        ({"models": ["tiny/none/seed-0"]}, f"no model tiny/none/seed-0; .* {MODELS[1]}, .*"),
+        ({"models": ["tiny"]}, f"no model tiny; .* {MODELS[0]}"),
+        ({"models": []}, "found 0; give one or two"),
+        ({"models": MODELS}, "found 3; give one or two"),
+        ({"dataset": "films"}, "no such data set; there are books"),
+        ({"decoder": "beam"}, "no lists of a decoder beam; .* constrained, grounded, merged"),
+        ({"results": "elsewhere"}, "no such data set; there are none"),
+    ],
+)
+def test_bad_input(root, tmp_path, change, words):
+    options = {"results": "small", "dataset": "books", "example": 10, "models": MODELS[:1]}
+    options |= {"output": tmp_path / "x", "device": "cpu"} | change
+    with pytest.raises(InputError, match=words):
+        explain(**options | {"results": root / "results" / options["results"]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_titles_and_dollars(root, capsys, tmp_path):
+    """Titles too long are cut, and a figure's labels are no formulas."""
+    study = tmp_path / "results/small"
+    shutil.copytree(root / "results/small", study)
+    items = study / "data/books/items.parquet"
+    frame = pd.read_parquet(items)
+    frame.loc[frame["item_id"] == 1, "title"] = "$ " + "very long " * 12 + "$"
+    frame.to_parquet(items)
+    lines = told(tmp_path, capsys, 13)
+    assert max(map(len, lines)) <= 100
+    assert any(line.endswith("…") for line in lines)
+    told(tmp_path, capsys, 10)
