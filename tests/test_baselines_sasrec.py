@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from scripts.baselines import sasrec
+from scripts.baselines import sasrec, sasrec_model
 from scripts.baselines.settings import SASRec
 from scripts.command import InputError
 from tests.small_data import lists_of, write_examples, write_items
@@ -72,7 +72,7 @@ def test_batches_hold_every_window_once() -> None:
 
 def test_block_is_torchs_encoder_layer() -> None:
     torch.manual_seed(0)
-    block = sasrec.Block(settings(hidden_size=12, heads=3)).eval()
+    block = sasrec_model.Block(settings(hidden_size=12, heads=3)).eval()
     peer = nn.TransformerEncoderLayer(12, 3, 12, norm_first=True, batch_first=True).eval()
     ours = block.state_dict()
     names = {

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.decode.shared import encode, extend, log_normaliser, select
+from scripts.decode.shared import encode, extend, log_probabilities, select
 from scripts.decode.trie import Trie, leaf_ranges, levels
 
 
@@ -44,12 +44,23 @@ class Found(NamedTuple):
 NOTHING_FOUND = Found(np.empty(0, np.int64), np.empty(0, np.float32), 0)
 
 
+class Guide(NamedTuple):
+    """A text-free assistant of the search, D3's (docs/paper.md §3)."""
+
+    mass: Tensor
+    """(B, S + 1) float64: of each prompt the assistant's probability of the sequences before each
+    in the order of the leaves, so that a prefix's is a difference of two."""
+    weight: float
+    """g: score = g * log p(token) + (1 - g) * log share(token), the share being that of the child
+    in the probability of its parent."""
+
+
 class Candidates(NamedTuple):
-    """All continuations of the running beams, flat: the beam's row, the child node, the score."""
+    """All continuations of the running beams, flat: the beam's row, the child, its log p."""
 
     row: Tensor
     node: Tensor
-    score: Tensor
+    log_probability: Tensor
 
 
 def to_device(trie: Trie, device: torch.device) -> TensorTrie:
@@ -62,15 +73,14 @@ def to_device(trie: Trie, device: torch.device) -> TensorTrie:
     return TensorTrie(*tensors, longest=len(levels(trie)) - 1)
 
 
-def continuations(trie: TensorTrie, nodes: Tensor, scores: Tensor, logits: Tensor) -> Candidates:
-    """Score every child of the running beams' nodes.
+def continuations(trie: TensorTrie, nodes: Tensor, logits: Tensor) -> Candidates:
+    """Every child of the running beams' nodes, with its log-probability.
 
-    Log-probabilities are normalised over the whole vocabulary before the trie restricts them (D3).
+    They are normalised over the whole vocabulary before the trie restricts them (D3).
 
     Args:
         trie: the catalogue.
         nodes: (R,) int64, the node of each running beam.
-        scores: (R,) float32, sums of log-probabilities so far.
         logits: (R, V).
     """
     first, last = trie.first_child[nodes], trie.first_child[nodes + 1]
@@ -78,10 +88,7 @@ def continuations(trie: TensorTrie, nodes: Tensor, scores: Tensor, logits: Tenso
     row = torch.repeat_interleave(torch.arange(len(nodes), device=nodes.device), counts)
     offsets = counts.cumsum(0) - counts
     node = torch.arange(len(row), device=row.device) - offsets[row] + first[row]
-    logits = logits.float()
-    log_probability = logits[row, trie.token[node]] - log_normaliser(logits)[row]
-    # Rounding must not let a score grow along a path.
-    return Candidates(row, node, scores[row] + log_probability.clamp(max=0))
+    return Candidates(row, node, log_probabilities(logits)[row, trie.token[node]])
 
 
 def best_per_example(
@@ -107,6 +114,35 @@ def best_per_example(
     return offsets[:, None] + best, best < counts[:, None]
 
 
+#: Least probability of a sequence: what differences of float64 sums up to 1 resolve.
+LEAST_MASS = 1e-10
+
+
+def guide_by(probability: Tensor, order: Tensor, weight: float) -> Guide:
+    """The assistant for a batch.
+
+    Args:
+        probability: (B, S) the assistant's probability of each sequence.
+        order: (S,) int64, the sequences in the order of the leaves.
+        weight: g, of the language model.
+    """
+    mass = probability.double()[:, order].clamp(min=LEAST_MASS).cumsum(1)
+    return Guide(torch.nn.functional.pad(mass, (1, 0)), weight)
+
+
+def log_shares(
+    guide: Guide, trie: TensorTrie, prompt: Tensor, parent: Tensor, child: Tensor
+) -> Tensor:
+    """Logarithm of the children's share of their parents' probability, all (C,), float32."""
+
+    def below(nodes: Tensor) -> Tensor:
+        return (
+            guide.mass[prompt, trie.last_leaf[nodes]] - guide.mass[prompt, trie.first_leaf[nodes]]
+        )
+
+    return (below(child) / below(parent)).log().float()
+
+
 @torch.inference_mode()
 def search(
     model: Any,
@@ -115,6 +151,7 @@ def search(
     attention_mask: Tensor,
     beams: int,
     length_penalty: float,
+    guide: Guide | None = None,
 ) -> list[Found]:
     """Search the catalogue for each prompt of a batch.
 
@@ -133,6 +170,7 @@ def search(
         attention_mask: (B, L) int64.
         beams: width of the search and length of the lists.
         length_penalty: finished scores are divided by length ** length_penalty.
+        guide: an assistant whose shares are mixed into the scores.
 
     Returns:
         The list of each prompt; shorter than `beams` where the catalogue has fewer titles, or
@@ -152,15 +190,21 @@ def search(
     nodes, scores = torch.zeros_like(examples), torch.zeros(batch, device=device)
     seen = torch.zeros((batch, 1, 0), dtype=torch.bool, device=device)
     for length in range(1, trie.longest + 1):
-        found = continuations(trie, nodes, scores, logits)
+        found = continuations(trie, nodes, logits)
         candidate_row = row[found.row]
-        best, exists = best_per_example(candidate_row, found.score, len(examples), 2 * beams)
+        gain = found.log_probability
+        if guide is not None:
+            shares = log_shares(guide, trie, examples[candidate_row], nodes[found.row], found.node)
+            gain = guide.weight * gain + (1 - guide.weight) * shares
+        # Rounding must not let a score grow along a path.
+        score = scores[found.row] + gain.clamp(max=0)
+        best, exists = best_per_example(candidate_row, score, len(examples), 2 * beams)
         best = torch.where(exists, best, 0)
         sequence = torch.where(exists, trie.sequence[found.node[best]], -1)
 
         ending = sequence >= 0
         ending[:, beams:] = False
-        new_score = torch.where(ending, found.score[best] / length**length_penalty, -torch.inf)
+        new_score = torch.where(ending, score[best] / length**length_penalty, -torch.inf)
         pool = torch.cat([finished_score[examples], new_score], 1)
         pool_sequence = torch.cat([finished_sequence[examples], sequence], 1)
         pool, kept = pool.sort(dim=1, descending=True, stable=True)
@@ -169,11 +213,11 @@ def search(
 
         running = exists & (sequence < 0)
         running &= running.cumsum(1) <= beams
-        best_running = torch.where(running, found.score[best], -torch.inf).amax(1)
+        best_running = torch.where(running, score[best], -torch.inf).amax(1)
         running &= (best_running / length**length_penalty > pool[:, beams - 1])[:, None]
         chosen = best[running]
 
-        others = found.score.clone()
+        others = score.clone()
         others[best[ending]] = -torch.inf
         others[chosen] = -torch.inf
         lost = torch.full((len(examples),), -torch.inf, device=device)
@@ -183,7 +227,7 @@ def search(
             break
 
         alive = running.any(1)
-        parent, nodes, scores = found.row[chosen], found.node[chosen], found.score[chosen]
+        parent, nodes, scores = found.row[chosen], found.node[chosen], score[chosen]
         old_row, old_column = row[parent], column[parent]
         column = (running.cumsum(1) - 1)[running]
         row = (alive.cumsum(0) - 1)[old_row]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,16 +25,40 @@ from scripts.command import InputError, progress, run
 from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
 from scripts.data.settings import Prompt
 from scripts.decode import grounded
-from scripts.decode.constrained import NOTHING_FOUND, Found, search, to_device
+from scripts.decode.assist import title_probabilities
+from scripts.decode.constrained import (
+    NOTHING_FOUND,
+    Found,
+    Guide,
+    guide_by,
+    search,
+    to_device,
+)
 from scripts.decode.grounded import Ranking
-from scripts.decode.settings import Constrained, Decoder, Grounded, GroundedMerged, History
-from scripts.decode.trie import build_trie
+from scripts.decode.settings import (
+    Assisted,
+    Constrained,
+    Decoder,
+    Grounded,
+    GroundedMerged,
+    History,
+)
+from scripts.decode.trie import Trie, build_trie
+from scripts.evaluate.ranking import gains
 from scripts.examples import EVALUATION_SEED, subsample
 from scripts.files import read_table, write_json, write_table
 from scripts.prompts import answer_ids, fitted_prompt_ids, prompt_ids, prompt_text
 from scripts.provenance import peak_memory_mb, provenance
 
-logger = logging.getLogger(__name__)
+
+class Question(NamedTuple):
+    """What is asked of the models for an example."""
+
+    prompt: tuple[int, ...]
+    """Its tokens."""
+    history: tuple[int, ...]
+    """The items that an assistant sees; none in a run without history."""
+
 
 #: The top of a list that a search tries to prove exact: the largest K of the figures.
 PROVEN_TOP = 10
@@ -49,6 +74,8 @@ def recommend(
     history: History,
     output: Path,
     record: Path,
+    valid: Path | None = None,
+    assistant: Path | None = None,
     test_examples: int | None = None,
     max_tokens: int = 1024,
     precision: Precision = "fp32",
@@ -66,6 +93,8 @@ def recommend(
         history: whether the prompt holds the history.
         output: recommendations.
         record: JSON record of the run.
+        valid: validation examples, on which an assisted decoder chooses its weight.
+        assistant: model of the baseline that assists an assisted decoder.
         test_examples: size of the sub-sample of the test split; null takes all.
         max_tokens: longest prompt, with room for the decoder's own tokens.
         precision: of the model, on a GPU.
@@ -78,28 +107,48 @@ def recommend(
     catalogue = read_table(items, ITEMS)
     titles = distinct_titles(catalogue, tokenizer)
     loaded = load_finetuned(model, backbone, place, precision)
-    prompts, shortened = test_prompts(
-        examples,
-        catalogue["title"].tolist(),
-        tokenizer,
-        prompt,
-        history,
-        min(max_tokens, context_of(loaded)),
-    )
+    names = titles["title"].tolist()
+    limit = min(max_tokens, context_of(loaded))
+    all_titles = catalogue["title"].tolist()
+    asked, shortened = questions(examples, all_titles, tokenizer, prompt, history, limit)
     started = time.perf_counter()
     # Without history all examples share one prompt: it is decoded once.
-    distinct = sorted(set(map(tuple, prompts)), key=lambda ids: (len(ids), ids))
-    place_of = {ids: i for i, ids in enumerate(distinct)}
-    each = [place_of[tuple(ids)] for ids in prompts]
-    names, exactness = titles["title"].tolist(), {}
+    distinct = sorted(set(asked), key=lambda one: (len(one.prompt), one))
+    notes: dict[str, Any] = {}
     if isinstance(decoder, Constrained):
-        found = rank_constrained(loaded, tokenizer, distinct, names, decoder, place)
-        exactness = exactness_of([found[i] for i in each], decoder, len(names))
-        rankings = [(one.sequences, one.scores) for one in found]
+        trie = build_trie([answer_ids(tokenizer, title) for title in names])
+        rank = partial(rank_constrained, loaded, tokenizer, trie, decoder=decoder, device=place)
+        if isinstance(decoder, Assisted):
+            title_of_item = titles_of_items(catalogue, names, tokenizer)
+            guide = partial(
+                guide_of,
+                title_probabilities(
+                    given(assistant, "assistant"),
+                    catalogue["train_count"].to_numpy(),
+                    title_of_item,
+                    place,
+                ),
+                torch.from_numpy(trie.order).to(place).long(),
+            )
+            if len(decoder.g) > 1:
+                tuning = read_table(given(valid, "valid"), EXAMPLES)
+                tuning = subsample(tuning, decoder.tune_examples, EVALUATION_SEED)
+                shown, _ = questions(tuning, all_titles, tokenizer, prompt, "with", limit)
+                targets = title_of_item[tuning["target"]]
+                notes["validation_ndcg"] = {
+                    g: ndcg(rank(shown, guide=partial(guide, g)), targets) for g in decoder.g
+                }
+            notes["g"] = best_weight(notes.get("validation_ndcg", {decoder.g[0]: 0.0}))
+            rank = partial(rank, guide=partial(guide, notes["g"]))
+        found = dict(zip(distinct, rank(distinct), strict=True))
+        notes |= exactness_of([found[one] for one in asked], decoder, len(names))
+        lists = [(found[one].sequences, found[one].scores) for one in asked]
     else:
-        rankings = rank_grounded(loaded, tokenizer, distinct, names, decoder, place)
+        prompts = [one.prompt for one in distinct]
+        grounded_lists = rank_grounded(loaded, tokenizer, prompts, names, decoder, place)
+        by_question = dict(zip(distinct, grounded_lists, strict=True))
+        lists = [by_question[one] for one in asked]
     seconds = time.perf_counter() - started
-    lists = [rankings[i] for i in each]
     write_table(as_table(examples["example_id"], lists, titles["item_id"]), output, RECOMMENDATIONS)
     write_json(
         {
@@ -109,7 +158,7 @@ def recommend(
             "truncated_prompts": shortened,
             "peak_memory_mb": peak_memory_mb(place),
             "decoder": decoder.model_dump(),
-            **exactness,
+            **notes,
             **provenance(place),
         },
         record,
@@ -149,25 +198,32 @@ def distinct_titles(items: pd.DataFrame, tokenizer: Any) -> pd.DataFrame:
     return order.loc[~tokens.duplicated(), ["title", "item_id"]].sort_values("item_id")
 
 
-def test_prompts(
+def titles_of_items(items: pd.DataFrame, titles: list[str], tokenizer: Any) -> np.ndarray:
+    """Index into the distinct titles of every item, int64, in the order of `item_id`."""
+    index = {tuple(answer_ids(tokenizer, title)): i for i, title in enumerate(titles)}
+    return np.array([index[tuple(answer_ids(tokenizer, title))] for title in items["title"]])
+
+
+def questions(
     examples: pd.DataFrame,
     titles: list[str],
     tokenizer: Any,
     prompt: Prompt,
     history: History,
     max_tokens: int,
-) -> tuple[list[list[int]], int]:
-    """Prompt tokens of each example, and how many lost history titles to fit `max_tokens`."""
+) -> tuple[list[Question], int]:
+    """What is asked for each example, and how many prompts lost titles to fit `max_tokens`."""
     if history == "without":
-        return [prompt_ids(tokenizer, prompt_text(prompt, []))] * len(examples), 0
+        ids = prompt_ids(tokenizer, prompt_text(prompt, []))
+        return [Question(tuple(ids), ())] * len(examples), 0
     longest = max(len(answer_ids(tokenizer, title)) for title in titles)
-    prompts, shortened = [], 0
+    asked, shortened = [], 0
     for items in examples["history"]:
         shown = [titles[item] for item in items]
         ids, dropped = fitted_prompt_ids(tokenizer, prompt, shown, max_tokens - longest)
-        prompts.append(ids)
+        asked.append(Question(tuple(ids), tuple(items.tolist())))
         shortened += dropped > 0
-    return prompts, shortened
+    return asked, shortened
 
 
 def padded(prompts: list[tuple[int, ...]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -181,33 +237,78 @@ def padded(prompts: list[tuple[int, ...]], pad: int, device: torch.device) -> tu
 def rank_constrained(
     model: Any,
     tokenizer: Any,
-    prompts: list[tuple[int, ...]],
-    titles: list[str],
+    trie: Trie,
+    asked: list[Question],
     decoder: Constrained,
     device: torch.device,
+    guide: Callable[[list[Question]], Guide] | None = None,
 ) -> list[Found]:
-    """Rank titles for each prompt by beam search over their trie, lists of `decoder.beams`.
+    """Rank titles for each question by beam search over their trie, lists of `decoder.beams`.
 
-    Where the settings widen, prompts whose top is not proven are searched again with twice the
+    Where the settings widen, questions whose top is not proven are searched again with twice the
     beams, in batches of as many beams, until it is or the limit is reached.
     """
-    trie = to_device(build_trie([answer_ids(tokenizer, title) for title in titles]), device)
-    top = min(PROVEN_TOP, decoder.beams, len(titles))
-    found: list[Found] = [NOTHING_FOUND] * len(prompts)
-    open_prompts, beams = list(range(len(prompts))), decoder.beams
-    while open_prompts:
+    on_device = to_device(trie, device)
+    top = min(PROVEN_TOP, decoder.beams, len(trie.order))
+    found: list[Found] = [NOTHING_FOUND] * len(asked)
+    open_rows, beams = list(range(len(asked))), decoder.beams
+    while open_rows:
         size = max(1, decoder.batch_size * decoder.beams // beams)
-        for start in progress(range(0, len(open_prompts), size), f"batches of {beams} beams"):
-            batch = open_prompts[start : start + size]
-            input_ids, mask = padded([prompts[i] for i in batch], tokenizer.pad_token_id, device)
-            lists = search(model, trie, input_ids, mask, beams, decoder.length_penalty)
-            for i, one in zip(batch, lists, strict=True):
+        for start in progress(range(0, len(open_rows), size), f"batches of {beams} beams"):
+            rows = open_rows[start : start + size]
+            batch = [asked[i] for i in rows]
+            ids, mask = padded([one.prompt for one in batch], tokenizer.pad_token_id, device)
+            lists = search(
+                model,
+                on_device,
+                ids,
+                mask,
+                beams,
+                decoder.length_penalty,
+                guide and guide(batch),
+            )
+            for i, one in zip(rows, lists, strict=True):
                 found[i] = one.cut(decoder.beams)
         if beams >= (decoder.widen_to or 0):
             break
-        open_prompts = [i for i in open_prompts if found[i].proven < top]
+        open_rows = [i for i in open_rows if found[i].proven < top]
         beams = min(2 * beams, decoder.widen_to)
     return found
+
+
+def guide_of(
+    probabilities: Callable[[Sequence[Sequence[int]]], Tensor],
+    order: Tensor,
+    weight: float,
+    batch: list[Question],
+) -> Guide:
+    """The assistant for a batch of questions, see `guide_by`."""
+    return guide_by(probabilities([one.history for one in batch]), order, weight)
+
+
+def ndcg(found: list[Found], targets: np.ndarray) -> float:
+    """Mean NDCG@10 of lists, given each example's target as an index of a title."""
+    ranks = [
+        np.append(np.flatnonzero(one.sequences == target) + 1.0, np.nan)[0]
+        for one, target in zip(found, targets, strict=True)
+    ]
+    return float(gains(np.array(ranks), 10).mean())
+
+
+def best_weight(measured: dict[float, float]) -> float:
+    """The weight with the best measure, of equal ones the largest."""
+    return max(measured, key=lambda weight: (measured[weight], weight))
+
+
+def given(path: Path | None, name: str) -> Path:
+    """A file that the decoder needs.
+
+    Raises:
+        InputError: it is not given.
+    """
+    if path is None:
+        raise InputError(f"{name}: an assisted decoder needs this file")
+    return path
 
 
 def exactness_of(found: list[Found], decoder: Constrained, titles: int) -> dict[str, Any]:

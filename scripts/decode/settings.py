@@ -63,5 +63,22 @@ class Constrained(Settings):
         return self.beams
 
 
-Decoder = Annotated[Grounded | GroundedMerged | Constrained, Field(discriminator="kind")]
+class Assisted(Constrained):
+    """D3's search with its text-free assistant: at every step score = g * log p(token) +
+    (1 - g) * log of the token's share of the assistant's probability (docs/paper.md §3)."""
+
+    kind: Literal["assisted"]
+    label: str = "assisted"
+    """Name in tables and figures."""
+    assistant: str
+    """Name of the baseline that assists, one of kind sasrec; the one of the first seed of
+    `baseline_seeds` is taken."""
+    g: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.25, 0.5, 0.75], min_length=1)
+    """Weight of the language model; of several the one with the best NDCG@10 on the validation
+    examples is taken, of equal ones the largest."""
+    tune_examples: int = Field(200, ge=1)
+    """Size of the random sub-sample of the validation split that g is chosen on."""
+
+
+Decoder = Annotated[Grounded | GroundedMerged | Constrained | Assisted, Field(discriminator="kind")]
 History = Literal["with", "without"]

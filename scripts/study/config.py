@@ -190,6 +190,12 @@ class Study(Settings):
             for key, kind, name in wanted
             if name not in known[kind]
         ]
+        unknown += [
+            f"decoders.{name}.assistant: '{decoder.assistant}' must be a baseline of kind sasrec"
+            for name, decoder in self.decoders.items()
+            if decoder.kind == "assisted"
+            and getattr(self.baselines.get(decoder.assistant), "kind", None) != "sasrec"
+        ]
         centres = {grid.objective for grid in self.sensitivity}
         if len(centres) > 1:
             unknown.append(

@@ -50,7 +50,8 @@ rule sasrec:
         test=rules.prepare.output.test,
         catalogue=rules.prepare.output.catalogue,
     output:
-        f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+        lists=f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+        model=f"{RESULTS}/models/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.safetensors",
     log:
         f"{LOGS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.log",
     benchmark:
@@ -68,4 +69,5 @@ rule sasrec:
     shell:
         "python -m scripts.baselines.sasrec --train {input.train:q} --valid {input.valid:q}"
         " --test {input.test:q} --items {input.catalogue:q} --settings {params.settings:q}"
-        " --seed {wildcards.seed} --device {params.device} --output {output:q} &> {log:q}"
+        " --seed {wildcards.seed} --device {params.device} --output {output.lists:q}"
+        " --model_output {output.model:q} &> {log:q}"

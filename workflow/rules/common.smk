@@ -270,6 +270,26 @@ def model_options(wildcards) -> str:
     return " ".join(f"--{option} {value}" for option, value in options.items())
 
 
+def assistant_inputs(wildcards) -> dict[str, str]:
+    """What an assisted decoder takes besides: the first seed's assistant, and, where its weight is
+    to be chosen, the validation split."""
+    decoder = STUDY.decoders[wildcards.decoder]
+    if decoder.kind != "assisted":
+        return {}
+    name = cells.model_path(
+        wildcards.dataset, cells.BASELINES, decoder.assistant, STUDY.baseline_seeds[0]
+    )
+    inputs = {"assistant": f"{RESULTS}/models/{name}.safetensors"}
+    if len(decoder.g) > 1:
+        inputs["valid"] = f"{RESULTS}/data/{wildcards.dataset}/examples/valid.parquet"
+    return inputs
+
+
+def options_of(input, names) -> str:
+    """The named inputs as options of a command line."""
+    return " ".join(f"--{name} {shlex.quote(str(input[name]))}" for name in names)
+
+
 def grid_metrics() -> list[str]:
     """Metrics of the sensitivity grids and of plain fine-tuning where it shares their setting."""
     base = [

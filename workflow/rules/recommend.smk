@@ -3,6 +3,7 @@
 
 rule recommend:
     input:
+        unpack(assistant_inputs),
         model=rules.finetune.output,
         backbone=backbone_folder,
         test=rules.prepare.output.test,
@@ -22,9 +23,10 @@ rule recommend:
         prompt=prompt_of,
         decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
         options=model_options,
+        assistant=lambda wildcards, input: options_of(input, assistant_inputs(wildcards)),
         device=device_of,
     shell:
         "python -m scripts.decode.recommend --model {input.model:q} --backbone {input.backbone:q}"
         " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
-        " --decoder {params.decoder:q} --history {wildcards.history} {params.options} --device {params.device}"
-        " --output {output.lists:q} --record {output.record:q} &> {log:q}"
+        " --decoder {params.decoder:q} --history {wildcards.history} {params.options} {params.assistant}"
+        " --device {params.device} --output {output.lists:q} --record {output.record:q} &> {log:q}"

@@ -1,0 +1,152 @@
+"""The text-free assistant: its shares, its mixture with the model, and the choice of g."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from scripts.baselines.sasrec_model import Model, load_model, save_model, scorer
+from scripts.baselines.settings import SASRec
+from scripts.command import InputError
+from scripts.decode.assist import title_probabilities
+from scripts.decode.constrained import guide_by, search, to_device
+from scripts.decode.recommend import best_weight, padded, recommend
+from scripts.decode.settings import Assisted, Constrained
+from scripts.decode.trie import build_trie
+from scripts.files import read_json
+from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
+from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
+from tests.tiny_models import tiny_model
+
+CPU = torch.device("cpu")
+SETTINGS = SASRec(kind="sasrec", hidden_size=8, layers=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("assist")
+    write_language_data(folder)
+    make_small_backbone(folder)
+    torch.manual_seed(0)
+    model = Model(len(TITLES), 4, SETTINGS)
+    torch.nn.init.normal_(model.items.weight)
+    save_model(model, SETTINGS, folder / "assistant.safetensors")
+    return folder
+
+
+def mixed_score(log_probabilities, titles, probability, title, weight):
+    """By the definition: at every step over all titles that begin as this one does."""
+    score = 0.0
+    for end in range(len(title)):
+        before = sum(p for t, p in zip(titles, probability, strict=True) if t[:end] == title[:end])
+        after = sum(
+            p for t, p in zip(titles, probability, strict=True) if t[: end + 1] == title[: end + 1]
+        )
+        score += weight * log_probabilities[end] + (1 - weight) * np.log(after / before)
+    return score
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_scores_are_the_definition_s(weight):
+    titles = make_titles(25, seed=1)
+    model = tiny_model("llama", VOCABULARY)
+    probability = np.random.default_rng(0).dirichlet(np.full(len(titles), 0.3), size=len(PROMPTS))
+    probability[:, 3] = 0.0
+    trie = build_trie(titles)
+    guide = guide_by(torch.from_numpy(probability), torch.from_numpy(trie.order).long(), weight)
+    ids, mask = padded(PROMPTS, PAD, CPU)
+    lists = search(model, to_device(trie, CPU), ids, mask, 2 * len(titles), 0.0, guide)
+    probability = np.maximum(probability, 1e-10)
+    for row, (prompt, one) in enumerate(zip(PROMPTS, lists, strict=True)):
+        expected = np.array(
+            [
+                mixed_score(
+                    np.diff([title_scores(model, [t[:e]], prompt)[0] for e in range(len(t) + 1)]),
+                    titles,
+                    probability[row],
+                    t,
+                    weight,
+                )
+                for t in titles
+            ]
+        )
+        assert one.sequences.tolist() == np.argsort(-expected, kind="stable").tolist()
+        np.testing.assert_allclose(one.scores, expected[one.sequences], atol=2e-4)
+        assert one.proven == len(titles)
+
+
+def test_probabilities_of_titles(folder):
+    """The softmax of the model's scores, summed over the items of a title."""
+    model = load_model(folder / "assistant.safetensors", CPU)
+    of_item = np.array([0, 1, 2, 3, 2, 4, 5, 6, 7])
+    counts = np.array([3, 0, 1, 2, 5, 0, 0, 7, 1])
+    found = title_probabilities(folder / "assistant.safetensors", counts, of_item, CPU)(
+        [(0, 5, 1, 2, 3, 8), ()]
+    )
+    scores = scorer(model, pd.Series([np.array([0, 5, 1, 2, 3, 8])]), 4, CPU)(slice(None))[0]
+    items = scores.double().softmax(0).numpy()
+    for row, share in enumerate([items, counts / counts.sum()]):
+        expected = [share[of_item == title].sum() for title in range(8)]
+        np.testing.assert_allclose(found[row].numpy(), expected, rtol=1e-6)
+
+
+def run(folder, decoder, history="with", **options):
+    files = {"assistant": folder / "assistant.safetensors", "valid": folder / "examples.parquet"}
+    recommend(
+        model=folder / "backbone",
+        backbone=folder / "backbone",
+        test=folder / "examples.parquet",
+        items=folder / "items.parquet",
+        prompt=PROMPT,
+        decoder=decoder,
+        history=history,
+        output=folder / "lists.parquet",
+        record=folder / "lists.json",
+        device="cpu",
+        **files | options,
+    )
+    return pd.read_parquet(folder / "lists.parquet"), read_json(folder / "lists.json")
+
+
+def assisted(**changes):
+    return Assisted(**{"kind": "assisted", "assistant": "sasrec", "beams": 10, **changes})
+
+
+def test_weight_1_is_the_search_alone(folder):
+    found, record = run(folder, assisted(g=[1.0]))
+    expected, _ = run(folder, Constrained(kind="constrained", beams=10))
+    assert record["g"] == 1.0
+    pd.testing.assert_frame_equal(found, expected)
+    other, _ = run(folder, assisted(g=[0.1]))
+    assert other["item_id"].tolist() != expected["item_id"].tolist()
+
+
+def test_g_is_chosen_on_the_validation_examples(folder):
+    found, record = run(folder, assisted(g=[0.1, 0.5, 1.0]))
+    measured = {float(g): value for g, value in record["validation_ndcg"].items()}
+    assert record["g"] == best_weight(measured)
+    assert len(measured) == 3
+    same, _ = run(folder, assisted(g=[record["g"]]))
+    pd.testing.assert_frame_equal(found, same)
+    assert best_weight({0.1: 0.2, 0.5: 0.3, 0.9: 0.3}) == 0.9
+
+
+def test_without_history_the_assistant_knows_nothing_of_the_user(folder):
+    found, record = run(folder, assisted(g=[0.5]), history="without")
+    assert record["prompts"] == 1
+    lists = found.groupby("example_id")["item_id"].apply(tuple)
+    assert len(set(lists)) == 1
+
+
+def test_bad_input(folder, tmp_path):
+    with pytest.raises(InputError, match="assistant: an assisted decoder needs this file"):
+        run(folder, assisted(g=[0.5]), assistant=None)
+    with pytest.raises(InputError, match="valid: an assisted decoder needs this file"):
+        run(folder, assisted(), valid=None)
+    with pytest.raises(InputError, match="holds no SASRec model"):
+        run(folder, assisted(g=[0.5]), assistant=tmp_path / "missing")
+    (tmp_path / "text").write_text(json.dumps("no model"))
+    with pytest.raises(InputError, match="holds no SASRec model"):
+        run(folder, assisted(g=[0.5]), assistant=tmp_path / "text")
