@@ -3,18 +3,17 @@
 import re
 import shutil
 
-import pandas as pd
 import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from scripts.backbones.load import load_tokenizer
 from scripts.command import InputError
-from scripts.contracts import RECOMMENDATIONS
+from scripts.contracts import ITEMS, RECOMMENDATIONS
 from scripts.decode.explain import explain
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Constrained, Grounded, GroundedMerged
-from scripts.files import read_csv, read_table, write_json
+from scripts.files import read_csv, read_table, write_json, write_table
 from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
 from tests.test_evaluate_token_effects import log_probabilities
 
@@ -195,14 +194,28 @@ def test_bad_input(root, tmp_path, change, words):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_assisted_decoder_tells_decoded_examples_only(root, capsys, tmp_path):
+    study = tmp_path / "results/small"
+    shutil.copytree(root / "results/small", study)
+    for model in MODELS[:2]:
+        record = study / f"recommendations/books/{model}/constrained/with.json"
+        write_json({"decoder": {"kind": "assisted"}}, record)
+    lists = record.with_suffix(".parquet")
+    decoded = set(read_table(lists, RECOMMENDATIONS)["example_id"])
+    told(tmp_path, capsys, min(decoded))
+    other = min(set(range(10, 16)) - decoded)
+    with pytest.raises(InputError, match=f"{other} is not among the 3 .* such as {min(decoded)}"):
+        told(tmp_path, capsys, other)
+
+
 def test_long_titles_and_dollars(root, capsys, tmp_path):
     """Titles too long are cut, and a figure's labels are no formulas."""
     study = tmp_path / "results/small"
     shutil.copytree(root / "results/small", study)
     items = study / "data/books/items.parquet"
-    frame = pd.read_parquet(items)
+    frame = read_table(items, ITEMS)
     frame.loc[frame["item_id"] == 1, "title"] = "$ " + "very long " * 12 + "$"
-    frame.to_parquet(items)
+    write_table(frame, items, ITEMS)
     lines = told(tmp_path, capsys, 13)
     assert max(map(len, lines)) <= 100
     assert any(line.endswith("…") for line in lines)

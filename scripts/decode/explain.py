@@ -37,6 +37,7 @@ SCORES = {
     "grounded": "distance to the generated text, with a minus",
     "grounded-merged": "rank, with a minus",
     "constrained": "log-probability of the title's tokens",
+    "assisted": "weighted log-probabilities of the model and its assistant",
 }
 
 
@@ -171,7 +172,8 @@ def ranking(
         step: options of the steps, for the example alone.
 
     Raises:
-        InputError: the study has no lists of this decoder for the model.
+        InputError: the study has no lists of this decoder for the model, or the example cannot be
+            decoded alone.
     """
     cell = Cell(*model_of(folder), decoder=decoder, history="with")
     made = results / "recommendations" / model_path(*cell[:4])
@@ -184,6 +186,12 @@ def ranking(
     found = read_table(lists, RECOMMENDATIONS)
     if example not in set(found["example_id"]):
         count = found["example_id"].nunique()
+        if settings["kind"] == "assisted":
+            raise InputError(
+                f"{lists}: example {example} is not among the {count} that were decoded, and an "
+                "assisted decoder runs within a study only; choose one of them, such as "
+                f"{found['example_id'].min()}, or another decoder"
+            )
         logger.info("Example %d is not among the %d of %s: decoding it", example, count, lists)
         output = step["test"].with_name("list.parquet")
         recommend(
