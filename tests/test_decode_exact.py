@@ -1,0 +1,69 @@
+"""The whole catalogue's scores against one title at a time, and the audit against both."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from scripts.decode import exact
+from scripts.decode.audit import audit
+from scripts.decode.exact import score_catalogue
+from scripts.decode.recommend import padded
+from scripts.decode.trie import build_trie
+from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
+from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
+from tests.tiny_models import tiny_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("nodes", [1, 7, 1000])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "gemma3_text"])
+def test_scores_of_all_titles(architecture, nodes, monkeypatch):
+    monkeypatch.setattr(exact, "NODES", nodes)
+    titles = make_titles(40, seed=2)
+    titles = [titles[i] for i in np.random.default_rng(0).permutation(len(titles))]
+    model = tiny_model(architecture, VOCABULARY)
+    ids, mask = padded(PROMPTS, PAD, CPU)
+    found = score_catalogue(model, build_trie(titles), ids, mask)
+    for prompt, row in zip(PROMPTS, found, strict=True):
+        np.testing.assert_allclose(row, title_scores(model, titles, prompt), atol=1e-4)
+
+
+@pytest.mark.parametrize("titles", [[(0,)], [(5, 0)], [(0,), (3, 0)]])
+def test_smallest_catalogues(titles):
+    model = tiny_model("llama", VOCABULARY)
+    ids, mask = padded(PROMPTS[:1], PAD, CPU)
+    [found] = score_catalogue(model, build_trie(titles), ids, mask)
+    np.testing.assert_allclose(found, title_scores(model, titles, PROMPTS[0]), atol=1e-5)
+
+
+def test_audit(tmp_path):
+    write_language_data(tmp_path)
+    make_small_backbone(tmp_path)
+    audit(
+        model=tmp_path / "backbone",
+        backbone=tmp_path / "backbone",
+        test=tmp_path / "examples.parquet",
+        items=tmp_path / "items.parquet",
+        prompt=PROMPT,
+        beams=[1, 20],
+        examples=4,
+        output=tmp_path / "audit.csv",
+        device="cpu",
+    )
+    found = pd.read_csv(tmp_path / "audit.csv")
+    assert len(found) == 3 * 4
+    of_exact, narrow, wide = (
+        found[found["beams"].isna()],
+        found[found["beams"] == 1],
+        found[found["beams"] == 20],
+    )
+    assert (of_exact["overlap"] == 1).all()
+    assert of_exact["rank"].between(1, len(TITLES) - 1).all()
+    # As wide as the catalogue, the search is exact and knows it.
+    assert wide["rank"].tolist() == of_exact["rank"].tolist()
+    assert (wide["overlap"] == 1).all()
+    assert wide["proven"].all()
+    assert (narrow["overlap"] == 1 / 8).all()
+    assert not narrow["proven"].any()
