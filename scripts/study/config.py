@@ -111,6 +111,23 @@ class HistoryLength(Settings):
     """Seeds of the fine-tuning."""
 
 
+class SearchError(Settings):
+    """What beam search misses: a sample of the test examples ranked exactly, every title scored."""
+
+    backbone: str
+    """Name of a backbone."""
+    dataset: str
+    """Name of a data set."""
+    objectives: list[str] = Field(["plain"], min_length=1)
+    """Names of `objectives`."""
+    beams: list[Annotated[int, Field(ge=1)]] = Field([5, 10, 20, 50], min_length=1)
+    """Widths of the searches that are compared."""
+    examples: int = Field(50, ge=1)
+    """Size of the sample."""
+    seed: Seed = 0
+    """Seed of the fine-tuned models."""
+
+
 class Study(Settings):
     """A whole study, checked."""
 
@@ -146,6 +163,8 @@ class Study(Settings):
     """Grids over alpha and beta."""
     history_length: list[HistoryLength] = []
     """Accuracy, time and memory against the length of the histories."""
+    search_error: SearchError | None = None
+    """Comparison of beam search with the exact ranking; null leaves its table out."""
     methods: list[Method] = []
     """Named points of the accuracy table."""
 
@@ -182,6 +201,10 @@ class Study(Settings):
                 for kind in ("dataset", "backbone", "decoder")
             ]
             wanted += [(f"{key}.objectives", "objective", name) for name in ladder.objectives]
+        if one := self.search_error:
+            wanted.append(("search_error.backbone", "backbone", one.backbone))
+            wanted.append(("search_error.dataset", "dataset", one.dataset))
+            wanted += [("search_error.objectives", "objective", name) for name in one.objectives]
         for i, method in enumerate(self.methods):
             wanted.append((f"methods.{i}.objective", "objective", method.objective))
             wanted.append((f"methods.{i}.decoder", "decoder", method.decoder))

@@ -197,6 +197,23 @@ rule history_length:
         " --lengths {params.lengths:q} --output {output:q} &> {log:q}"
 
 
+rule search_error:
+    input:
+        audits(),
+    output:
+        f"{ANALYSES}/search_error.csv",
+    log:
+        f"{LOGS}/analyse/search_error.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.search_error"),
+        audits=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.search_error --audits {params.audits:q} --output {output:q}"
+        " &> {log:q}"
+
+
 rule cost:
     input:
         models=expand(f"{RESULTS}/models/{{model}}", model=MODELS),

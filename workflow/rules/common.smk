@@ -86,6 +86,7 @@ TABLES = {
     "dependence": ["dependence", "cost"],
     "sensitivity": ["sensitivity", "cost"],
     "history_length": ["history_length"],
+    "search_error": ["search_error"],
     "cost": ["cost"],
 }
 FIGURES = [
@@ -103,6 +104,8 @@ FIGURES = [
 if not any(cell.history == "without" for cell in CELLS):
     TABLES.pop("dependence")
     FIGURES.remove("dependence")
+if not STUDY.search_error:
+    TABLES.pop("search_error")
 if not GRID_CELLS:
     TABLES.pop("sensitivity")
     FIGURES.remove("sensitivity")
@@ -258,16 +261,17 @@ def names_of(kind: str) -> str:
     return one_of(Path(path).name for path, source in PRETRAINED.items() if source.kind == kind)
 
 
-def model_options(wildcards) -> str:
+def model_limits(wildcards) -> str:
     """Options that every step on a fine-tuned model takes."""
-    backbone = STUDY.backbones[wildcards.backbone]
-    options = {
-        "max_tokens": backbone.training.max_tokens,
-        "precision": backbone.training.precision,
-    }
-    if backbone.test_examples is not None:
-        options["test_examples"] = backbone.test_examples
-    return " ".join(f"--{option} {value}" for option, value in options.items())
+    training = STUDY.backbones[wildcards.backbone].training
+    return f"--max_tokens {training.max_tokens} --precision {training.precision}"
+
+
+def model_options(wildcards) -> str:
+    """Options of a step on a fine-tuned model and the test sub-sample."""
+    examples = STUDY.backbones[wildcards.backbone].test_examples
+    limits = model_limits(wildcards)
+    return limits if examples is None else f"{limits} --test_examples {examples}"
 
 
 def assistant_inputs(wildcards) -> dict[str, str]:
@@ -283,6 +287,17 @@ def assistant_inputs(wildcards) -> dict[str, str]:
     if len(decoder.g) > 1:
         inputs["valid"] = f"{RESULTS}/data/{wildcards.dataset}/examples/valid.parquet"
     return inputs
+
+
+def audits() -> list[str]:
+    """The audits that the study compares."""
+    if not (wanted := STUDY.search_error):
+        return []
+    models = [
+        cells.model_path(wanted.dataset, wanted.backbone, objective, wanted.seed)
+        for objective in wanted.objectives
+    ]
+    return [f"{RESULTS}/audits/{model}.csv" for model in models]
 
 
 def options_of(input, names) -> str:

@@ -30,3 +30,32 @@ rule recommend:
         " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --decoder {params.decoder:q} --history {wildcards.history} {params.options} {params.assistant}"
         " --device {params.device} --output {output.lists:q} --record {output.record:q} &> {log:q}"
+
+
+rule audit:
+    input:
+        model=rules.finetune.output,
+        backbone=backbone_folder,
+        test=rules.prepare.output.test,
+        catalogue=rules.prepare.output.catalogue,
+    output:
+        f"{RESULTS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.csv",
+    log:
+        f"{LOGS}/audit/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
+    params:
+        code=fingerprint("scripts.decode.audit"),
+        prompt=prompt_of,
+        beams=lambda wildcards: json.dumps(STUDY.search_error.beams),
+        examples=lambda wildcards: STUDY.search_error.examples,
+        options=model_limits,
+        device=device_of,
+    shell:
+        "python -m scripts.decode.audit --model {input.model:q} --backbone {input.backbone:q}"
+        " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
+        " --beams {params.beams:q} --examples {params.examples} {params.options}"
+        " --device {params.device} --output {output:q} &> {log:q}"
