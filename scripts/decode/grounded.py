@@ -20,7 +20,9 @@ Ranking = tuple[np.ndarray, np.ndarray]
 #: Generated texts grounded at a time.
 TEXTS = 1024
 #: Texts embedded, and rows of distances held, at a time.
-CHUNK = 256
+CHUNK = 384
+#: Candidates beyond the length of a list.
+SPARE = 16
 #: Queries whose candidates' vectors are held at a time.
 PART = 8
 
@@ -146,9 +148,9 @@ def nearest(queries: Tensor, titles: Tensor, depth: int) -> tuple[Tensor, Tensor
 
     The distance is that of the float32 vectors, rounded to float32 once. A product of matrices
     loses digits of it, so that it only finds candidates, whose distances are then computed from the
-    differences in float64. Where rounding could have hidden a nearer title among the rest (at most
-    gamma_n, Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), the query is
-    compared with every title instead.
+    differences in float64. Where rounding (at most gamma_n, Higham, Accuracy and Stability of
+    Numerical Algorithms, section 3.1) could have hidden a nearer title among the rest, every title
+    that could be one is a candidate.
 
     Args:
         queries: (n, hidden) float32.
@@ -177,23 +179,22 @@ def nearest(queries: Tensor, titles: Tensor, depth: int) -> tuple[Tensor, Tensor
     for rows in torch.arange(len(queries), device=queries.device).split(CHUNK):
         # Squared distances without the query's own square.
         table = torch.addmm(squares, queries[rows], titles.T, alpha=-2)
-        values, candidates = table.topk(min(2 * depth, len(titles)), largest=False)
+        values, candidates = table.topk(min(depth + SPARE, len(titles)), largest=False)
         candidates = candidates.sort(1).values
         for part, ids in zip(rows.split(PART), candidates.split(PART), strict=True):
             exact = distance(queries[part, None], titles[ids])[:, 0].sort(stable=True)
             indices[part] = ids.gather(1, exact.indices[:, :depth])
             distances[part] = exact.values[:, :depth]
-        if candidates.shape[1] == len(titles):
-            continue
-        error = rounding * (lengths[rows] + longest).square()
-        rest = values.max(1).values + lengths[rows].square() - error
-        farthest = distances[rows, -1].double().square() * (1 + 2**-22)
-        for row in rows[rest <= farthest]:
-            exact = torch.cat(
-                [distance(queries[row, None], block) for block in titles.split(CHUNK)], 1
-            )[0].sort(stable=True)
-            indices[row] = exact.indices[:depth]
-            distances[row] = exact.values[:depth]
+        # No title of the list exceeds this limit, which also covers the rounding of distances.
+        limit = distances[rows, -1].double().square() * (1 + 2**-22) - lengths[rows].square()
+        limit += rounding * (lengths[rows] + longest).square()
+        for i in (values.max(1).values <= limit).nonzero()[:, 0]:
+            ids = (table[i].double() <= limit[i]).nonzero()[:, 0]
+            query = queries[rows[i], None]
+            exact = torch.cat([distance(query, titles[part])[0] for part in ids.split(CHUNK)])
+            exact = exact.sort(stable=True)
+            indices[rows[i]] = ids[exact.indices[:depth]]
+            distances[rows[i]] = exact.values[:depth]
     return indices, distances
 
 
