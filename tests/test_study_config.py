@@ -119,6 +119,16 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
         ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
         (
+            "search_error",
+            {"backbone": "tiny", "dataset": "z"},
+            ["search_error.dataset: unknown dataset 'z'"],
+        ),
+        (
+            "decoders.guided",
+            {"kind": "assisted", "assistant": "popular"},
+            ["decoders.guided.assistant: 'popular' must be a baseline of kind sasrec"],
+        ),
+        (
             "history_length",
             [{"backbone": "tiny", "dataset": "x", "objectives": ["cf"], "lengths": [5]}],
             ["history_length.0.objectives: unknown objective 'cf'"],

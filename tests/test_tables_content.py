@@ -9,6 +9,7 @@ from scripts.analyse.accuracy import accuracy as analyse_accuracy
 from scripts.analyse.balance import balance as analyse_balance
 from scripts.analyse.dependence import dependence as analyse_dependence
 from scripts.analyse.gains import gains as analyse_gains
+from scripts.analyse.search_error import search_error as analyse_search_error
 from scripts.analyse.sensitivity import sensitivity as analyse_sensitivity
 from scripts.data.settings import Published
 from scripts.files import read_csv, write_csv
@@ -18,6 +19,7 @@ from scripts.tables.accuracy import Method, accuracy
 from scripts.tables.balance import balance
 from scripts.tables.cost import cost
 from scripts.tables.dependence import dependence
+from scripts.tables.search_error import search_error
 from scripts.tables.sensitivity import sensitivity
 from scripts.tables.statistics import show, statistics
 from tests.tiny_study import baseline, catalogue, llm, metrics, recommendations, split
@@ -226,3 +228,28 @@ def test_a_window_without_a_start_is_a_reason(tmp_path: Path) -> None:
 def test_published_without_a_number_is_refused() -> None:
     with pytest.raises(ValueError, match="holds no number to compare with"):
         Published(source="x", note="y")
+
+
+def test_search_error(tmp_path: Path) -> None:
+    """Two examples: the search misses the target of the first one."""
+    audit = tmp_path / "toy/tiny/plain/seed-0.csv"
+    write_csv(
+        pd.DataFrame(
+            {
+                "example_id": [1, 2, 1, 2],
+                "user": ["ann", "bob", "ann", "bob"],
+                "beams": pd.array([None, None, 5, 5], dtype="Int64"),
+                "rank": pd.array([1, 30, None, None], dtype="Int64"),
+                "overlap": [1.0, 1.0, 0.3, 0.5],
+                "proven": [True, True, False, True],
+            }
+        ),
+        audit,
+    )
+    analyse_search_error([audit], tmp_path / "search_error.csv", resamples=50)
+    search_error(tmp_path / "search_error.csv", LABELS, tmp_path / "table.csv")
+    table = read_csv(tmp_path / "table.csv").set_index("Beams")
+    assert table.loc["exact", "HR@10"] == 0.5
+    assert table.loc["exact", "Δ HR@10"] == "–"
+    assert table.loc["5", ["Overlap@10", "Proven", "HR@10", "NDCG@10"]].tolist() == [0.4, 0.5, 0, 0]
+    assert table.loc["5", "Δ HR@10"] == "−0.5000 [−1.0000, +0.0000]"

@@ -68,9 +68,11 @@ def to_device(trie: Trie, device: torch.device) -> TensorTrie:
     first_leaf, last_leaf = leaf_ranges(trie)
     # A leaf's range is the one sequence that ends there.
     sequence = np.where(np.diff(trie.first_child) == 0, trie.order[first_leaf], -1)
-    arrays = (trie.token, trie.first_child, first_leaf, last_leaf, sequence)
-    tensors = (torch.from_numpy(array).to(device).long() for array in arrays)
-    return TensorTrie(*tensors, longest=len(levels(trie)) - 1)
+    token, first_child, first, last, ends = (
+        torch.from_numpy(array).to(device).long()
+        for array in (trie.token, trie.first_child, first_leaf, last_leaf, sequence)
+    )
+    return TensorTrie(token, first_child, first, last, ends, len(levels(trie)) - 1)
 
 
 def continuations(trie: TensorTrie, nodes: Tensor, logits: Tensor) -> Candidates:

@@ -269,10 +269,11 @@ def rank_constrained(
             )
             for i, one in zip(rows, lists, strict=True):
                 found[i] = one.cut(decoder.beams)
-        if beams >= (decoder.widen_to or 0):
+        limit = decoder.widen_to or 0
+        if beams >= limit:
             break
         open_rows = [i for i in open_rows if found[i].proven < top]
-        beams = min(2 * beams, decoder.widen_to)
+        beams = min(2 * beams, limit)
     return found
 
 
