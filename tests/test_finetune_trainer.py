@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import convert_outputs_to_fp32
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,3 +155,22 @@ def test_examples_without_a_supervised_token_are_named():
     for wrong, ids in ((shown, r"\[31, 32\]"), ([], r"\[\]")):
         with pytest.raises(InputError, match=rf"without a supervised token.*{ids}"):
             step_inputs(wrong, weigh, NO_HISTORY, PAD, share=True)
+
+
+def test_bf16_forward_passes_give_the_gradient_to_their_rounding():
+    """Autocast around the forward pass alone, as accelerate puts it. Sharing and parts add no more
+    error to the float32 gradient than whole prompts in one part have."""
+    model = tiny_model("llama", VOCABULARY)
+    shown = examples(8)
+    loss = plain_loss(model, shown)
+    expected = gradients(model, loss)
+    model.forward = convert_outputs_to_fp32(torch.autocast("cpu", torch.bfloat16)(model.forward))
+    _, whole = step_gradients(model, shown, size=8, share=False)
+    for size in (1, 8):
+        found = step_gradients(model, shown, size=size, share=True)
+        assert found[0] == pytest.approx(loss.item(), rel=1e-2)
+        for name, gradient in expected.items():
+            assert found[1][name].dtype == torch.float32
+            rounding = (whole[name] - gradient).norm()
+            assert 0 < rounding < 0.1 * gradient.norm()
+            assert (found[1][name] - gradient).norm() <= 1.5 * rounding, name

@@ -49,7 +49,7 @@ class Training(Settings):
     """Peak learning rate of AdamW."""
     batch_size: int = Field(64, ge=1)
     """Examples per optimiser step."""
-    micro_batch_size: int = Field(64, ge=1)
+    micro_batch_size: int = Field(16, ge=1)
     """Examples per forward and backward pass; must divide `batch_size`. Changes memory and speed,
     not results."""
     processes: int = Field(1, ge=1)
