@@ -394,7 +394,7 @@ def draw(frame: pd.DataFrame, path: Path, machine: str) -> None:
         axes.plot(part["value"], part["seconds"], marker="o", label="search")
         axes.plot(part["value"], part["model"], marker="o", ls="--", label="the model's own passes")
         axes.set(xscale="log", yscale="log", xlabel=names[varied])
-    axes.legend()
+    axes.legend(frameon=False)
     figure.axes[0].set_ylabel("seconds an example")
     figure.suptitle(f"Decoding time ({machine})", fontsize="medium")
     path.parent.mkdir(parents=True, exist_ok=True)
