@@ -17,10 +17,10 @@ from scripts.command import InputError, progress
 
 #: Titles and scores of one list, best first: indices into the titles, and float32.
 Ranking = tuple[np.ndarray, np.ndarray]
-#: Generated texts grounded at a time.
-TEXTS = 1024
 #: Texts embedded, and rows of distances held, at a time.
 CHUNK = 384
+#: Generated texts grounded at a time.
+TEXTS = 3 * CHUNK
 #: Candidates beyond the length of a list.
 SPARE = 16
 #: Queries whose candidates' vectors are held at a time.
@@ -176,9 +176,12 @@ def nearest(queries: Tensor, titles: Tensor, depth: int) -> tuple[Tensor, Tensor
     rounding = torch.finfo(torch.float32).eps / 2 * (titles.shape[1] + 8)
     indices = torch.empty((len(queries), depth), dtype=torch.int64, device=queries.device)
     distances = torch.empty((len(queries), depth), device=queries.device)
+    # One table for all chunks, as fresh memory costs time.
+    tables = torch.empty((min(CHUNK, len(queries)), len(titles)), device=queries.device)
     for rows in torch.arange(len(queries), device=queries.device).split(CHUNK):
         # Squared distances without the query's own square.
-        table = torch.addmm(squares, queries[rows], titles.T, alpha=-2)
+        table = tables[: len(rows)]
+        torch.addmm(squares, queries[rows], titles.T, alpha=-2, out=table)
         values, candidates = table.topk(min(depth + SPARE, len(titles)), largest=False)
         candidates = candidates.sort(1).values
         for part, ids in zip(rows.split(PART), candidates.split(PART), strict=True):
