@@ -8,6 +8,7 @@ from scripts.finetune.settings import LoRA, Objective, Training
 
 RECORD = {
     "backbone": {"id": "Qwen/Qwen2-0.5B", "commit": "c"},
+    "backbone_folder": "resources/backbones/mine",
     "train_examples": 112_755,
     "valid_examples": 14_095,
     "steps": 5286,
@@ -28,7 +29,7 @@ def test_the_hub_library_finds_base_task_and_library():
 
 
 def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
-    text = model_card(RECORD | {"backbone": "mine"}, Objective(), Training(), "toys", 1.0, "x")
+    text = model_card(RECORD | {"backbone": {"hidden_size": 64}}, Objective(), Training(), "toys", 1.0, "x")
     card = ModelCard(text)
     assert card.data.base_model is None
     assert card.data.library_name == "transformers"

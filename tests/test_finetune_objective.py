@@ -17,6 +17,7 @@ from scripts.finetune.objective import (
     POSITIONS,
     RATE,
     learned_weights,
+    position_sums,
     running_losses,
     token_weights,
     total_loss,
@@ -95,12 +96,15 @@ UNSEEN = torch.full((POSITIONS,), torch.nan, dtype=torch.float64)
 
 
 def test_running_losses_by_hand():
-    first = running_losses(UNSEEN, torch.tensor([4.0, 1.0, 2.0]), torch.tensor([2, 1]))
+    sums = position_sums(torch.tensor([4.0, 1.0, 2.0]), torch.tensor([2, 1]))
+    assert sums[:, :3].tolist() == [[6.0, 1.0, 0.0], [2.0, 1.0, 0.0]]
+    first = running_losses(UNSEEN, sums)
     assert first[:2].tolist() == [3.0, 1.0]  # Position 0 has the losses 4 and 2.
     assert first[2:].isnan().all()
-    second = running_losses(first, torch.tensor([5.0]), torch.tensor([1]))
+    second = running_losses(first, position_sums(torch.tensor([5.0]), torch.tensor([1])))
     assert second[:2].tolist() == pytest.approx([(1 - RATE) * 3 + RATE * 5, 1.0])
-    long = running_losses(UNSEEN, torch.arange(POSITIONS + 2.0), torch.tensor([POSITIONS + 2]))
+    tokens = torch.arange(POSITIONS + 2.0)
+    long = running_losses(UNSEEN, position_sums(tokens, torch.tensor([len(tokens)])))
     assert long[-1] == POSITIONS  # The mean of the last three.
 
 

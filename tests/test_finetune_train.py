@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from peft import PeftModel
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
@@ -37,6 +38,7 @@ from tests.small_language import PROMPT
 pytestmark = pytest.mark.slow
 
 PLAIN, CFT = Objective(), Objective(alpha=0.1, beta=0.25)
+LEARNED = Objective(alpha=0.1, schedule="learned", temperature=0.5)
 LORA = LoRA(rank=4, scale=8)
 #: Eight optimiser steps an epoch, so that the curve's windows of five cross the epochs' ends.
 TRAINING = Training(
@@ -85,7 +87,7 @@ def finetune(folder, output, objective=CFT, seed=0, backbone="backbone", **train
         valid=folder / "data" / "examples" / "valid.parquet",
         items=folder / "data" / "items.parquet",
         prompt=PROMPT,
-        objective=objective,
+        objective=Objective.model_validate(objective),
         training=Training.model_validate(TRAINING.model_dump() | training),
         seed=seed,
         output=output,
@@ -162,6 +164,9 @@ def test_training(folder, tmp_path, objective, lora):
     assert {"alpha", "beta", "seed", "code", "device", "versions", "peak_memory_mb"} <= set(record)
     assert load_tokenizer(output).eos_token_id == load_tokenizer(folder / "backbone").eos_token_id
     assert not (tmp_path / "model.checkpoints").exists()
+    card = ModelCard.load(output / "README.md")
+    assert f"{record['train_examples']} training examples" in card.text
+    assert card.data.library_name == ("transformers" if full else "peft")
 
 
 def test_seeds(folder, undisturbed, tmp_path):
@@ -195,6 +200,49 @@ def test_one_step_by_hand(folder, tmp_path, objective):
     torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0).step()
     for ours, theirs in zip(found.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp_path):
+    settings = {"epochs": 1, "train_examples": 8}
+    learned = finetune(folder, tmp_path / "learned", LEARNED, **settings)
+    equal = finetune(folder, tmp_path / "equal", Objective(alpha=0.1, beta=1), **settings)
+    assert weights(learned) == weights(equal)  # One step, before anything has been learned.
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    tokenizer = load_tokenizer(folder / "backbone")
+    titles = read_titles(folder / "data" / "items.parquet")
+    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    losses: dict[int, list[float]] = {}
+    for example in subsample(examples, 8, 0).itertuples():
+        prompt = tokenizer(prompt_text(PROMPT, [titles[i] for i in example.history])).input_ids
+        answer = [*tokenizer(quoted(titles[example.target])).input_ids, tokenizer.eos_token_id]
+        with torch.inference_mode():
+            scores = model(input_ids=torch.tensor([prompt + answer])).logits[0]
+        for place, token in enumerate(answer):
+            loss = -scores[len(prompt) - 1 + place].log_softmax(-1)[token].item()
+            losses.setdefault(place, []).append(loss)
+    found = read_json(learned / "run.json")["position_losses"]
+    assert found[: len(losses)] == pytest.approx([np.mean(losses[p]) for p in sorted(losses)], 1e-4)
+    assert set(found[len(losses) :]) == {None}
+
+
+def test_learned_weights_survive_an_interruption(folder, tmp_path):
+    undisturbed = finetune(folder, tmp_path / "undisturbed", LEARNED)
+    interrupt(folder, tmp_path / "model", step=19, objective=LEARNED)
+    output = finetune(folder, tmp_path / "model", LEARNED)
+    assert read_json(output / "run.json")["resumed"]
+    assert weights(output) == weights(undisturbed)
+    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+    # Equal weights in the validation, whatever the training weighs.
+    losses = read_csv(output / "curves.csv").query("split == 'valid'")["loss"]
+    model = load(folder, output)
+    assert valid_loss(folder, model, beta=1) == pytest.approx(losses.min(), rel=1e-5)
+    learned = finetune(folder, tmp_path / "equal", Objective(alpha=0.1, beta=1))
+    assert weights(learned) != weights(output)
+
+
+def test_the_counterfactual_input_may_be_a_placeholder(folder, undisturbed, tmp_path):
+    other = CFT.model_copy(update={"counterfactual": "placeholder"})
+    assert weights(finetune(folder, tmp_path / "model", other)) != weights(undisturbed)
 
 
 def test_accumulation_changes_nothing_but_rounding(folder, tmp_path):
@@ -377,6 +425,21 @@ def test_two_processes_train_as_one_does_even_if_one_is_killed(folder, tmp_path,
     assert (expected["resumed"], found["resumed"]) == (False, True)
     assert found["steps"] == expected["steps"] == 24
     assert found["tokens_per_step"] > expected["tokens_per_step"]  # Each process has a trunk.
+
+
+def test_two_processes_learn_the_weights_that_one_learns(folder, tmp_path, script):
+    settings = {"train_examples": 57, "micro_batch_size": 2, "epochs": 1}
+    alone = finetune(folder, tmp_path / "alone", LEARNED, **settings)
+    output = tmp_path / "together"
+    settings["objective"] = LEARNED.model_dump()
+    ended = finetune_together(folder, output, script, **settings)
+    assert ended.returncode == 0, ended.stderr
+    expected, found = (
+        [loss for loss in read_json(path / "run.json")["position_losses"] if loss is not None]
+        for path in (alone, output)
+    )
+    assert len(expected) > 5
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_number_of_processes_is_checked(folder, tmp_path):

@@ -99,7 +99,7 @@ def step_gradients(model, shown, **settings):
     for process in range(settings.get("processes", 1)):
         weigh = partial(token_weights, beta=BETA)
         inputs = step_inputs(shown, weigh, NO_HISTORY, PAD, process=process, **settings)
-        loss += add_gradients(model, inputs, ALPHA).item()
+        loss += add_gradients(model, inputs, ALPHA)[0].item()
     return loss, {
         name: parameter.grad.clone()
         for name, parameter in model.named_parameters()

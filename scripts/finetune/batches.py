@@ -28,7 +28,14 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from scripts.data.settings import Prompt
-from scripts.prompts import answer_ids, fitted_prompt_ids, prompt_ids, prompt_text
+from scripts.finetune.settings import Counterfactual
+from scripts.prompts import (
+    answer_ids,
+    fitted_prompt_ids,
+    placeholder_text,
+    prompt_ids,
+    prompt_text,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +122,12 @@ def encode(
     return encoded, shortened
 
 
-def no_history_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+def no_history_prompt(
+    tokenizer: Any, prompt: Prompt, counterfactual: Counterfactual = "no-input"
+) -> list[int]:
     """Tokens of the counterfactual prompt, the same for every example."""
-    return prompt_ids(tokenizer, prompt_text(prompt, []))
+    texts = {"no-input": prompt_text(prompt, []), "placeholder": placeholder_text(prompt)}
+    return prompt_ids(tokenizer, texts[counterfactual])
 
 
 def common_prefix(prompts: Sequence[list[int]]) -> int:

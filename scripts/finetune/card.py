@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -62,14 +63,15 @@ def model_card(
         prompt: one prompt as the model sees it.
     """
     backbone = record["backbone"]
-    base = backbone["id"] if isinstance(backbone, dict) else str(backbone)
+    on_hub = isinstance(backbone, dict) and "id" in backbone
+    base = backbone["id"] if on_hub else Path(record["backbone_folder"]).name
     lora = training.lora
     metadata: dict[str, Any] = {
         "library_name": "transformers" if lora is None else "peft",
         "pipeline_tag": "text-generation",
         "tags": ["recommendation", "counterfactual-fine-tuning"],
     }
-    if isinstance(backbone, dict):
+    if on_hub:
         metadata["base_model"] = base
     return CARD.format(
         metadata=yaml.safe_dump(metadata, sort_keys=False),

@@ -84,24 +84,36 @@ def positions(lengths: Tensor) -> Tensor:
     return every.clamp(max=POSITIONS - 1)
 
 
-def running_losses(running: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+def position_sums(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Sum of the normal losses and number of the tokens at each position.
+
+    Args:
+        tokens: (N,) normal losses, see `Loss.tokens`.
+        lengths: (B,) int64, supervised tokens of each example, N = lengths.sum().
+
+    Returns:
+        (2, POSITIONS) float64: sums, numbers.
+    """
+    place = positions(lengths)
+    sums = torch.zeros(2, POSITIONS, dtype=torch.float64)
+    sums[0].index_add_(0, place, tokens.to("cpu", torch.float64))
+    sums[1] = torch.bincount(place, minlength=POSITIONS)
+    return sums
+
+
+def running_losses(running: Tensor, sums: Tensor) -> Tensor:
     """Running mean of the normal loss by position, moved on by one optimiser step.
 
     Args:
         running: (POSITIONS,) float64; NaN where no token has been seen yet.
-        tokens: (N,) normal losses of the step's tokens, see `Loss.tokens`.
-        lengths: (B,) int64, supervised tokens of each example, N = lengths.sum().
+        sums: (2, POSITIONS) float64 of the whole step, see `position_sums`.
 
     Returns:
         (POSITIONS,) float64.
     """
-    place = positions(lengths)
-    sums = torch.zeros(POSITIONS, dtype=torch.float64)
-    sums.index_add_(0, place, tokens.to("cpu", torch.float64))
-    counts = torch.bincount(place, minlength=POSITIONS)
-    means = sums / counts
+    means = sums[0] / sums[1]
     moved = torch.where(running.isnan(), means, (1 - RATE) * running + RATE * means)
-    return torch.where(counts > 0, moved, running)
+    return torch.where(sums[1] > 0, moved, running)
 
 
 def learned_weights(running: Tensor, lengths: Tensor, temperature: float) -> Tensor:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from scripts.command import Settings
 
+Counterfactual = Literal["no-input", "placeholder"]
+
 
 class Objective(Settings):
     """Total loss = normal + alpha * causal loss, token weights falling to beta (docs/paper.md §2).
@@ -24,7 +26,7 @@ class Objective(Settings):
     beside the model (not the paper's; `beta` is not used then)."""
     temperature: float = Field(1.0, gt=0)
     """Of learned weights: the lower, the more weight on the positions with the highest loss."""
-    counterfactual: Literal["no-input", "placeholder"] = "no-input"
+    counterfactual: Counterfactual = "no-input"
     """What stands for the missing history in the causal loss: the prompt without an input, as the
     released code has it, or the prompt with a placeholder in the place of the titles."""
 

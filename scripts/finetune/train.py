@@ -30,6 +30,7 @@ from scripts.data.settings import Prompt
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
 from scripts.finetune.batches import can_share_prefix, encode, no_history_prompt
+from scripts.finetune.card import model_card
 from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.finetune.trainer import (
     CounterfactualTrainer,
@@ -42,7 +43,7 @@ from scripts.finetune.trainer import (
     training_arguments,
 )
 from scripts.fingerprint import fingerprint
-from scripts.prompts import check_tokenizer
+from scripts.prompts import check_tokenizer, prompt_text
 from scripts.provenance import peak_memory_mb, provenance
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def finetune(
     trainer = CounterfactualTrainer(
         objective=objective,
         training=training,
-        no_history=no_history_prompt(tokenizer, prompt),
+        no_history=no_history_prompt(tokenizer, prompt, objective.counterfactual),
         pad=tokenizer.pad_token_id,
         share=can_share_prefix(model, training.gradient_checkpointing),
         model=model,
@@ -148,6 +149,39 @@ def finetune(
     curves = learning_curves(trainer.state.log_history)
     losses = curves.loc[curves["split"] == "valid"]
     record = backbone / "backbone.json"
+    facts = {
+        "alpha": objective.alpha,
+        "beta": objective.beta,
+        "seed": seed,
+        "train_examples": len(examples["train"]),
+        "valid_examples": len(examples["valid"]),
+        "truncated_prompts": encoded["train"][1],
+        "steps": trainer.state.global_step,
+        "epochs_run": math.ceil(trainer.state.epoch or 0),
+        "best_epoch": round(losses.loc[losses["loss"].idxmin(), "epoch"]),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "seconds": time.perf_counter() - started,
+        "seconds_per_step": statistics.median(trainer.timer.seconds)
+        if trainer.timer.seconds
+        else None,
+        "tokens_per_step": statistics.mean(trainer.tokens) if trainer.tokens else None,
+        "peak_memory_mb": peak_memory_mb(place),
+        "resumed": resume is not None,
+        "backbone": read_json(record) if record.is_file() else str(backbone),
+        "backbone_folder": str(backbone),
+        "settings": {
+            "prompt": prompt.model_dump(),
+            "objective": objective.model_dump(),
+            "training": training.model_dump(),
+        },
+        "code": fingerprint(STEP),
+        **provenance(place),
+    }
+    if objective.schedule == "learned":
+        # By position, from the first token on; null where no answer is that long.
+        running = trainer.position_losses.running
+        facts["position_losses"] = [None if math.isnan(loss) else loss for loss in running]
     with atomic(output) as partial:
         if training.lora is None:
             model.config.use_cache = True
@@ -160,39 +194,16 @@ def finetune(
         write_text(metrics_lines(trainer.state.log_history), partial / METRICS)
         if training.tensorboard:
             shutil.copytree(checkpoints / TENSORBOARD, partial / TENSORBOARD)
-        write_json(
-            {
-                "alpha": objective.alpha,
-                "beta": objective.beta,
-                "seed": seed,
-                "train_examples": len(examples["train"]),
-                "valid_examples": len(examples["valid"]),
-                "truncated_prompts": encoded["train"][1],
-                "steps": trainer.state.global_step,
-                "epochs_run": math.ceil(trainer.state.epoch or 0),
-                "best_epoch": round(losses.loc[losses["loss"].idxmin(), "epoch"]),
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "trainable_parameters": sum(
-                    p.numel() for p in model.parameters() if p.requires_grad
-                ),
-                "seconds": time.perf_counter() - started,
-                "seconds_per_step": statistics.median(trainer.timer.seconds)
-                if trainer.timer.seconds
-                else None,
-                "tokens_per_step": statistics.mean(trainer.tokens) if trainer.tokens else None,
-                "peak_memory_mb": peak_memory_mb(place),
-                "resumed": resume is not None,
-                "backbone": read_json(record) if record.is_file() else str(backbone),
-                "settings": {
-                    "prompt": prompt.model_dump(),
-                    "objective": objective.model_dump(),
-                    "training": training.model_dump(),
-                },
-                "code": fingerprint(STEP),
-                **provenance(place),
-            },
-            partial / "run.json",
+        write_json(facts, partial / "run.json")
+        card = model_card(
+            facts,
+            objective,
+            training,
+            train.parent.parent.name,
+            losses["loss"].min(),
+            prompt_text(prompt, ["First title", "Second title"]),
         )
+        write_text(card, partial / "README.md")
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
 
 

@@ -24,6 +24,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations import TensorBoardCallback, is_tensorboard_available
+from transformers.trainer_callback import ExportableState
 
 from scripts.command import InputError
 from scripts.finetune.batches import (
@@ -35,7 +36,16 @@ from scripts.finetune.batches import (
     tokens_run,
     trunk_outputs,
 )
-from scripts.finetune.objective import Loss, token_weights, total_loss, weighted_losses
+from scripts.finetune.objective import (
+    POSITIONS,
+    Loss,
+    learned_weights,
+    position_sums,
+    running_losses,
+    token_weights,
+    total_loss,
+    weighted_losses,
+)
 from scripts.finetune.settings import Objective, Training
 
 Normalisation = Literal["step", "micro-batch"]
@@ -182,6 +192,17 @@ class StepTimer(TrainerCallback):
         return taken
 
 
+class PositionLosses(TrainerCallback, ExportableState):
+    """The running losses by position that learned weights follow; they rest in the checkpoints."""
+
+    def __init__(self) -> None:
+        self.running = [math.nan] * POSITIONS
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {"args": {}, "attributes": {"running": self.running}}
+
+
 class LengthGroupedOrder(Sampler[list[int]]):
     """Optimiser steps of examples of like length in a random order, given by seed and epoch.
 
@@ -230,10 +251,11 @@ class Inputs(TypedDict):
     """The examples of an optimiser step that this process runs: a list's items are of one part.
 
     `targets` are (N,) int64 answer tokens; `weights` (N,) float32, divided by what the losses are
-    normalised by; `example_ids` say whose they are.
+    normalised by; `lengths` (B,) int64 are the answers' tokens; `example_ids` say whose they are.
     """
 
     branches: Branches
+    lengths: list[Tensor]
     targets: list[Tensor]
     weights: list[Tensor]
     example_ids: list[list[int]]
@@ -289,6 +311,7 @@ def step_inputs(
     prompts, answers = [e.prompt for e in own], [e.answer for e in own]
     return Inputs(
         branches=branches(prompts, answers, no_history, pad, share, size),
+        lengths=[lengths(part) for part in parts],
         targets=[torch.tensor([token for e in part for token in e.answer]) for part in parts],
         weights=weights,
         example_ids=[[e.example_id for e in part] for part in parts],
@@ -318,7 +341,7 @@ def part_losses(model: Any, inputs: Inputs, shared: Shared, index: int) -> Loss:
     return losses
 
 
-def add_gradients(model: Any, inputs: Inputs, alpha: float) -> Tensor:
+def add_gradients(model: Any, inputs: Inputs, alpha: float) -> tuple[Tensor, list[Tensor]]:
     """Add the gradient of a step's loss (docs/paper.md §2) to the parameters'.
 
     The trunk runs once for all parts. Each part, forward and backward, sees what it needs of it as
@@ -328,11 +351,12 @@ def add_gradients(model: Any, inputs: Inputs, alpha: float) -> Tensor:
     gradients.
 
     Returns:
-        The loss of this process's share, a scalar without a gradient.
+        The loss of this process's share, a scalar without a gradient, and the normal losses of the
+        tokens of each part.
     """
     shared = trunk_outputs(model, inputs["branches"])
     leaves = Shared(*([as_leaf(tensor) for tensor in tensors] for tensors in shared))
-    total = torch.zeros((), device=model.device)
+    total, tokens = torch.zeros((), device=model.device), []
     for index in range(len(inputs["targets"])):
         seen = Shared(
             # What the parts' gradients add up in is float32, whatever the forward pass runs in.
@@ -342,9 +366,11 @@ def add_gradients(model: Any, inputs: Inputs, alpha: float) -> Tensor:
             ],
             leaves.logits,
         )
-        loss = total_loss(part_losses(model, inputs, seen, index), alpha, 1.0)
+        losses = part_losses(model, inputs, seen, index)
+        loss = total_loss(losses, alpha, 1.0)
         loss.backward()
         total += loss.detach()
+        tokens.append(losses.tokens)
     trained = [
         (output, leaf.grad.to(output.dtype))
         for outputs, inner in zip(shared, leaves, strict=True)
@@ -353,7 +379,7 @@ def add_gradients(model: Any, inputs: Inputs, alpha: float) -> Tensor:
     ]
     if trained:
         torch.autograd.backward(*zip(*trained, strict=True))
-    return total
+    return total, tokens
 
 
 def as_leaf(tensor: Tensor) -> Tensor:
@@ -394,6 +420,8 @@ class CounterfactualTrainer(Trainer):
         self.share = share
         self.timer = StepTimer(self.args.device)
         self.add_callback(self.timer)
+        if objective.schedule == "learned":
+            self.add_callback(PositionLosses())
         self.tokens: list[int] = []
         self.example_ids: list[int] = []
         self.clipped = 0
@@ -408,12 +436,16 @@ class CounterfactualTrainer(Trainer):
         )
 
     def inputs(
-        self, examples: list[Encoded], no_history: list[int] | None, normalisation: Normalisation
+        self,
+        examples: list[Encoded],
+        weigh: Callable[[Tensor], Tensor],
+        no_history: list[int] | None,
+        normalisation: Normalisation,
     ) -> Inputs:
         """This process's share of some examples."""
         return step_inputs(
             examples,
-            self.weigh,
+            weigh,
             no_history,
             self.pad,
             self.share,
@@ -425,7 +457,33 @@ class CounterfactualTrainer(Trainer):
 
     def weigh(self, lengths: Tensor) -> Tensor:
         """(N,) weights of the tokens of answers of these (B,) lengths, as they are in this step."""
-        return token_weights(lengths, self.objective.beta)
+        if self.objective.schedule == "linear":
+            return token_weights(lengths, self.objective.beta)
+        running = torch.tensor(self.position_losses.running, dtype=torch.float64)
+        return learned_weights(running, lengths, self.objective.temperature)
+
+    def weigh_validation(self, lengths: Tensor) -> Tensor:
+        """(N,) weights in the validation; equal where they are learned in training, as its losses
+        must compare over the epochs."""
+        beta = self.objective.beta if self.objective.schedule == "linear" else 1.0
+        return token_weights(lengths, beta)
+
+    @property
+    def position_losses(self) -> PositionLosses:
+        """What the learned weights follow; a resumed Trainer puts another one in its place."""
+        return next(c for c in self.callback_handler.callbacks if isinstance(c, PositionLosses))
+
+    def learn_weights(self, token_losses: list[Tensor], lengths: list[Tensor]) -> None:
+        """Move the learned weights on by a step, whose losses are those of this process's parts."""
+        sums = torch.zeros(2, POSITIONS, dtype=torch.float64)
+        for tokens, answers in zip(token_losses, lengths, strict=True):
+            sums += position_sums(tokens, answers.cpu())
+        if self.args.world_size > 1:
+            sums = sums.to(self.args.device)
+            self.sum_over_processes([sums])
+        follows = self.position_losses
+        running = torch.tensor(follows.running, dtype=torch.float64)
+        follows.running = running_losses(running, sums.cpu()).tolist()
 
     def get_train_dataloader(self) -> DataLoader:
         """The training steps: without history too where the objective compares the two."""
@@ -439,7 +497,10 @@ class CounterfactualTrainer(Trainer):
             self.train_dataset,
             batch_sampler=order,
             collate_fn=partial(
-                self.inputs, no_history=no_history, normalisation=self.training.normalisation
+                self.inputs,
+                weigh=self.weigh,
+                no_history=no_history,
+                normalisation=self.training.normalisation,
             ),
         )
 
@@ -447,11 +508,13 @@ class CounterfactualTrainer(Trainer):
         """Forward and backward of an optimiser step; its loss, summed over the processes."""
         model.train()
         inputs = self._prepare_inputs(inputs)
-        loss = add_gradients(model, inputs, self.objective.alpha)
+        loss, token_losses = add_gradients(model, inputs, self.objective.alpha)
         tokens = torch.tensor(float(tokens_run(inputs["branches"])), device=loss.device)
         if self.args.world_size > 1:
             self.sum_over_processes([loss, tokens])
             self.sum_over_processes(gradients(model))
+        if self.objective.schedule == "learned":
+            self.learn_weights(token_losses, inputs["lengths"])
         self.example_ids = sorted(i for part in inputs["example_ids"] for i in part)
         self.tokens.append(int(tokens))
         return loss
@@ -490,7 +553,9 @@ class CounterfactualTrainer(Trainer):
         """The weighted normal loss of the validation examples; the causal term is left out."""
         began = self.timer.now()
         model = self.model.eval()
-        inputs = self._prepare_inputs(self.inputs(self.eval_dataset, None, "step"))
+        inputs = self._prepare_inputs(
+            self.inputs(self.eval_dataset, self.weigh_validation, None, "step")
+        )
         shared = trunk_outputs(model, inputs["branches"])
         parts = [part_losses(model, inputs, shared, i) for i in range(len(inputs["targets"]))]
         model.train()

@@ -279,7 +279,7 @@ def our_inputs(
 
 def our_step(model: Any, inputs: Inputs) -> Tensor:
     """The forward and backward of our Trainer; the loss."""
-    return add_gradients(model, inputs, ALPHA)
+    return add_gradients(model, inputs, ALPHA)[0]
 
 
 def candidate(name: str) -> tuple[Callable[..., Any], Callable[..., Tensor]]:
