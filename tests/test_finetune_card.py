@@ -29,7 +29,8 @@ def test_the_hub_library_finds_base_task_and_library():
 
 
 def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
-    text = model_card(RECORD | {"backbone": {"hidden_size": 64}}, Objective(), Training(), "toys", 1.0, "x")
+    record = RECORD | {"backbone": {"hidden_size": 64}}
+    text = model_card(record, Objective(), Training(), "toys", 1.0, "x")
     card = ModelCard(text)
     assert card.data.base_model is None
     assert card.data.library_name == "transformers"
