@@ -161,7 +161,7 @@ rule sensitivity:
         metrics=lambda wildcards, input: listed(input),
         points=json.dumps(
             {
-                name: point.model_dump()
+                name: point.model_dump(include={"alpha", "beta"})
                 for grid in STUDY.sensitivity
                 for name, point in study_config.grid_objectives(STUDY, grid).items()
             }
