@@ -55,8 +55,8 @@ def test_downloads_disk_memory_and_time(monkeypatch):
     # 48 of the ablation, 6 of Steam and of MovieLens, 14 of the grid, 6 of the
     # lengths; 12 and 6 of the other backbones.
     assert "Models: 98 to train, 0 already there" in text
-    # 6 x 1.236e9 x (200 + 70 half of the time) x 3 epochs x 10,000 / 1e14 s, six times.
-    assert "llama-3.2-1b: 6 models, about 52 minutes for every 10,000" in text
+    # 6 x 1.236e9 x (200 + 15 half of the time) x 3 epochs x 10,000 / 1e14 s, six times.
+    assert "llama-3.2-1b: 6 models, about 46 minutes for every 10,000" in text
 
 
 def test_longer_histories_take_more_memory_and_time():
@@ -65,7 +65,7 @@ def test_longer_histories_take_more_memory_and_time():
     assert module.longest_history(chosen, "qwen2-0.5b") == 100
     assert module.longest_history(chosen, "qwen2.5-1.5b") == 10
     # 70 tokens and 13 a title, up to max_tokens.
-    assert module.example_tokens(backbone, 50, both=True) == (720, 70)
+    assert module.example_tokens(backbone, 50, both=True) == (720, 15)
     assert module.example_tokens(backbone, 100, both=False) == (1024, 0)
     # A recut data set has the examples of the one that it is cut from.
     report = {"splits": {"train": {"examples": 40}}}

@@ -30,6 +30,8 @@ from scripts.study.config import (
 #: Tokens of a usual example without history, and of a title of its history.
 TOKENS_WITHOUT_HISTORY = 70
 TOKENS_OF_A_TITLE = 13
+#: Tokens of an answer: what the branch without history costs an example, its prompt being shared.
+TOKENS_OF_AN_ANSWER = 15
 #: Training examples that the time is told for where their number is not known yet.
 SOME_EXAMPLES = 10_000
 #: Operations a second that training reaches: a recent GPU in bf16 (an H100 reached 1e14 to 3e14
@@ -236,14 +238,17 @@ def memory_line(name: str, backbone: Backbone, history: int, gpus: list[Gpu]) ->
     if training.lora:
         weights += FROZEN_BYTES[training.precision] * parameters / 1e9
         how = f"LoRA at {FROZEN_BYTES[training.precision]} bytes per parameter and the adapters'"
-    tokens = training.micro_batch_size * sum(example_tokens(backbone, history, both=True))
+    with_history, answer = example_tokens(backbone, history, both=True)
+    # A part of the step with its histories, and the whole step without them.
+    tokens = training.micro_batch_size * with_history
+    tokens += TOKENS_WITHOUT_HISTORY + training.batch_size * answer
     reference, token_bytes, power = ACTIVATIONS
     token_bytes *= (parameters / reference) ** power * (2 if training.precision == "fp32" else 1)
     need = weights + tokens * token_bytes / 1e9
     too_big = bool(gpus) and need > max(gpu.memory_gb for gpu in gpus)
     return (
         f"Memory for {name}: {size(need)} = {size(weights)} ({how}, {parameters:.3g} parameters) "
-        f"+ activations at {token_bytes / 1e6:.1f} MB x {tokens} tokens of a micro-batch"
+        f"+ activations at {token_bytes / 1e6:.1f} MB x {tokens} tokens at a time"
         + ("; MORE THAN THE GPU HAS: lower micro_batch_size, or set training.lora" * too_big)
     )
 
@@ -251,14 +256,14 @@ def memory_line(name: str, backbone: Backbone, history: int, gpus: list[Gpu]) ->
 def example_tokens(backbone: Backbone, history: int, both: bool) -> tuple[int, int]:
     """Tokens of a usual example in the branch with the history, and in the one without."""
     tokens = TOKENS_WITHOUT_HISTORY + TOKENS_OF_A_TITLE * history
-    return min(tokens, backbone.training.max_tokens), TOKENS_WITHOUT_HISTORY * both
+    return min(tokens, backbone.training.max_tokens), TOKENS_OF_AN_ANSWER * both
 
 
 def time_lines(study: Study, work: Work, on_gpu: bool) -> list[str]:
     """Training time of the models that are missing, by backbone.
 
-    6 * parameters * tokens * epochs / (operations a second); the no-history branch counts its own
-    tokens. Until a data set is prepared, the number of its examples is not known.
+    6 * parameters * tokens * epochs / (operations a second); of the no-history branch the answers
+    count, as its prompt runs once a step. Until a data set is prepared, the number of its examples is not known.
     """
     objectives = all_objectives(study)
     lines = []
