@@ -52,8 +52,8 @@ def test_downloads_disk_memory_and_time(monkeypatch):
     # 18 bytes x 4.94e8 = 8.9 GB.
     assert "8.9 GB (full fine-tuning at 18 bytes per parameter, 4.94e+08 parameters)" in text
     assert "MORE THAN THE GPU HAS" not in text
-    # 48 of the ablation, 3 with learned weights, 6 of Steam and of MovieLens, 14 of the grid, 6 of the
-    # lengths; 12 and 6 of the other backbones.
+    # 48 of the ablation, 3 with learned weights, 6 of Steam and of MovieLens, 14 of the grid, 6 of
+    # the lengths; 12 and 6 of the other backbones.
     assert "Models: 101 to train, 0 already there" in text
     # 6 x 1.236e9 x (200 + 15 half of the time) x 3 epochs x 10,000 / 1e14 s, six times.
     assert "llama-3.2-1b: 6 models, about 46 minutes for every 10,000" in text
