@@ -86,7 +86,7 @@ def test_a_file_put_by_hand_must_be_the_recorded_one(tmp_path):
     source = AMAZON.model_copy(update={"reviews": url})
     lock = tmp_path / "checksums.json"
     counts = run(tmp_path, GOOD, TITLES, source=source, checksums=lock)
-    assert read_json(lock)[url]["sha256"] == counts["raw_sha256"]["reviews.json"]
+    assert read_json(lock)[url]["sha256"] == counts["raw_sha256"]["reviews"]
     with pytest.raises(InputError, match=r"reviews\.json: its SHA-256 is .*checksums\.json"):
         run(tmp_path, GOOD[1:], TITLES, source=source, checksums=lock)
 

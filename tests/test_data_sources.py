@@ -279,7 +279,7 @@ def test_an_archive_of_anything_else_is_named(tmp_path):
         read(source, {"archive": path})
 
 
-CLICKS = [("007", "a/../b", 3.5, "2017-12-17"), ("u, 2", "Ü", None, "2017-12-17T12:00:00+01:00")]
+CLICKS = [("007", "a/../b", 3.5, "2017-12-17"), ("u, 2", "Ü", None, "2017-12-17T12:00:00.5+01:00")]
 NAMES = [("a/../b", "=SUM(A1) & $x_1$"), ("Ü", 'Say "yes"\nor 🙂'), ("Ü", None)]
 
 
@@ -313,7 +313,7 @@ LOCAL = Local(
 def test_local_files_of_every_format(tmp_path, ending):
     raw = read(LOCAL, write_local(tmp_path, ending))
     assert found(raw) == (
-        [("007", "a/../b", 3.5, DAY), ("u, 2", "Ü", None, DAY + 11 * 3600)],
+        [("007", "a/../b", 3.5, DAY * 1000), ("u, 2", "Ü", None, (DAY + 11 * 3600) * 1000 + 500)],
         NAMES,
     )
     assert raw.tally.malformed.total() == 0
@@ -327,7 +327,7 @@ def test_local_ids_and_times_may_be_numbers(tmp_path):
     (tmp_path / "m.tsv").write_text('item\ttitle\n1\tA "B\n')
     source = Local(kind="local", reviews="r", metadata="m")
     raw = read(source, {"reviews": tmp_path / "r.json", "metadata": tmp_path / "m.tsv"})
-    assert found(raw) == ([("7", "1", None, 10)], [("1", 'A "B')])
+    assert found(raw) == ([("7", "1", None, 10_900)], [("1", 'A "B')])
     assert raw.tally.malformed == {"time out of range": 1, "wrong type or empty": 2}
 
 
@@ -337,9 +337,26 @@ def test_parquet_with_real_times_and_numbers(tmp_path):
     pd.DataFrame({"item": [1], "title": ["A"]}).to_parquet(tmp_path / "m.parquet")
     files = {"reviews": tmp_path / "r.parquet", "metadata": tmp_path / "m.parquet"}
     source = Local(kind="local", reviews="r", metadata="m", time="iso")
-    assert found(read(source, files)) == ([("7", "1", None, DAY)], [("1", "A")])
-    with pytest.raises(InputError, match=r"r\.parquet: lacks the columns \['who'\]; found"):
+    assert found(read(source, files)) == ([("7", "1", None, DAY * 1000)], [("1", "A")])
+    with pytest.raises(InputError, match=r"r\.parquet lacks the columns \['who'\]; found"):
         read(source.model_copy(update={"columns": Columns(user="who")}), files)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize(("column", "file"), [("rating", "clicks"), ("title", "names")])
+def test_a_named_column_that_is_not_there_is_no_empty_one(tmp_path, ending, column, file):
+    files = write_local(tmp_path, ending)
+    columns = LOCAL.columns.model_copy(update={column: "elsewhere"})
+    with pytest.raises(InputError, match=rf"{file}\{ending} lacks the columns \['elsewhere'\]"):
+        read(LOCAL.model_copy(update={"columns": columns}), files)
+
+
+def test_local_times_keep_their_order_within_a_second(tmp_path):
+    (tmp_path / "r.csv").write_text("user,item,timestamp\nu,p,5.9\nu,q,5.1\n")
+    (tmp_path / "m.csv").write_text("item,title\np,P\n")
+    files = {"reviews": tmp_path / "r.csv", "metadata": tmp_path / "m.csv"}
+    raw = read(Local(kind="local", reviews="r", metadata="m"), files)
+    assert (raw.reviews.timestamp.tolist(), raw.reviews.ticks) == ([5900, 5100], 1000)
 
 
 def test_a_quote_never_closed_counts_all_lines_that_it_swallows(tmp_path):

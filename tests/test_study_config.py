@@ -307,3 +307,22 @@ def test_mirrors_are_urls_and_the_first_address_counts() -> None:
         resolve(changed(key, ["https://a.example/x.json.gz", "x.json.gz"]))
     with pytest.raises(InputError, match=r"datasets\.x\.source\.reviews"):
         resolve(changed(key, []))
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ({"schedule": "learned", "beta": 0.5}, "beta 0.5 has no effect"),
+        ({"temperature": 2}, "temperature has no effect"),
+        ({"counterfactual": "placeholder"}, "counterfactual has no effect"),
+    ],
+)
+def test_settings_without_effect_are_faults(objective: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f"objectives.odd: {message}"):
+        resolve(SMALL | {"objectives": {"odd": objective}})
+
+
+def test_a_grid_of_betas_around_learned_weights_is_a_fault() -> None:
+    objectives = {"plain": {}, "cft": {"alpha": 0.1, "schedule": "learned"}}
+    with pytest.raises(InputError, match=r"sensitivity\.0\.beta: has no effect around 'cft'"):
+        resolve(SMALL | {"objectives": objectives})

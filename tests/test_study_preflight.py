@@ -33,7 +33,7 @@ def study(name: str, **changes) -> Study:
 
 def make_everything(chosen: Study) -> None:
     for path in missing_work(chosen).outputs:
-        if path.endswith(".parquet"):
+        if path.endswith((".parquet", ".csv")):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).touch()
         else:
@@ -201,3 +201,12 @@ def test_data_are_prepared_without_the_gpu_that_the_models_need(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode != 0
     assert "no usable GPU was found" in done.stdout + done.stderr
+
+
+def test_models_of_the_search_error_alone_are_counted():
+    chosen = study("smoke")
+    before = missing_work(chosen)
+    more = chosen.search_error.model_copy(update={"objectives": ["causal"], "seed": 5})
+    after = missing_work(chosen.model_copy(update={"search_error": more}))
+    assert len(after.models) == len(before.models) + 1
+    assert "results/smoke/audits/generated/tiny/causal/seed-5.csv" in after.outputs

@@ -207,6 +207,7 @@ def delimited(
     tally: Tally,
     split: Split,
     header: Sequence[str] | None = None,
+    complete: bool = False,
 ) -> Iterator[Row]:
     """Rows of a text of separated cells; an empty cell is a missing value.
 
@@ -218,6 +219,7 @@ def delimited(
         tally: Counts the lines.
         split: Parts lines into cells: `tabbed`, `comma_separated` or `parted`.
         header: Names of the columns; None takes them from the first line, up to a colon.
+        complete: Refuse a file without a column whose cells may be empty, too.
 
     Raises:
         InputError: a column is missing, or there is no row.
@@ -239,9 +241,8 @@ def delimited(
     begin = end = number
     place = str(file) if member == file.name else f"{file}: {member}"
     fields = msgspec.structs.fields(kind)
-    absent = [f.encode_name for f in fields if f.required and f.encode_name not in header]
-    if absent and number:
-        raise InputError(f"{place} lacks the columns {absent}; found {list(header)}")
+    if number:
+        check_columns(place, kind, header, complete)
     columns = [
         (f.encode_name, header.index(f.encode_name)) for f in fields if f.encode_name in header
     ]
@@ -263,6 +264,21 @@ def delimited(
             yield row
     tally.lines += end - begin
     check_not_empty(place, end - begin)
+
+
+def check_columns(place: str, kind: type[Row], found: Sequence[str], complete: bool) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises:
+        InputError: a required column is missing or, if it must be complete, any one.
+    """
+    absent = [
+        f.encode_name
+        for f in msgspec.structs.fields(kind)
+        if (f.required or complete) and f.encode_name not in found
+    ]
+    if absent:
+        raise InputError(f"{place} lacks the columns {absent}; found {list(found)}")
 
 
 def _rows_or_errors(rows: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
@@ -305,7 +321,7 @@ def as_text(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
 
 
 def parquet_rows(path: Path, kind: type[Row], tally: Tally) -> Iterator[Row]:
-    """Rows of a Parquet file; "lines" are its rows, counted from 1.
+    """Rows of a Parquet file with all columns of `kind`; "lines" are its rows, counted from 1.
 
     Raises:
         InputError: the file is missing or damaged, lacks a column, or has no row.
@@ -318,9 +334,7 @@ def parquet_rows(path: Path, kind: type[Row], tally: Tally) -> Iterator[Row]:
     try:
         with reading(path), pq.ParquetFile(path) as file:
             found = file.schema_arrow.names
-            absent = [f.encode_name for f in fields if f.required and f.encode_name not in found]
-            if absent:
-                raise InputError(f"{path}: lacks the columns {absent}; found {found}")
+            check_columns(str(path), kind, found, complete=True)
             columns = [f.encode_name for f in fields if f.encode_name in found]
             batches = file.iter_batches(columns=columns)
             rows = (row for batch in batches for row in batch.to_pylist())

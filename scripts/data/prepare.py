@@ -68,7 +68,7 @@ def prepare(
         )
     # After reading, so that no damaged file is recorded as the right one.
     raw_sha256 = {
-        path.name: raw_checksum(
+        name: raw_checksum(
             path, found[name].result(), addresses(source).get(name, [""])[0], checksums
         )
         for name, path in files.items()

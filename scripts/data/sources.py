@@ -163,7 +163,7 @@ class SteamReview(msgspec.Struct, gc=False):
     @property
     def timestamp(self) -> int:
         """UTC seconds of the day's beginning."""
-        return iso_seconds(self.date)
+        return int(iso_seconds(self.date))
 
     def __post_init__(self) -> None:
         """Refuse a date that is none."""
@@ -187,14 +187,14 @@ def read_steam(source: Steam, files: dict[str, Path]) -> RawData:
     return of_reviewed(reviews, titles, tally)
 
 
-def iso_seconds(text: str) -> int:
+def iso_seconds(text: str) -> float:
     """UTC seconds of an ISO 8601 date or time; one without a zone is UTC.
 
     Raises:
         ValueError: it is none, or lies before 1970.
     """
     time = datetime.fromisoformat(text)
-    seconds = int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     if seconds < 0:
         raise ValueError(f"Expected a time >= 1970: {text}")
     return seconds
@@ -371,14 +371,14 @@ def read_local(source: Local, files: dict[str, Path]) -> RawData:
     """Read any pair of JSON-lines, CSV, TSV or Parquet files by the given columns."""
     tally, columns = Tally(), source.columns
     rated = columns.rating is not None
-    low, high, ticks = TIMES[source.time]
+    low, high, factor = TIMES[source.time]
 
     def normalise(row: Any) -> None:
         row.user, row.item = str(row.user), str(row.item)
         time = iso_seconds(row.timestamp) if isinstance(row.timestamp, str) else row.timestamp
         if not low <= time <= high:  # Neither is NaN.
             raise ValueError(f"Expected a time >= {low} and <= {high}: {time}")
-        row.timestamp = int(time)
+        row.timestamp = round(time * factor)
 
     def rows(
         path: Path, fields: list[tuple[str, Any, Any]], **namespace: Any
@@ -396,7 +396,8 @@ def read_local(source: Local, files: dict[str, Path]) -> RawData:
             split = comma_separated if ending == ".csv" else tabbed
             with reading(path), open_bytes(path) as stream:
                 text = as_text(stream, "utf-8")
-                yield from batched(delimited(text, path, path.name, kind, tally, split))
+                cells = delimited(text, path, path.name, kind, tally, split, complete=True)
+                yield from batched(cells)
         elif ending == ".parquet":
             yield from batched(parquet_rows(path, kind, tally))
         else:
@@ -423,7 +424,7 @@ def read_local(source: Local, files: dict[str, Path]) -> RawData:
             __post_init__=normalise,
             **({} if rated else {"rating": None}),
         ),
-        ticks,
+        ticks=1000,
     )
     titles = rows(
         files["metadata"],
@@ -435,11 +436,11 @@ def read_local(source: Local, files: dict[str, Path]) -> RawData:
     return of_reviewed(reviews, ((str(row.item), row.title) for row in flat(titles)), tally)
 
 
-#: Least and greatest time, and ticks in a second, of each way to write times.
+#: Least and greatest time of each way to write times, and its milliseconds.
 TIMES = {
-    "seconds": (0, 253_402_300_799, 1),
-    "milliseconds": (631_152_000_000, 253_402_300_799_999, 1000),
-    "iso": (0, 253_402_300_799, 1),
+    "seconds": (0, 253_402_300_799, 1000),
+    "milliseconds": (631_152_000_000, 253_402_300_799_999, 1),
+    "iso": (0, 253_402_300_799, 1000),
 }
 
 

@@ -108,7 +108,10 @@ def recommend(
     titles = distinct_titles(catalogue, tokenizer)
     loaded = load_finetuned(model, backbone, place, precision)
     names = titles["title"].tolist()
+    # `questions` leaves room for a title; a free text may be longer than any.
     limit = min(max_tokens, context_of(loaded))
+    if isinstance(decoder, Grounded | GroundedMerged):
+        limit = min(limit, context_of(loaded) - decoder.max_new_tokens)
     all_titles = catalogue["title"].tolist()
     asked, shortened = questions(examples, all_titles, tokenizer, prompt, history, limit)
     started = time.perf_counter()
@@ -140,6 +143,8 @@ def recommend(
                 }
             notes["g"] = best_weight(notes.get("validation_ndcg", {decoder.g[0]: 0.0}))
             rank = partial(rank, guide=partial(guide, notes["g"]))
+            notes["tuning_seconds"] = time.perf_counter() - started
+            started = time.perf_counter()
         found = dict(zip(distinct, rank(distinct), strict=True))
         notes |= exactness_of([found[one] for one in asked], decoder, len(names))
         lists = [(found[one].sequences, found[one].scores) for one in asked]

@@ -9,39 +9,8 @@ import yaml
 
 from scripts.finetune.settings import Objective, Training
 
-CARD = """\
----
-{metadata}---
-
-# {base}, fine-tuned to recommend the next item
-
-A causal language model that writes the title of the next item, given the titles of a user's
-history. Made by a reproduction of counterfactual fine-tuning
-([arXiv 2410.22809](https://arxiv.org/abs/2410.22809)).
-
-| | |
-|---|---|
-| backbone | {base} |
-| what was trained | {trained} |
-| objective | {objective} |
-| data | {data} |
-| training | {training} |
-| seed | {seed} |
-| best epoch | {best_epoch} of {epochs_run} |
-| validation loss | {loss:.4f}, weighted, of {valid_examples:,} examples |
-
-`run.json` beside this file holds all settings, versions and the device, `curves.csv` the losses.
-What the model recommends, and how well, is measured by later steps of the workflow. The base
-model's licence and the terms of the data apply.
-
-## Prompt
-
-```text
-{prompt}
-```
-
-The answer is a title in double quotes, followed by the end-of-sequence token.
-"""
+#: The words are no code: to change them trains nothing anew.
+CARD = Path(__file__).with_name("card.md")
 
 
 def model_card(
@@ -73,7 +42,7 @@ def model_card(
     }
     if on_hub:
         metadata["base_model"] = base
-    return CARD.format(
+    return CARD.read_text(encoding="utf-8").format(
         metadata=yaml.safe_dump(metadata, sort_keys=False),
         base=base,
         trained="all parameters" if lora is None else f"LoRA adapters of rank {lora.rank}",

@@ -28,7 +28,18 @@ class Objective(Settings):
     """Of learned weights: the lower, the more weight on the positions with the highest loss."""
     counterfactual: Counterfactual = "no-input"
     """What stands for the missing history in the causal loss: the prompt without an input, as the
-    released code has it, or the prompt with a placeholder in the place of the titles."""
+    released code has it, or the prompt with a placeholder in the place of the titles. The probe
+    without history and the token effects show every model the prompt without an input."""
+
+    @model_validator(mode="after")
+    def _effects(self) -> Objective:
+        if self.schedule == "learned" and self.beta != 1:
+            raise ValueError(f"beta {self.beta:g} has no effect where the schedule is learned")
+        if self.schedule == "linear" and self.temperature != 1:
+            raise ValueError("temperature has no effect where the schedule is linear")
+        if self.counterfactual != "no-input" and self.alpha == 0:
+            raise ValueError("counterfactual has no effect where alpha is 0")
+        return self
 
 
 class LoRA(Settings):
@@ -59,7 +70,8 @@ class Training(Settings):
     `batch_size`. Changes results by rounding only."""
     normalisation: Literal["step", "micro-batch"] = "step"
     """Divide by the token weights of the whole optimiser step; or, as the released code does, each
-    micro-batch's loss by its own, and average them: then `micro_batch_size` changes results."""
+    micro-batch's loss by its own, and average them: then `micro_batch_size` changes results. Here a
+    micro-batch holds examples of like length, there it is drawn at random."""
     epochs: int = Field(3, ge=1)
     """At most so many passes over the training examples."""
     warmup_steps: int = Field(20, ge=0)

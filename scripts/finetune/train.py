@@ -237,7 +237,11 @@ def checkpoint_folder(
     """
     facts = {
         "inputs": [sha256(path) for path in inputs],
-        "settings": [s.model_dump() for s in (prompt, objective, training)],
+        "settings": [
+            prompt.model_dump(),
+            objective.model_dump(),
+            training.model_dump(exclude={"tensorboard"}),
+        ],
         "seed": seed,
         "code": fingerprint(STEP),
     }

@@ -233,7 +233,12 @@ class Study(Settings):
         ]
         if unknown:
             raise ValueError("\n".join(unknown))
-        for grid in self.sensitivity:
+        for i, grid in enumerate(self.sensitivity):
+            if grid.beta and self.objectives[grid.objective].schedule == "learned":
+                raise ValueError(
+                    f"sensitivity.{i}.beta: has no effect around '{grid.objective}', whose token "
+                    "weights are learned"
+                )
             for name, point in grid_objectives(self, grid).items():
                 if self.objectives.get(name, point) != point:
                     raise ValueError(
@@ -413,6 +418,16 @@ def history_length_cells(study: Study) -> list[Cell]:
         for seed in ladder.seeds
     )
     return list(dict.fromkeys(cells))
+
+
+def search_error_cells(study: Study) -> list[Cell]:
+    """The models whose search is compared with the exact ranking; they have no decoder."""
+    if not (one := study.search_error):
+        return []
+    return [
+        Cell(one.dataset, one.backbone, objective, one.seed, "", "with")
+        for objective in one.objectives
+    ]
 
 
 def baseline_cells(study: Study) -> list[Cell]:

@@ -24,6 +24,7 @@ from scripts.study.config import (
     history_length_cells,
     history_lengths,
     load,
+    search_error_cells,
     sensitivity_cells,
 )
 
@@ -122,18 +123,22 @@ def missing_work(study: Study) -> Work:
     results = Path("results") / study.study
     cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
     cells = list(dict.fromkeys(cells))
-    models = {model_path(*cell[:4]): cell for cell in reversed(cells)}
+    audited = search_error_cells(study)
+    models = {model_path(*cell[:4]): cell for cell in reversed([*cells, *audited])}
     to_train = [path for path in reversed(models) if not (results / "models" / path).is_dir()]
     listed = cells + [cell for cell in baseline_cells(study) if trained_baseline(study, cell)]
     lists = {f"recommendations/{cell_path(cell)}.parquet": cell for cell in listed}
     no_lists = [path for path in lists if not (results / path).is_file()]
+    audits = {f"audits/{model_path(*cell[:4])}.csv": cell for cell in audited}
+    no_audits = [path for path in audits if not (results / path).is_file()]
     backbones = {models[path].backbone for path in to_train}
     backbones |= {lists[path].backbone for path in no_lists if not lists[path].is_baseline}
+    backbones |= {audits[path].backbone for path in no_audits}
     return Work(
         models=[models[path] for path in to_train],
         trained=len(models) - len(to_train),
         outputs=[str(results / "models" / path) for path in to_train]
-        + [str(results / path) for path in no_lists],
+        + [str(results / path) for path in no_lists + no_audits],
         backbones=backbones,
         datasets={name for name in study.datasets if not preparation_file(study, name).is_file()},
     )
@@ -263,7 +268,8 @@ def time_lines(study: Study, work: Work, on_gpu: bool) -> list[str]:
     """Training time of the models that are missing, by backbone.
 
     6 * parameters * tokens * epochs / (operations a second); of the no-history branch the answers
-    count, as its prompt runs once a step. Until a data set is prepared, the number of its examples is not known.
+    count, as its prompt runs once a step. Until a data set is prepared, the number of its examples
+    is not known.
     """
     objectives = all_objectives(study)
     lines = []

@@ -291,12 +291,7 @@ def assistant_inputs(wildcards) -> dict[str, str]:
 
 def audits() -> list[str]:
     """The audits that the study compares."""
-    if not (wanted := STUDY.search_error):
-        return []
-    models = [
-        cells.model_path(wanted.dataset, wanted.backbone, objective, wanted.seed)
-        for objective in wanted.objectives
-    ]
+    models = [cells.model_path(*cell[:4]) for cell in study_config.search_error_cells(STUDY)]
     return [f"{RESULTS}/audits/{model}.csv" for model in models]
 
 

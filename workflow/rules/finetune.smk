@@ -22,7 +22,11 @@ rule finetune:
         code=fingerprint("scripts.finetune.train"),
         prompt=prompt_of,
         objective=lambda wildcards: as_json(OBJECTIVES[wildcards.objective]),
-        training=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].training),
+        # What Snakemake records; a look at the training through TensorBoard changes nothing.
+        settings=lambda wildcards: STUDY.backbones[wildcards.backbone].training.model_dump_json(
+            exclude={"tensorboard"}
+        ),
+        training=lambda wildcards, output: as_json(STUDY.backbones[wildcards.backbone].training),
         launcher=finetune_launcher,
         device=device_of,
     shell:
