@@ -34,6 +34,9 @@ ITEMS = pa.schema(
     ]
 )
 
+#: The parts of the examples, in the order of time.
+SPLITS = ("train", "valid", "test")
+
 #: Next-item examples. `example_id` numbers all examples of a data set in time order, through
 #: train, valid and test; `history` holds item ids, oldest first.
 EXAMPLES = pa.schema(

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.contracts import EXAMPLES
+from scripts.contracts import EXAMPLES, SPLITS
 from scripts.files import read_table
-
-SPLITS = ("train", "valid", "test")
 
 
 def read_examples(folder: Path, columns: list[str]) -> pd.DataFrame:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.command import progress, run
-from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
+from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS, SPLITS
 from scripts.files import atomic, read_table, write_text
 
-SPLITS = ("train", "valid", "test")
 HEADER = [
     "user_id",
     "item_asins",

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from scripts.command import InputError, run
-from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
+from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS, SPLITS
 from scripts.data.checksums import Checksum, checksum_of, difference
 from scripts.data.lines import Tally
 from scripts.data.rules import (
@@ -33,8 +33,6 @@ from scripts.data.sources import RawData, read
 from scripts.files import write_json, write_table
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "valid", "test")
 
 
 def prepare(

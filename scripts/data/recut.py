@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 
 from scripts.command import run
-from scripts.contracts import EXAMPLES
+from scripts.contracts import EXAMPLES, SPLITS
 from scripts.data.rules import make_examples
 from scripts.files import atomic, read_table, write_table
-
-SPLITS = ("train", "valid", "test")
 
 
 def recut(dataset: Path, max_history: int, output: Path) -> None:

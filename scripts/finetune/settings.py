@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from scripts.command import Settings
 
 Counterfactual = Literal["no-input", "placeholder"]
+Normalisation = Literal["step", "micro-batch"]
 
 
 class Objective(Settings):
@@ -68,7 +69,7 @@ class Training(Settings):
     processes: int = Field(1, ge=1)
     """Processes, each with a GPU of its own, that share each optimiser step; must divide
     `batch_size`. Changes results by rounding only."""
-    normalisation: Literal["step", "micro-batch"] = "step"
+    normalisation: Normalisation = "step"
     """Divide by the token weights of the whole optimiser step; or, as the released code does, each
     micro-batch's loss by its own, and average them: then `micro_batch_size` changes results. Here a
     micro-batch holds examples of like length, there it is drawn at random."""

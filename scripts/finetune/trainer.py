@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import pandas as pd
 import torch
@@ -46,9 +46,7 @@ from scripts.finetune.objective import (
     total_loss,
     weighted_losses,
 )
-from scripts.finetune.settings import Objective, Training
-
-Normalisation = Literal["step", "micro-batch"]
+from scripts.finetune.settings import Normalisation, Objective, Training
 
 #: Examples of so many optimiser steps are sorted by length together.
 STEPS_SORTED = 16
