@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.analyse.bootstrap import cluster_bootstrap, interval
+from scripts.analyse.bootstrap import cluster_bootstrap, holm, interval, p_value
 
 
 def test_agrees_with_scipy_when_users_have_one_example() -> None:
@@ -58,6 +58,97 @@ def test_columns_are_paired_and_seeds_repeat(monkeypatch) -> None:
     assert not np.array_equal(shifted[:, :1], cluster_bootstrap(values, users, 50, seed=1))
     monkeypatch.setattr("scripts.analyse.bootstrap.BLOCK", 70)
     np.testing.assert_array_equal(shifted[:, :1], cluster_bootstrap(values, users, 50))
+
+
+def test_seeds_are_crossed_with_users() -> None:
+    """Against all 4 x 27 equally likely draws of 2 seeds and 3 users, hand-laid."""
+    values = np.array(
+        [[[0.0], [1.0], [1.0], [5.0]], [[2.0], [0.0], [7.0], [3.0]]]  # users a, b, b, c
+    )
+    rows = {"a": [0], "b": [1, 2], "c": [3]}
+    exact = [
+        np.mean([values[s, i, 0] for s in seeds for user in users for i in rows[user]])
+        for seeds in itertools.product(range(2), repeat=2)
+        for users in itertools.product("abc", repeat=3)
+    ]
+    support, share = np.unique(np.round(exact, 9), return_counts=True)
+    samples = cluster_bootstrap(values, np.array(list("abbc")), resamples=100_000)
+    found, counts = np.unique(np.round(samples[:, 0], 9), return_counts=True)
+    np.testing.assert_array_equal(found, support)
+    np.testing.assert_allclose(counts / 100_000, share / len(exact), atol=0.006)
+
+
+def test_one_seed_is_users_alone_and_further_seeds_keep_their_draws() -> None:
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    users = np.arange(30) // 3
+    alone = cluster_bootstrap(values, users, resamples=50)
+    np.testing.assert_array_equal(cluster_bootstrap(values[None], users, 50), alone)
+    np.testing.assert_allclose(cluster_bootstrap(np.stack([values] * 3), users, 50), alone)
+
+
+def test_coverage_under_random_effects() -> None:
+    """Effects of seeds and of users: the crossed intervals hold the mean as often as they say, and
+    those over users alone far too seldom."""
+    rng = np.random.default_rng(0)
+    seeds, persons, runs = 20, 40, 200
+    users = np.repeat(np.arange(persons), 2)
+    crossed = alone = 0
+    for run in range(runs):
+        values = (
+            rng.normal(size=(seeds, 1))
+            + rng.normal(size=persons)[users]
+            + 0.5 * rng.normal(size=(seeds, 2 * persons))
+        )[:, :, None]
+        low, high = interval(cluster_bootstrap(values, users, 400, seed=run))
+        crossed += low[0] <= 0 <= high[0]
+        low, high = interval(cluster_bootstrap(values.mean(axis=0), users, 400, seed=run))
+        alone += low[0] <= 0 <= high[0]
+    assert 0.9 <= crossed / runs <= 0.98
+    assert alone / runs < 0.85
+
+
+def test_p_value_of_known_counts() -> None:
+    """999 resamples; by column 10, 999, 0 and 989 of them lie at or below 0."""
+    below = np.array([10, 999, 0, 989])
+    samples = np.where(np.arange(999)[:, None] < below, -1.0, 1.0)
+    np.testing.assert_allclose(p_value(samples), [0.022, 0.002, 0.002, 0.022])
+    # Half of the resamples on either side, and no difference at all.
+    assert p_value(np.array([-1.0, 1.0])) == 1
+    assert p_value(np.zeros(10)) == 1
+
+
+def test_p_value_agrees_with_the_interval_and_with_the_t_test() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(loc=[0, 0.1, 0.2, 0.3], size=(200, 4))
+    samples = cluster_bootstrap(values, np.arange(200), resamples=9999)
+    p = p_value(samples)
+    np.testing.assert_allclose(p, stats.ttest_1samp(values, 0).pvalue, atol=0.015)
+    low, high = interval(samples)
+    np.testing.assert_array_equal(p < 0.05, (low > 0) | (high < 0))
+
+
+def test_p_values_are_uniform_where_there_is_no_difference() -> None:
+    p = [
+        p_value(cluster_bootstrap(values[:, None], np.arange(80), 199, seed=i)).item()
+        for i, values in enumerate(np.random.default_rng(2).normal(size=(400, 80)))
+    ]
+    assert 0.025 <= np.mean(np.array(p) <= 0.05) <= 0.085
+    assert 0.45 <= np.mean(np.array(p) <= 0.5) <= 0.57
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        # By hand: 4 x 0.005, 3 x 0.01, 2 x 0.03, and 0.04 raised to the step before it (the
+        # example of the Wikipedia article "Holm-Bonferroni method").
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.6, np.nan, 0.7], [1.0, np.nan, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+    ],
+)
+def test_holm(p: list[float], adjusted: list[float]) -> None:
+    np.testing.assert_allclose(holm(np.array(p)), adjusted)
 
 
 @pytest.mark.parametrize("values", [np.zeros((0, 1)), np.array([[1.0], [np.nan]])])
