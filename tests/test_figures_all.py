@@ -1,5 +1,7 @@
 """Every figure draws, from many panels down to one, and gives the same bytes again."""
 
+import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +106,14 @@ def test_draws_in_four_formats(
     STEPS[name](tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (tmp_path / "figure.svg").read_text()
+    svg = (tmp_path / "figure.svg").read_text()
+    # What is printed: every text in one size, at the width of a column or of a page.
+    assert set(re.findall(r"font-size: ([\d.]+)px|font: ([\d.]+)px", svg)) == {("8", "")}
+    assert svg.count("<text") == svg.count("font-size")
+    width = float(re.search(r'<svg [^>]*width="([\d.]+)pt"', svg)[1]) / 72
+    assert round(width, 6) in {3.3, 6.9}
+    # The PDF embeds its font as an outline font (type 42), not as bitmaps or drawings (type 3).
+    assert b"/Type3" not in (tmp_path / "figure.pdf").read_bytes()
     assert len(pd.read_csv(tmp_path / "figure.csv"))
 
 
@@ -132,11 +141,53 @@ def test_an_empty_input_is_named(tmp_path: Path) -> None:
         accuracy(tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
 
 
-def test_named_objectives_keep_their_looks() -> None:
-    looks = style.looks(["other", "cft", "plain"])
-    assert list(looks) == ["plain", "cft", "other"]
-    assert looks["cft"] == style.OBJECTIVES["cft"]
-    assert len(set(style.looks([*style.OBJECTIVES, *"abcd"]).values())) == 8
+def test_a_name_looks_alike_in_every_figure() -> None:
+    looks = style.looks(["other", "cft", "plain", "gru4rec"])
+    assert list(looks) == ["plain", "cft", "gru4rec", "other"]
+    assert style.looks(["another", "other"])["other"] == looks["other"]
+    named = [*style.OBJECTIVES, *style.BASELINES]
+    assert len(set(style.looks([*named, *"abcdefgh"]).values())) == len(named) + 8
+    assert len({marker for _, marker in style.looks(named).values()}) == len(named)
+
+
+#: Linear RGB as people without one kind of cone see it (Machado et al. 2009, severity 1).
+SIGHTS = {
+    "full": np.eye(3),
+    "protanopia": np.array(
+        (
+            (0.152286, 1.052583, -0.204868),
+            (0.114503, 0.786281, 0.099216),
+            (-0.003882, -0.048116, 1.051998),
+        )
+    ),
+    "deuteranopia": np.array(
+        (
+            (0.367322, 0.860646, -0.227968),
+            (0.280085, 0.672501, 0.047413),
+            (-0.011820, 0.042940, 0.968881),
+        )
+    ),
+}
+
+
+def lab(colour: str, sight: str) -> np.ndarray:
+    """CIELAB (D65) of a colour under a kind of sight."""
+    srgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(SIGHTS[sight] @ linear, 0, 1)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    x, y, z = np.cbrt(to_xyz @ linear / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("group", ["OBJECTIVES", "BASELINES"])
+def test_colours_differ_for_the_colour_blind(group: str, sight: str) -> None:
+    colours = [colour for colour, _ in getattr(style, group).values()]
+    for one, two in itertools.combinations(colours, 2):
+        assert np.linalg.norm(lab(one, sight) - lab(two, sight)) > 12, (one, two)
 
 
 @pytest.mark.parametrize("count", [3, 4, 6])

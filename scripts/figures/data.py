@@ -6,18 +6,18 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
+from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
 from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
 
-#: Lines of the data sets, with their colours: two neighbours differ in both.
+#: Lines of the data sets, with `style.COLOURS`: two neighbours differ in both.
 LINES = ["-", "--", "-.", ":"]
 
 #: Shades behind the months of the later splits.
@@ -34,10 +34,12 @@ def data(input: Path, labels: Labels, output: Path) -> None:
     """
     frame = style.some(read_csv(input).astype({"x": str}), output)
     datasets = list(frame["dataset"].unique())
-    colours = sns.color_palette("colorblind", len(datasets))
     looks = {
-        name: {"color": colour, "linestyle": LINES[i % len(LINES)]}
-        for i, (name, colour) in enumerate(zip(datasets, colours, strict=True))
+        name: {
+            "color": style.COLOURS[i % len(style.COLOURS)],
+            "linestyle": LINES[i % len(LINES)],
+        }
+        for i, name in enumerate(datasets)
     }
     curves = {key: rows.set_index("x")["y"] for key, rows in frame.groupby(["dataset", "curve"])}
     across = 2 if len(datasets) == 4 else min(3, len(datasets))
@@ -64,6 +66,7 @@ def data(input: Path, labels: Labels, output: Path) -> None:
         axes[name].set_ylabel("interactions (%)" if name in {row[0] for row in months} else None)
     _name(axes[" popularity"], "items by popularity (rank)", "interactions per item")
     axes[" popularity"].set_yscale("log")
+    _counts(axes[" popularity"].yaxis)
     _name(axes[" history"], "x = earlier interactions of the user", "examples with at least x")
     axes[" history"].yaxis.set_major_formatter(PercentFormatter(1))
     axes[" history"].set_ylim(bottom=0)
@@ -77,8 +80,15 @@ def data(input: Path, labels: Labels, output: Path) -> None:
 
 def _name(axis: style.Axes, x: str, y: str) -> None:
     axis.set_xscale("log")
+    _counts(axis.xaxis)
     axis.set_xlabel(x)
     axis.set_ylabel(y)
+
+
+def _counts(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as counts in full, not as powers in small type."""
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _months(axis: style.Axes, curves: dict[str, pd.Series], colour: tuple) -> None:

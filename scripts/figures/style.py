@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -27,34 +28,54 @@ from scripts.files import atomic, write_csv
 # Embedding fonts logs a page of lines per PDF.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 
-#: Widths of a text column and of a page's two, in inches.
-COLUMN, PAGE = 3.4, 7.0
+#: Widths of a text column and of a page's two, in inches; figures are printed as they are.
+COLUMN, PAGE = 3.3, 6.9
 
-#: Colour (Okabe and Ito's palette, safe for the colour-blind) and marker of the named objectives.
+#: Size of every text at that width, in points.
+TEXT = 8
+
+#: Colour and marker of the known objectives and baselines, the same in every figure. Hues of Okabe
+#: and Ito's palette, safe for the colour-blind, as far as they reach; markers tell all apart in
+#: black and white.
 OBJECTIVES = {
     "plain": ("#0072B2", "o"),
     "weighted": ("#E69F00", "s"),
     "causal": ("#009E73", "^"),
     "cft": ("#D55E00", "D"),
+    "cft-learned": ("#CC79A7", "X"),
+}
+BASELINES = {
+    "most-popular": ("#A6A6A6", "h"),
+    "transitions": ("#5C5C5C", "*"),
+    "gru4rec": ("#8C6D31", "P"),
+    "caser": ("#5E2B97", "<"),
+    "sasrec": ("#56B4E9", "v"),
 }
 
-#: Looks of objectives with other names, in the order of their appearance.
-OTHERS = [("#CC79A7", "v"), ("#56B4E9", "P"), ("#8C6D31", "X"), ("#6A3D9A", "<")]
+#: Looks of any other name follow from the name alone, so that it has them in every figure.
+COLOURS = ["#332288", "#882255", "#44AA99", "#999933", "#AA4499"]
+MARKERS = ["p", ">", "d", "8"]
 
-#: Baselines and reference lines.
+#: Reference lines, and markers that stand for any objective.
 NEUTRAL = "#666666"
 
 sns.set_theme(
     context="paper",
     style="ticks",
+    # It comes with matplotlib, so that a figure is laid out alike on every machine.
+    font="DejaVu Sans",
     rc={
-        "font.size": 8,
-        "axes.titlesize": 8,
-        "axes.labelsize": 8,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "legend.fontsize": 7.5,
+        **dict.fromkeys(
+            [
+                *("font.size", "axes.titlesize", "axes.labelsize", "figure.titlesize"),
+                *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
+            ],
+            TEXT,
+        ),
         "legend.frameon": False,
+        "legend.columnspacing": 1.4,
+        "legend.handlelength": 1.7,
+        "legend.handletextpad": 0.5,
         "axes.linewidth": 0.6,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
@@ -65,22 +86,33 @@ sns.set_theme(
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
+        "axes.axisbelow": True,
         "grid.color": "#e6e6e6",
         "grid.linewidth": 0.5,
+        # Text stays text: searchable, and set in the font that the PDF embeds.
         "pdf.fonttype": 42,
+        "svg.fonttype": "none",
         "svg.hashsalt": "figure",
     },
 )
 
 
-def looks(objectives: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each objective: the named ones first, then as given."""
-    known = dict.fromkeys(objectives)
-    names = [name for name in OBJECTIVES if name in known]
-    names += [name for name in known if name not in OBJECTIVES]
-    others = [name for name in names if name not in OBJECTIVES]
-    extra = {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
-    return {name: OBJECTIVES.get(name) or extra[name] for name in names}
+def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each objective or baseline: the known ones first, then as given.
+
+    Two unknown names may share a colour, seldom colour and marker; the later one then takes the
+    next free look.
+    """
+    given = dict.fromkeys(names)
+    known = OBJECTIVES | BASELINES
+    found = {name: look for name, look in known.items() if name in given}
+    choices = [(colour, marker) for marker in MARKERS for colour in COLOURS]
+    for name in given:
+        if name not in known:
+            first = zlib.crc32(name.encode()) % len(choices)
+            free = (look for look in choices[first:] + choices if look not in found.values())
+            found[name] = next(free, choices[first])
+    return found
 
 
 def panels(
