@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
 from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.rows import over_seeds
+
+#: Labelled effects: even steps up to 1 nat, logarithmic beyond.
+TICKS = [0, *(sign * tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) for sign in (-1, 1))]
 
 
 def positions(input: Path, labels: Labels, output: Path) -> None:
@@ -32,6 +37,11 @@ def positions(input: Path, labels: Labels, output: Path) -> None:
         zip(axes, blocks.itertuples(index=False), strict=True)
     ):
         here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
+        # Objectives with the causal term would flatten the others on a linear scale.
+        axis.set_yscale("symlog", linthresh=1)
+        axis.yaxis.set_major_locator(FixedLocator(TICKS))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_minor_locator(NullLocator())
         axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
         for objective, (colour, marker) in looks.items():
             points = here[here["objective"] == objective]
@@ -52,7 +62,10 @@ def positions(input: Path, labels: Labels, output: Path) -> None:
                 color=colour,
                 markersize=3,
             )
-        axis.set_xticks(list(places.values()), list(places))
+        axis.set_xticks(
+            list(places.values()),
+            [name if i % 2 == 0 or name == "eos" else "" for i, name in enumerate(places)],
+        )
         axis.set_xlabel("token of the target")
         axis.set_ylabel("effect of the history (nats)" if i % 2 == 0 else "")
         style.panel_name(axis, f"{labels.dataset(dataset)}, {labels.block(backbone)}")
