@@ -29,7 +29,7 @@ from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, Preparation
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_csv, read_json, read_table, sha256
-from scripts.finetune import train, trainer
+from scripts.finetune import callbacks, train, trainer
 from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.prompts import prompt_text, quoted
 from tests.generate_amazon import generate
@@ -298,7 +298,7 @@ def interrupt(folder, output, step=None, **settings):
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.StepTimer, "on_step_begin", stop)
+        patch.setattr(callbacks.StepTimer, "on_step_begin", stop)
         patch.setattr(train, "write_csv", stop_writing)
         with pytest.raises(InterruptedError):
             finetune(folder, output, **settings)
@@ -309,7 +309,7 @@ def interrupt(folder, output, step=None, **settings):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from scripts.finetune import train, trainer
+from scripts.finetune import callbacks, train
 from tests.test_finetune_train import finetune
 
 def die(*args, **kwargs):
@@ -327,7 +327,7 @@ def die_while_saving_step_16(self, output_dir):
 point = sys.argv[3]
 save = train.CounterfactualTrainer._save_optimizer_and_scheduler
 if point == "in the second epoch":
-    trainer.StepTimer.on_step_begin = die_at_step_11
+    callbacks.StepTimer.on_step_begin = die_at_step_11
 elif point == "in the second checkpoint":
     train.CounterfactualTrainer._save_optimizer_and_scheduler = die_while_saving_step_16
 else:
@@ -368,7 +368,7 @@ TOGETHER = """
 import json, os, signal, sys
 from pathlib import Path
 from scripts.command import run
-from scripts.finetune import train, trainer
+from scripts.finetune import callbacks, train
 from tests.test_finetune_train import finetune
 
 def die_at_step_11(self, args, state, control, **kwargs):
@@ -376,7 +376,7 @@ def die_at_step_11(self, args, state, control, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[4] == "die":
-    trainer.StepTimer.on_step_begin = die_at_step_11
+    callbacks.StepTimer.on_step_begin = die_at_step_11
 finetune(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3]))
 """
 
@@ -480,7 +480,7 @@ def test_the_metrics_are_those_of_the_curves_and_survive_interruptions(
 
 
 def test_tensorboard_only_where_it_is_installed(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "is_tensorboard_available", lambda: False)
+    monkeypatch.setattr(callbacks, "is_tensorboard_available", lambda: False)
     with pytest.raises(InputError, match="pip install tensorboard"):
         finetune(folder, tmp_path / "model", tensorboard=True)
 
@@ -497,7 +497,7 @@ def test_tensorboard_only_where_it_is_installed(folder, tmp_path, monkeypatch):
         def add_scalar(self, name, value, step):
             written.append((name, step))
 
-    monkeypatch.setattr(trainer, "is_tensorboard_available", lambda: True)
+    monkeypatch.setattr(callbacks, "is_tensorboard_available", lambda: True)
     monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: True)
     module = SimpleNamespace(SummaryWriter=SummaryWriter)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)

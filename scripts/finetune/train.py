@@ -30,18 +30,16 @@ from scripts.data.settings import Prompt
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
 from scripts.finetune.batches import can_share_prefix, encode, no_history_prompt
-from scripts.finetune.card import model_card
-from scripts.finetune.settings import LoRA, Objective, Training
-from scripts.finetune.trainer import (
-    CounterfactualTrainer,
+from scripts.finetune.callbacks import (
     EpochLog,
     MetricsLog,
-    check_processes,
     learning_curves,
     metrics_lines,
     tensorboard,
-    training_arguments,
 )
+from scripts.finetune.card import model_card
+from scripts.finetune.settings import LoRA, Objective, Training
+from scripts.finetune.trainer import CounterfactualTrainer, check_processes, training_arguments
 from scripts.fingerprint import fingerprint
 from scripts.prompts import check_tokenizer, prompt_text
 from scripts.provenance import peak_memory_mb, provenance

@@ -53,7 +53,8 @@ from scripts.finetune.batches import (
     tokens_run,
 )
 from scripts.finetune.objective import token_weights
-from scripts.finetune.trainer import Inputs, LengthGroupedOrder, add_gradients, step_inputs
+from scripts.finetune.order import LengthGroupedOrder
+from scripts.finetune.step import Inputs, add_gradients, step_inputs
 from scripts.provenance import device_name
 
 Shape = Literal["tiny", "qwen2-0.5b-3-layers", "qwen2-0.5b"]

@@ -14,11 +14,8 @@ from hypothesis import strategies as st
 from scripts.command import InputError
 from scripts.finetune.batches import Encoded
 from scripts.finetune.objective import token_weights
-from scripts.finetune.trainer import (
-    LengthGroupedOrder,
-    add_gradients,
-    step_inputs,
-)
+from scripts.finetune.order import LengthGroupedOrder
+from scripts.finetune.step import add_gradients, step_inputs
 from tests.test_finetune_batches import (
     ALPHA,
     BETA,
