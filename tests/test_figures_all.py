@@ -83,15 +83,28 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         return pd.concat([frame.assign(parameter_value=0.1), base]).assign(examples=9, users=3)
     cells["block"] = cells.pop("backbone")
     if name == "balance":
-        frame = product(**cells, k=[10], group=list(range(5)), decoder=["grounded"])
-        frame = frame.rename(columns={"value": "distance"}).assign(share=0.2, history_share=0.2)
-    else:
-        frame = product(**cells, **metric, decoder=["grounded"]).assign(history="with")
+        return balance_rows(cells)
+    frame = product(**cells, **metric, decoder=["grounded"]).assign(history="with")
     frame = frame.assign(recommender=frame["block"], examples=9, users=3)
     baseline = frame.assign(recommender="baselines", objective="sasrec", decoder=None)
     return pd.concat([frame, baseline]).drop_duplicates(
-        [c for c in frame if c not in {"value", "low", "high", "distance"}]
+        [c for c in frame if c not in {"value", "low", "high"}]
     )
+
+
+def balance_rows(cells: dict[str, list]) -> pd.DataFrame:
+    """Of the objectives, a baseline and the histories."""
+    cells = {name: values for name, values in cells.items() if name != "seed"}
+    shares = product(**cells, measure=["share"], group=list(range(5))).assign(value=0.2)
+    distances = product(**cells, measure=["total_variation"])
+    frame = pd.concat([shares, distances]).assign(k=10, decoder="grounded")
+    frame["recommender"] = frame["block"]
+    frame["base"] = frame["objective"].map(lambda name: None if name == "plain" else "plain")
+    frame[["difference", "difference_low", "difference_high"]] = frame[["value", "low", "high"]]
+    baseline = frame.assign(recommender="baselines", objective="sasrec", decoder=None, base=None)
+    histories = shares.assign(recommender="histories", objective=None)
+    keys = ["dataset", "block", "recommender", "objective", "decoder", "measure", "group"]
+    return pd.concat([histories, baseline, frame]).drop_duplicates(keys)
 
 
 @pytest.mark.parametrize("name", STEPS)

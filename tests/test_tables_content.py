@@ -17,6 +17,7 @@ from scripts.labels import Labels
 from scripts.tables.ablation import ablation
 from scripts.tables.accuracy import Method, accuracy
 from scripts.tables.balance import balance
+from scripts.tables.concentration import concentration
 from scripts.tables.cost import cost
 from scripts.tables.dependence import dependence
 from scripts.tables.search_error import search_error
@@ -84,7 +85,13 @@ def test_balance_and_dependence(tmp_path: Path) -> None:
     table = read_csv(tmp_path / "t.csv").set_index("Method")
     assert table.loc["users' histories", "Group 0"] == 25
     assert table.loc["plain, grounded", "Group 4"] == 100
-    assert table.loc["plain, grounded", "Distance"] == 1
+    assert table.loc["plain, grounded", "Distance"] == "1.000"
+    assert table.loc["plain, grounded", "95 % interval"] == "[1.000, 1.000]"
+    concentration(tmp_path / "b.csv", LABELS, tmp_path / "t.csv", k=1)
+    table = read_csv(tmp_path / "t.csv").set_index("Method")
+    assert table.loc["users' histories", "Coverage"].startswith("0.800 [")
+    assert table.loc["plain, grounded", "Coverage"].startswith("0.200 [")
+    assert table.loc["plain, grounded", "Gini"].startswith("0.800 [")
     measured = [metrics(tmp_path, c, [1, None]) for c in cells]
     analyse_dependence(measured, lists, tmp_path / "d.csv", 20)
     dependence(tmp_path / "d.csv", LABELS, tmp_path / "t.csv")

@@ -1,35 +1,72 @@
-"""How recommendations spread over item popularity, against the users' own histories."""
+"""How recommendations spread over item popularity and over the catalogue, against the users' own
+histories."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
-from scripts.analyse.blocks import blocks_of, codes, identity, read_block
-from scripts.analyse.bootstrap import cluster_bootstrap, interval
-from scripts.cells import cell_of
-from scripts.command import InputError, run
-from scripts.contracts import CUTOFFS, EXAMPLES, ITEMS, RECOMMENDATIONS
+from scripts.analyse.blocks import blocks_of, codes, read_block
+from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_value
+from scripts.analyse.catalogue import Catalogue, read_catalogue
+from scripts.cells import Cell, cell_of
+from scripts.command import InputError, progress, run
+from scripts.contracts import CUTOFFS, EXAMPLES, RECOMMENDATIONS
+from scripts.data.rules import GROUPS
 from scripts.files import read_table, write_csv
 
-GROUPS = 5
+#: The name under which the users' histories stand among the recommenders.
+HISTORIES = "histories"
+
+#: Groups of users that the jackknife leaves out, one at a time.
+LEFT_OUT = 100
+
+#: Columns of `spread`, then of `concentration`: measure and group.
+SPREAD = [
+    *(("share", g) for g in range(GROUPS)),
+    ("total_variation", None),
+    ("jensen_shannon", None),
+]
+CONCENTRATION = [("gini", None), ("coverage", None)]
+
+COLUMNS = [
+    *("dataset", "block", "recommender", "objective", "decoder", "k", "measure", "group"),
+    *("value", "low", "high", "seed_sd"),
+    *("base", "difference", "difference_low", "difference_high", "p"),
+    *("seeds", "examples", "users"),
+]
 
 
-def count_groups(rows: np.ndarray, groups: np.ndarray, examples: int) -> np.ndarray:
-    """How many items of each popularity group belong to each example.
+class Block(NamedTuple):
+    """What all recommenders of a block are measured against."""
 
-    Args:
-        rows: int (m,), which example an item belongs to.
-        groups: int (m,), the item's popularity group.
-        examples: number of examples n.
+    examples: pd.Index
+    """`example_id`, ascending."""
+    users: np.ndarray
+    """int64 (n,), whose example it is."""
+    left_out: np.ndarray
+    """int64 (n,), the group of users with which the jackknife leaves it out."""
+    history: np.ndarray
+    """int64 (n, GROUPS), items of each group in the example's history."""
+    catalogue: Catalogue
+    resamples: int
+    seed: int
 
-    Returns:
-        int (n, GROUPS).
-    """
-    cells = np.bincount(rows * GROUPS + groups, minlength=examples * GROUPS)
-    return cells.reshape(examples, GROUPS)
+
+class Counted(NamedTuple):
+    """The lists of one method; C cut-offs K, S seeds, n examples, J groups that are left out."""
+
+    groups: np.ndarray
+    """float64 (S, n, C, GROUPS), items of each group in the example's top K."""
+    concentration: np.ndarray
+    """float64 (S, C, 2), `concentration` of all examples."""
+    without: np.ndarray
+    """float64 (S, C, J, 2), the same when a group of users is left out."""
 
 
 def shares(counts: np.ndarray) -> np.ndarray:
@@ -37,9 +74,116 @@ def shares(counts: np.ndarray) -> np.ndarray:
     return counts / counts.sum(axis=-1, keepdims=True)
 
 
-def distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def total_variation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Total variation distance of two distributions on the last axis: 0 equal, 1 disjoint."""
     return np.abs(first - second).sum(axis=-1) / 2
+
+
+def jensen_shannon(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon distance of two distributions on the last axis: 0 equal, 1 disjoint.
+
+    The square root of the Jensen-Shannon divergence with logarithms to base 2 (Endres and
+    Schindelin, 2003). scipy's gives NaN where rounding makes the divergence negative.
+    """
+    middle = (first + second) / 2
+    divergence = _entropy(middle) - (_entropy(first) + _entropy(second)) / 2
+    return np.sqrt(np.clip(divergence, 0, 1))
+
+
+def _entropy(shares: np.ndarray) -> np.ndarray:
+    """Entropy in bits over the last axis."""
+    return -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=-1)
+
+
+def spread(counts: np.ndarray, history: np.ndarray) -> np.ndarray:
+    """The measures of `SPREAD`.
+
+    Args:
+        counts: float (…, C, GROUPS), items of each group in the top K.
+        history: float (…, GROUPS), items of each group in the histories.
+
+    Returns:
+        float64 (…, C, GROUPS + 2): the groups' shares, and the distances to the histories'.
+    """
+    ours, seen = shares(counts), shares(history)[..., None, :]
+    distances = [total_variation(ours, seen), jensen_shannon(ours, seen)]
+    return np.concatenate([ours, np.stack(distances, axis=-1)], axis=-1)
+
+
+def gini(counts: np.ndarray) -> np.ndarray:
+    """Gini index of counts on the last axis: 0 all equal, near 1 if one item has them all.
+
+    NaN where all counts are 0.
+    """
+    ordered = np.sort(counts, axis=-1).astype(float)
+    size, total = ordered.shape[-1], ordered.sum(axis=-1)
+    weights = 2 * np.arange(1, size + 1) - size - 1
+    return ordered @ weights / (size * np.where(total > 0, total, np.nan))
+
+
+def concentration(
+    rows: np.ndarray, titles: np.ndarray, parts: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gini index and coverage of the titles in lists, of all lists and with each part left out.
+
+    Args:
+        rows: int (m,), the part of the users that an entry belongs to.
+        titles: int (m,), its title.
+        parts: number of parts J.
+        size: number of titles in the catalogue.
+
+    Returns:
+        float64 (2,): the Gini index of the titles' counts, titles that are never listed included,
+        and the share of the catalogue that is listed at all; and float64 (J, 2).
+    """
+    counts = np.bincount(rows * size + titles, minlength=parts * size).reshape(parts, size)
+    total = counts.sum(axis=0)
+    measured = [
+        np.stack([gini(c), (c > 0).mean(axis=-1)], axis=-1) for c in (total, total - counts)
+    ]
+    return measured[0], measured[1]
+
+
+def standard_error(values: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """Standard error of a mean over seeds, by leaving groups of users out.
+
+    A resample of users with replacement holds about 63 % of them, so its lists cover less of the
+    catalogue and are more unequal: a percentile interval of such a measure would miss the value
+    itself. The jackknife stays at the value, and its variance is not too small on average for any
+    symmetric statistic (Efron and Stein, 1981). The variance over seeds is added to it; what one
+    seed does with one user counts in both, which widens the interval.
+
+    Args:
+        values: float (S, …), of every seed.
+        without: float (S, …, J, m), the values (S, …, m) with one of J groups left out.
+
+    Returns:
+        float64 (…, m); NaN where there are fewer than two groups.
+    """
+    groups = without.shape[-2]
+    if groups < 2:
+        return np.full(values.shape[1:], np.nan)
+    mean = without.mean(axis=0)
+    deviations = mean - mean.mean(axis=-2, keepdims=True)
+    variance = (groups - 1) / groups * np.square(deviations).sum(axis=-2)
+    if len(values) > 1:
+        variance = variance + values.var(axis=0, ddof=1) / len(values)
+    return np.sqrt(variance)
+
+
+def count_groups(groups: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """How many of the first K items belong to each popularity group.
+
+    Args:
+        groups: int (n, depth), the popularity group of every listed item.
+        cutoffs: the values of K, none above depth.
+
+    Returns:
+        float64 (n, C, GROUPS).
+    """
+    last = np.asarray(cutoffs) - 1
+    counts = [(groups == g).cumsum(axis=1)[:, last] for g in range(GROUPS)]
+    return np.stack(counts, axis=-1).astype(float)
 
 
 def balance(
@@ -47,85 +191,232 @@ def balance(
     items: list[Path],
     tests: list[Path],
     output: Path,
-    resamples: int = 2000,
+    base: str = "plain",
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> None:
-    """Share of each popularity group in the top K, and its distance to the histories' shares.
+    """Spread of the top K over popularity groups and the catalogue, beside the histories'.
 
     Shares count list entries: all entries of the top K of a block's examples, and all entries of
-    these examples' histories (docs/paper.md §7). Lists made without the history are ignored.
+    these examples' histories (docs/paper.md §7), by title (`scripts.analyse.catalogue`). Shares
+    are averaged over seeds before distances are taken, so that they are the distances of the
+    shares that are shown; Gini index and coverage are taken of each seed, then averaged. Lists
+    made without the history are ignored.
+
+    Intervals of shares and distances draw users and, crossed with them, seeds with replacement.
+    Resampled distances lie too high, as noise adds distance; their 95 % intervals are therefore
+    the basic ones, which reflect the resamples about the value. Intervals of Gini index and
+    coverage are the value ± 1.96 `standard_error`, of what this many users would give.
 
     Args:
         recommendations: ranked lists of all cells, baselines included.
         items: `<dataset>/items.parquet` of every data set.
         tests: `<dataset>/examples/test.parquet` of every data set.
-        output: CSV to write: dataset, block, recommender, objective, decoder, seed, k, group
-            (0 rarest to 4), share, history_share, distance, low, high (95 % interval over users
-            of the distance, the same on the five rows), examples, users. A K beyond the shortest
-            list is absent.
+        output: CSV to write, one row per method, K and measure: dataset, block, recommender
+            (backbone, `baselines` or `histories`, which have no K), objective, decoder, k,
+            measure (share, total_variation and jensen_shannon to the histories, gini, coverage),
+            group (of a share: 0 rarest to 4), value, low, high, seed_sd (null for one seed);
+            for an objective with its base on the same seeds base, difference (to it, paired),
+            difference_low, difference_high, p (of the difference from 0, unadjusted); seeds,
+            examples, users. A K beyond the shortest list is absent.
+        base: name of the objective that the others are compared with.
         resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+        seed: seed of the bootstrap and of the groups that the jackknife leaves out.
     """
-    groups = {
-        path.parent.name: read_table(path, ITEMS, ["item_id", "popularity_group"])
-        .set_index("item_id")["popularity_group"]
-        .astype("int64")
-        for path in items
-    }
+    catalogues = {path.parent.name: path for path in items}
     test_of = {path.parent.parent.name: path for path in tests}
-    rows = []
+    parts = []
     shown = [path for path in recommendations if cell_of(path).history == "with"]
-    for (dataset, block), cells in blocks_of(shown).items():
-        if dataset not in groups or dataset not in test_of:
+    for (dataset, name), cells in blocks_of(shown).items():
+        if dataset not in catalogues or dataset not in test_of:
             raise InputError(f"{dataset}: give its items.parquet and its examples/test.parquet")
-        group = groups[dataset]
-        frames = read_block(cells, RECOMMENDATIONS, ["rank", "item_id"])
-        examples = next(iter(frames.values())).index.unique()
-        test = read_table(test_of[dataset], EXAMPLES, ["example_id", "user", "history"])
-        test = test.set_index("example_id").reindex(examples)
-        if test["user"].isna().any():
-            raise InputError(
-                f"{test_of[dataset]}: lacks examples of the lists of {dataset}; rerun the lists"
-            )
-        users = codes(test["user"])
-        seen = test["history"].explode().astype("int64")
-        history = count_groups(
-            examples.get_indexer(seen.index), group.loc[seen].to_numpy(), len(examples)
+        first = next((c for c in cells if not c.is_baseline), next(iter(cells)))
+        lists = read_block({first: cells[first]}, RECOMMENDATIONS, ["rank"])[first]
+        block, seen = _block(
+            lists.index.unique(),
+            read_catalogue(catalogues[dataset]),
+            test_of[dataset],
+            resamples,
+            seed,
         )
-        for cell, lists in frames.items():
-            depth = int(lists.groupby(level=0)["rank"].max().min())
-            entry = examples.get_indexer(lists.index)
-            listed = group.loc[lists["item_id"]].to_numpy()
-            cutoffs = [k for k in CUTOFFS if k <= depth]
-            tops = [(lists["rank"] <= k).to_numpy() for k in cutoffs]
-            # One draw of users for all K and the histories: the columns come in fives.
-            counts = [count_groups(entry[top], listed[top], len(examples)) for top in tops]
-            drawn = cluster_bootstrap(
-                np.hstack([*counts, history]).astype(float), users, resamples, seed
-            ).reshape(resamples, -1, GROUPS)
-            drawn_shares = shares(drawn)
-            history_share = shares(history.sum(axis=0))
-            name = identity(cell, block)
-            del name["history"]
-            for i, k in enumerate(cutoffs):
-                share = shares(counts[i].sum(axis=0))
-                low, high = interval(distance(drawn_shares[:, i], drawn_shares[:, -1]))
-                rows += [
-                    name
-                    | {
-                        "k": k,
-                        "group": g,
-                        "share": share[g],
-                        "history_share": history_share[g],
-                        "distance": distance(share, history_share),
-                        "low": low,
-                        "high": high,
-                        "examples": len(examples),
-                        "users": users.max() + 1,
-                    }
-                    for g in range(GROUPS)
-                ]
-    write_csv(pd.DataFrame(rows), output)
+        methods: dict[Cell, list[int]] = {}
+        for cell in cells:
+            methods.setdefault(cell._replace(seed=0), []).append(cell.seed)
+        found = [seen]
+        for method, seeds in progress(methods.items(), f"balance, {dataset}, {name}"):
+            cutoffs, ours = _count(cells, first, method, seeds, block)
+            rows = _values(ours, block).assign(k=np.repeat(cutoffs, len(SPREAD + CONCENTRATION)))
+            reference = method._replace(objective=base)
+            common = [s for s in seeds if reference._replace(seed=s) in cells]
+            if not method.is_baseline and method.objective != base and common:
+                _, theirs = _count(cells, first, reference, common, block)
+                same = Counted(*(part[[seeds.index(s) for s in common]] for part in ours))
+                rows = rows.assign(base=base, **_differences(same, theirs, block))
+            found.append(
+                rows.assign(
+                    recommender=method.backbone,
+                    objective=method.objective,
+                    decoder=method.decoder,
+                    seeds=len(seeds),
+                )
+            )
+        parts.append(
+            pd.concat(found, ignore_index=True).assign(
+                dataset=dataset,
+                block=name,
+                examples=len(block.examples),
+                users=block.users.max() + 1,
+            )
+        )
+    write_csv(pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS), output)
+
+
+def _block(
+    examples: pd.Index, catalogue: Catalogue, test: Path, resamples: int, seed: int
+) -> tuple[Block, pd.DataFrame]:
+    """What a block is measured against, and the rows of the histories themselves.
+
+    Raises:
+        InputError: the test split lacks an example.
+    """
+    table = read_table(test, EXAMPLES, ["example_id", "user", "history"])
+    table = table.set_index("example_id").reindex(examples)
+    if table["user"].isna().any():
+        raise InputError(f"{test}: lacks examples of the lists; rerun the lists")
+    users = codes(table["user"])
+    order = np.random.default_rng(seed).permutation(users.max() + 1)
+    left_out = (order % LEFT_OUT)[users]
+    titles = catalogue.title_of[np.concatenate(table["history"].to_numpy())]
+    rows = np.repeat(np.arange(len(examples)), table["history"].map(len))
+    history = np.bincount(
+        rows * GROUPS + catalogue.group[titles], minlength=len(examples) * GROUPS
+    ).reshape(-1, GROUPS)
+    block = Block(examples, users, left_out, history, catalogue, resamples, seed)
+    value, without = concentration(left_out[rows], titles, left_out.max() + 1, len(catalogue.group))
+    counted = Counted(history[None, :, None].astype(float), value[None, None], without[None, None])
+    rows_of = _values(counted, block)
+    own = rows_of["measure"].isin(["share", "gini", "coverage"])
+    return block, rows_of[own].assign(recommender=HISTORIES, seeds=1)
+
+
+def _count(
+    cells: dict[Cell, Path], first: Cell, method: Cell, seeds: list[int], block: Block
+) -> tuple[list[int], Counted]:
+    """Read the lists of a method, one seed at a time, and keep what is counted of them.
+
+    Args:
+        cells: the block's lists.
+        first: the cell whose examples are the block's.
+        method: the method; its seed is not looked at.
+        seeds: the seeds to read.
+        block: the block.
+
+    Returns:
+        the cut-offs that every list reaches, and the counts.
+    """
+    listed = []
+    for s in seeds:
+        cell = method._replace(seed=s)
+        pair = {first: cells[first], cell: cells[cell]}
+        frame = read_block(pair, RECOMMENDATIONS, ["rank", "item_id"])[cell]
+        depth = int(frame.groupby(level=0)["rank"].max().min())
+        top = frame.loc[frame["rank"].to_numpy() <= depth, "item_id"].to_numpy()
+        listed.append(block.catalogue.title_of[top].reshape(-1, depth))
+    cutoffs = [k for k in CUTOFFS if k <= min(titles.shape[1] for titles in listed)]
+    size = len(block.catalogue.group)
+    parts = block.left_out.max() + 1
+    measured = [
+        [
+            concentration(np.repeat(block.left_out, k), titles[:, :k].ravel(), parts, size)
+            for k in cutoffs
+        ]
+        for titles in listed
+    ]
+    return cutoffs, Counted(
+        np.stack([count_groups(block.catalogue.group[titles], cutoffs) for titles in listed]),
+        np.array([[value for value, _ in by_k] for by_k in measured]),
+        np.array([[without for _, without in by_k] for by_k in measured]),
+    )
+
+
+def _resampled(methods: list[Counted], block: Block) -> list[np.ndarray]:
+    """`spread` of methods with the same seeds, resampled together.
+
+    Returns:
+        per method float64 (resamples, C, GROUPS + 2).
+    """
+    seeds, examples = methods[0].groups.shape[:2]
+    columns = [method.groups.reshape(seeds, examples, -1) for method in methods]
+    columns.append(np.broadcast_to(block.history, (seeds, examples, GROUPS)))
+    drawn = cluster_bootstrap(
+        np.concatenate(columns, axis=-1), block.users, block.resamples, block.seed
+    ).reshape(block.resamples, -1, GROUPS)
+    history = drawn[:, -1]
+    ends = np.cumsum([method.groups.shape[2] for method in methods])
+    return [spread(part, history) for part in np.split(drawn[:, :-1], ends[:-1], axis=1)]
+
+
+def _reflected(samples: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Resampled `spread` with the distances reflected about their value: basic intervals."""
+    samples = samples.copy()
+    samples[..., GROUPS:] = 2 * value[..., GROUPS:] - samples[..., GROUPS:]
+    return samples
+
+
+def _spread(method: Counted, block: Block, seeds: slice = slice(None)) -> np.ndarray:
+    """`spread` of a method over seeds, float64 (C, GROUPS + 2)."""
+    return spread(method.groups[seeds].mean(axis=(0, 1)), block.history.mean(axis=0))
+
+
+def _values(ours: Counted, block: Block) -> pd.DataFrame:
+    """Value and interval of every measure of a method, C x measures rows in this order."""
+    value = _spread(ours, block)
+    low, high = interval(_reflected(_resampled([ours], block)[0], value))
+    each = np.stack([_spread(ours, block, slice(s, s + 1)) for s in range(len(ours.groups))])
+    mean = ours.concentration.mean(axis=0)
+    error = norm.ppf(0.975) * standard_error(ours.concentration, ours.without)
+    values = np.concatenate([each, ours.concentration], axis=-1)
+    spread_of = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
+    return pd.DataFrame((SPREAD + CONCENTRATION) * len(value), columns=["measure", "group"]).assign(
+        value=np.hstack([value, mean]).ravel(),
+        low=np.clip(np.hstack([low, mean - error]), 0, None).ravel(),
+        high=np.clip(np.hstack([high, mean + error]), None, 1).ravel(),
+        seed_sd=spread_of.ravel(),
+    )
+
+
+def _differences(ours: Counted, theirs: Counted, block: Block) -> dict[str, np.ndarray]:
+    """Paired differences of every measure, in the order of `_values`.
+
+    Both methods have the same seeds; the cut-offs that only one of them reaches are missing.
+    """
+    cutoffs = ours.groups.shape[2]
+    both = min(cutoffs, theirs.groups.shape[2])
+    one, two = (
+        Counted(m.groups[:, :, :both], m.concentration[:, :both], m.without[:, :both])
+        for m in (ours, theirs)
+    )
+    value = _spread(one, block) - _spread(two, block)
+    first, second = _resampled([one, two], block)
+    samples = _reflected(first - second, value)
+    low, high = interval(samples)
+    change = one.concentration - two.concentration
+    mean = change.mean(axis=0)
+    error = standard_error(change, one.without - two.without)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(mean == 0, 1.0, 2 * norm.sf(np.abs(mean) / error))
+    margin = norm.ppf(0.975) * error
+    columns = {
+        "difference": np.hstack([value, mean]),
+        "difference_low": np.hstack([low, mean - margin]),
+        "difference_high": np.hstack([high, mean + margin]),
+        "p": np.hstack([p_value(samples), p]),
+    }
+    missing = ((0, cutoffs - both), (0, 0))
+    return {
+        name: np.pad(column, missing, constant_values=np.nan).ravel()
+        for name, column in columns.items()
+    }
 
 
 if __name__ == "__main__":

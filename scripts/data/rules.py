@@ -13,6 +13,7 @@ import numpy as np
 #: No window starts before this year (D3).
 FIRST_YEAR = 1996
 
+#: Number of popularity groups.
 GROUPS = 5
 
 #: Longest title in characters. D3 counts words only, so that one endless word would pass.
@@ -231,7 +232,10 @@ def split_bounds(examples: int) -> list[int]:
 
 
 def popularity_groups(train_count: np.ndarray) -> np.ndarray:
-    """Five groups of equally many items, 0 the rarest; ties by item id (docs/paper.md, section 7).
+    """`GROUPS` groups of equally many items, 0 the rarest (docs/paper.md, section 7).
+
+    Items of equal count that a border parts go to either side by item id, the lower one to the
+    rarer group: equal sizes need a rule, and this one looks at nothing else.
 
     Args:
         train_count: int [items].

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Patch
 
@@ -13,13 +12,16 @@ from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import in_order, over_seeds
+from scripts.rows import in_order
 
-MEASURES = ["share", "history_share", "distance", "low", "high"]
+#: The name of the histories among the recommenders (`scripts.analyse.balance`).
+HISTORIES = "histories"
+DISTANCE = "total_variation"
 
 
 def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
-    """Draw the popularity groups' shares per recommender, and their distance to the histories'.
+    """Draw the popularity groups' shares per recommender, their distance to the histories' and
+    what each objective changes of it.
 
     Args:
         input: `balance.csv` of the analyses.
@@ -27,52 +29,60 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         output: PDF to write; .svg, .png and .csv beside it.
         k: depth of the lists.
     """
-    values = read_csv(input)
-    data = over_seeds(values[values["k"] == k], MEASURES, "distance")
-    data = style.some(data, output).fillna({"decoder": ""})
-    blocks = data[data["recommender"] != BASELINES][["dataset", "block"]].drop_duplicates()
-    if blocks.empty:
-        blocks = data[["dataset", "block"]].drop_duplicates()
-    data = in_order(data.merge(blocks), ["dataset", "block", "recommender", "decoder"])
+    values = read_csv(input).fillna({"objective": "", "decoder": ""})
+    data = values[values["measure"].isin(["share", DISTANCE])]
+    data = data[(data["k"] == k) | (data["recommender"] == HISTORIES)]
+    llms = data[~data["recommender"].isin([BASELINES, HISTORIES])]
+    blocks = (llms if len(llms) else data)[["dataset", "block"]].drop_duplicates()
+    data = style.some(
+        in_order(data.merge(blocks), ["dataset", "block", "recommender", "decoder"]), output
+    )
     keys = ["recommender", "objective", "decoder"]
-    looks = style.looks(data.loc[data["recommender"] != BASELINES, "objective"])
+    looks = style.looks(data.loc[data["objective"] != "", "objective"])
     lines = data.groupby(["dataset", "block"], sort=False)[keys]
-    most = max(len(frame.drop_duplicates()) for _, frame in lines) + 1
-    figure, axes = style.panels(len(blocks), 2, style.PAGE, 0.5 + 0.155 * most, sharey=True)
+    most = max(len(frame.drop_duplicates()) for _, frame in lines)
+    figure, axes = style.panels(len(blocks), 3, style.PAGE, 0.5 + 0.155 * most, sharey=True)
     shades = sns.color_palette("viridis", data["group"].nunique())
+    bases = ", ".join(labels.objective(base) for base in data["base"].dropna().unique())
     for row, (dataset, block) in zip(axes, blocks.itertuples(index=False), strict=True):
         here = data[(data["dataset"] == dataset) & (data["block"] == block)]
-        names = ["users' histories"]
-        _stack(row[0], 0, here.drop_duplicates("group")["history_share"], shades)
-        for y, (key, cell) in enumerate(here.groupby(keys, sort=False), start=1):
-            names.append(labels.recommender(*key))
-            _stack(row[0], y, cell["share"], shades)
-            first = cell.iloc[0]
-            colour, marker = (style.NEUTRAL, "o") if key[0] == BASELINES else looks[key[1]]
-            row[1].plot([first["low"], first["high"]], [y, y], color=colour)
-            row[1].plot(first["distance"], y, marker, color=colour)
+        names = []
+        for y, (key, cell) in enumerate(here.groupby(keys, sort=False)):
+            seen = key[0] == HISTORIES
+            names.append("users' histories" if seen else labels.recommender(*key))
+            left = 0.0
+            for share, shade in zip(
+                cell.loc[cell["measure"] == "share", "value"], shades, strict=True
+            ):
+                row[0].barh(y, 100 * share, left=left, height=0.75, color=shade, linewidth=0)
+                left += 100 * share
+            for distance in cell[cell["measure"] == DISTANCE].to_dict("records"):
+                colour, marker = looks[key[1]]
+                for axis, names_of in (
+                    (row[1], ("value", "low", "high")),
+                    (row[2], ("difference", "difference_low", "difference_high")),
+                ):
+                    value, low, high = (distance[name] for name in names_of)
+                    axis.plot([low, high], [y, y], color=colour)
+                    axis.plot(value, y, marker, color=colour)
         row[0].set_yticks(range(len(names)), names)
         row[0].set_ylim(len(names) - 0.4, -0.6)
         row[0].set_xlim(0, 100)
         row[0].grid(visible=False)
-        row[1].grid(visible=False, axis="y")
-        row[1].tick_params(axis="y", length=0)
         row[1].set_xlim(left=0)
+        row[2].axvline(0, color=style.NEUTRAL, linewidth=0.8)
+        for axis in row[1:]:
+            axis.grid(visible=False, axis="y")
+            axis.tick_params(axis="y", length=0)
+            axis.locator_params(axis="x", nbins=4)
         row[0].set_xlabel(f"share of the top {k} (%)")
         row[1].set_xlabel("distance to the histories")
+        row[2].set_xlabel(f"distance − that of {bases}" if bases else "difference")
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(block)}")
     ends = {0: " (rarest)", len(shades) - 1: " (most popular)"}
     patches = [Patch(color=c, label=f"group {g}{ends.get(g, '')}") for g, c in enumerate(shades)]
     style.legend(figure, patches, across=5)
     style.save(figure, data, output)
-
-
-def _stack(axis: style.Axes, y: int, shares: pd.Series, shades: list) -> None:
-    """One stacked bar, in percent."""
-    left = 0.0
-    for share, shade in zip(shares, shades, strict=True):
-        axis.barh(y, 100 * share, left=left, height=0.75, color=shade, linewidth=0)
-        left += 100 * share
 
 
 if __name__ == "__main__":

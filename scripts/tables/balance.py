@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.bootstrap import holm
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import in_order, over_seeds
+from scripts.rows import in_order
 from scripts.tables.format import UNKNOWN, number, sample, with_interval, with_sd, write
 
-MEASURES = ["share", "history_share", "distance", "low", "high"]
+#: The name of the histories among the recommenders (`scripts.analyse.balance`), and to show.
+HISTORIES, HISTORIES_LABEL = "histories", "users' histories"
+
+
+def at_k(values: pd.DataFrame, k: int, compared: list[str]) -> pd.DataFrame:
+    """`balance.csv` at one K, p-values adjusted.
+
+    Args:
+        values: `balance.csv`.
+        k: depth of the lists; the histories, which have none, stay.
+        compared: the measures whose differences are shown; their p-values are one family.
+
+    Returns:
+        the rows, each block's histories first, with the adjusted p-values in `p`.
+    """
+    chosen = values[(values["k"] == k) | (values["recommender"] == HISTORIES)]
+    chosen = in_order(
+        chosen.fillna({"decoder": ""}), ["dataset", "block", "recommender", "decoder"]
+    )
+    return chosen.assign(p=holm(chosen["p"].where(chosen["measure"].isin(compared)).to_numpy()))
+
+
+def methods_of(
+    values: pd.DataFrame, labels: Labels
+) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The first cells of every row of a table, and the rows of `at_k` behind it."""
+    keys = ["dataset", "block", "recommender", "objective", "decoder"]
+    for (dataset, block, *method), rows in values.groupby(keys, sort=False, dropna=False):
+        seen = method[0] == HISTORIES
+        yield (
+            {
+                "Data set": labels.dataset(dataset),
+                "Examples of": labels.block(block),
+                "Method": HISTORIES_LABEL if seen else labels.recommender(*method),
+            },
+            rows,
+        )
+
+
+def difference(row: pd.Series, digits: int = 3) -> str:
+    """The difference to the base with its interval."""
+    bounds = row["difference_low"], row["difference_high"]
+    return with_interval(row["difference"], *bounds, digits, sign=True)
 
 
 def balance(
@@ -31,49 +75,49 @@ def balance(
         cost: `cost.csv` of the analyses, for the device.
         k: depth of the lists.
     """
-    values = read_csv(balance)
-    values = values[values["k"] == k]
-    summary = over_seeds(values, MEASURES, "distance")
-    summary = in_order(summary, ["dataset", "block", "recommender", "decoder"])
+    values = at_k(read_csv(balance), k, ["total_variation"])
     rows = []
-    for (dataset, block), cells in summary.groupby(["dataset", "block"], sort=False):
-        name = {"Data set": labels.dataset(dataset), "Examples of": labels.block(block)}
-        keys = ["recommender", "objective", "decoder"]
-        for i, (key, cell) in enumerate(
-            cells.fillna({"decoder": ""}).groupby(keys, sort=False, dropna=False)
-        ):
-            first = cell.iloc[0]
-            if i == 0:
-                rows.append(
-                    name
-                    | {"Method": "users' histories"}
-                    | _shares(cell["group"], cell["history_share"])
-                    | {"Distance": number(0.0, 3), "95 % interval": UNKNOWN}
-                )
-            rows.append(
-                name
-                | {"Method": labels.recommender(*key)}
-                | _shares(cell["group"], cell["share"])
-                | {
-                    "Distance": with_sd(first["distance"], first["sd"], 3),
-                    "95 % interval": with_interval(
-                        first["distance"], first["low"], first["high"], 3
-                    ).partition(" ")[2],
-                }
-            )
+    for name, method in methods_of(values, labels):
+        of_group = method[method["measure"] == "share"]
+        by_measure = method.drop_duplicates("measure").set_index("measure")
+        row = name | {
+            f"Group {g:.0f}": number(100 * share, 1)
+            for g, share in zip(of_group["group"], of_group["value"], strict=True)
+        }
+        if "total_variation" in by_measure.index:
+            tv, js = by_measure.loc["total_variation"], by_measure.loc["jensen_shannon"]
+            row |= {
+                "Distance": with_sd(tv["value"], tv["seed_sd"], 3),
+                "95 % interval": _bounds(tv),
+                "JS distance": with_interval(js["value"], js["low"], js["high"], 3),
+                "Δ distance": difference(tv),
+                "p": number(tv["p"], 3),
+            }
+        rows.append(row)
+    frame = pd.DataFrame(rows)
     notes = [
-        sample(summary, cost) if len(summary) else "",
+        sample(values, cost) if len(values) else "",
         f"Share in percent of five groups of equally many items in the top {k} (0: rarest "
-        "training targets, 4: most frequent), averaged over seeds. Distance: total variation "
-        "distance to the histories' shares, 0 equal and 1 disjoint, ± the standard deviation over "
-        "seeds (no ± where there is one seed); its 95 % interval resamples users, bounds averaged "
-        "over seeds. Distances whose intervals overlap widely are undecided at this size.",
+        "training targets, 4: most frequent; items of equal count are parted by their id), "
+        "averaged over seeds; items with one title count as the most frequent of them. Distance: "
+        "total variation distance of these shares to the histories', JS: their Jensen-Shannon "
+        "distance to base 2; 0 equal and 1 disjoint, ± the standard deviation over seeds (no ± "
+        "where there is one seed). Δ: paired difference of the distance to that of "
+        f"{bases(values, labels)} on the same seeds, below 0 nearer to the histories; p adjusted "
+        "by Holm over this table. 95 % intervals draw users and, crossed with them, seeds, and "
+        "reflect the resamples about the value, as resampled distances lie too high.",
     ]
-    write(pd.DataFrame(rows), output, notes, left=3)
+    write(frame, output, notes, left=3)
 
 
-def _shares(groups: pd.Series, shares: pd.Series) -> dict[str, str]:
-    return {f"Group {g}": number(100 * s, 1) for g, s in zip(groups, shares, strict=True)}
+def _bounds(row: pd.Series) -> str:
+    """The interval alone."""
+    return with_interval(row["value"], row["low"], row["high"], 3).partition(" ")[2] or UNKNOWN
+
+
+def bases(values: pd.DataFrame, labels: Labels) -> str:
+    """The objectives that differences are taken to."""
+    return ", ".join(labels.objective(b) for b in values["base"].dropna().unique()) or UNKNOWN
 
 
 if __name__ == "__main__":

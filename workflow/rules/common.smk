@@ -83,6 +83,7 @@ TABLES = {
     "accuracy": ["accuracy", "gains", "cost"],
     "ablation": ["accuracy", "gains", "cost"],
     "balance": ["balance", "cost"],
+    "concentration": ["balance", "cost"],
     "dependence": ["dependence", "cost"],
     "sensitivity": ["sensitivity", "cost"],
     "history_length": ["history_length"],
@@ -132,6 +133,7 @@ TABLE_OPTIONS = {
     },
     "accuracy": {"methods": json.dumps([method.model_dump() for method in STUDY.methods])},
     "balance": {"k": HEADLINE_K},
+    "concentration": {"k": HEADLINE_K},
     "history_length": {"k": HEADLINE_K},
 }
 FIGURE_OPTIONS = {
