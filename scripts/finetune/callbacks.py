@@ -1,0 +1,153 @@
+"""What the Trainer writes down and carries along as it runs: metrics, times, learned weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import TensorBoardCallback, is_tensorboard_available
+from transformers.trainer_callback import ExportableState
+
+from scripts.command import InputError
+from scripts.finetune.objective import POSITIONS
+
+
+class EpochLog(TrainerCallback):
+    """Ends a window of the training curve with each epoch, where a resumed run begins one."""
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log the steps since the last log."""
+        control.should_log = True
+
+
+class MetricsLog(TrainerCallback):
+    """Writes the training's metrics as it runs: what a resumed run has behind it, then each log."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin the file anew, without the steps behind the checkpoint that a run resumes from."""
+        self.write(state, "w", state.log_history)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Add the last log."""
+        self.write(state, "a", state.log_history[-1:])
+
+    def write(self, state: TrainerState, mode: str, log: list[dict[str, float]]) -> None:
+        """Write entries of the log, in the main process."""
+        if state.is_world_process_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open(mode, encoding="utf-8") as stream:
+                stream.write(metrics_lines(log))
+
+
+def tensorboard(folder: Path, resumed_step: int) -> TensorBoardCallback:
+    """Writes the Trainer's log for TensorBoard, and takes back what lies behind a resumed step.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if not is_tensorboard_available():
+        raise InputError(
+            "training.tensorboard needs a package that is not installed: pip install tensorboard"
+        )
+    from torch.utils.tensorboard import SummaryWriter
+
+    return TensorBoardCallback(SummaryWriter(str(folder), purge_step=resumed_step + 1))
+
+
+class StepTimer(TrainerCallback):
+    """Wall time of every optimiser step, in seconds; `seconds` leaves out the first, a warm-up."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: list[float] = []
+        self.recent: list[float] = []
+        self.began = 0.0
+        self.warm = False
+
+    def now(self) -> float:
+        """The clock, once the device has finished what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Start the clock."""
+        self.began = self.now()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """Stop the clock."""
+        self.recent.append(self.now() - self.began)
+        if self.warm:
+            self.seconds.append(self.recent[-1])
+        self.warm = True
+
+    def take_recent(self) -> list[float]:
+        """The times of the steps since they were last taken."""
+        taken, self.recent = self.recent, []
+        return taken
+
+
+class PositionLosses(TrainerCallback, ExportableState):
+    """The running losses by position that learned weights follow; they rest in the checkpoints."""
+
+    def __init__(self) -> None:
+        self.running = [math.nan] * POSITIONS
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {"args": {}, "attributes": {"running": self.running}}
+
+
+def metrics(log: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """The Trainer's log: windows of training steps, and the validations.
+
+    The gradient's norm, before clipping, is that of the window's last step; `clipped_steps` counts
+    those of its steps whose gradient was longer than the Trainer's `max_grad_norm`.
+    """
+    return [
+        {
+            "step": int(entry["step"]),
+            "epoch": entry["epoch"],
+            "split": "train" if "loss" in entry else "valid",
+            "loss": entry.get("loss", entry.get("eval_loss")),
+        }
+        | {
+            name: entry[key]
+            for name, key in (
+                ("learning_rate", "learning_rate"),
+                ("gradient_norm", "grad_norm"),
+                ("clipped_steps", "clipped_steps"),
+                ("seconds_per_step", "seconds_per_step"),
+                ("tokens_per_second", "tokens_per_second"),
+                ("seconds", "eval_seconds"),
+            )
+            if key in entry
+        }
+        for entry in log
+        if "loss" in entry or "eval_loss" in entry
+    ]
+
+
+def metrics_lines(log: list[dict[str, float]]) -> str:
+    """The metrics as JSON lines."""
+    return "".join(json.dumps(entry) + "\n" for entry in metrics(log))
+
+
+def learning_curves(log: list[dict[str, float]]) -> pd.DataFrame:
+    """The metrics as rows (step, epoch, split, loss, learning_rate)."""
+    return pd.DataFrame(metrics(log), columns=["step", "epoch", "split", "loss", "learning_rate"])
