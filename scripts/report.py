@@ -1,16 +1,40 @@
-"""One self-contained HTML page with every table and figure of a study."""
+"""One self-contained HTML page with every table and figure of a study, by question."""
 
 from __future__ import annotations
 
 import base64
+import os
 import re
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.command import InputError, run
-from scripts.files import write_text
+from scripts.files import read_json, write_text
+
+#: The questions in the order of the page, each with the tables and figures that answer it.
+QUESTIONS = {
+    "What is the data?": ["statistics", "data"],
+    "How accurate is each method?": ["accuracy", "chosen"],
+    "What does each part of CFT add?": [
+        *("ablation", "gains", "sensitivity", "schedules", "curves"),
+    ],
+    "Does it hold for other backbones and data sets?": ["backbones", "beyond"],
+    "Does it use the history?": ["dependence", "positions"],
+    "Is it balanced?": ["balance", "concentration"],
+    "Who gains?": ["strata", "cases"],
+    "What does it cost?": ["cost"],
+    "Is the search exact?": ["search_error"],
+    "What do longer histories bring?": ["history_length"],
+    "What was claimed, and does it hold?": ["claims"],
+}
+#: Where a table or figure stands that no question names.
+MORE = "More"
 
 
 class Table(NamedTuple):
@@ -57,39 +81,122 @@ def parse_table(text: str) -> Table:
     return Table([_unescape(c) for c in cells[0]], rows, [_unescape(n) for n in paragraphs(below)])
 
 
-def _entry(path: Path, kind: str, captions: Path, endings: list[str]) -> dict[str, Any]:
-    """What tables and figures have in common: title, anchor, caption and file names."""
+def question_of(name: str) -> str:
+    """The question that a table or figure answers; `MORE` where none is named."""
+    return next((question for question, names in QUESTIONS.items() if name in names), MORE)
+
+
+def _groups(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tables and figures by question; a question without any is left out.
+
+    Within a question the names keep their order, a table before the figure of its name.
+    """
+    groups = []
+    for number, (question, names) in enumerate([*QUESTIONS.items(), (MORE, [])], start=1):
+        here = [entry for entry in entries if question_of(entry["name"]) == question]
+        if names:
+            here.sort(key=lambda entry: names.index(entry["name"]))
+        if here:
+            groups.append({"question": question, "anchor": f"question-{number}", "entries": here})
+    return groups
+
+
+def _entry(path: Path, kind: str, captions: Path, endings: list[str], base: Path) -> dict[str, Any]:
+    """What tables and figures have in common: names, caption and addresses of the files."""
+    files = {ending: path.with_suffix(f".{ending.lower()}") for ending in endings}
     return {
+        "name": path.stem,
+        "kind": kind,
         "title": path.stem.replace("_", " ").replace("-", " ").capitalize(),
         "anchor": f"{kind}-{path.stem}",
         "caption": paragraphs(_text(captions / f"{kind}_{path.stem}.rst")),
-        "files": [path.with_suffix(ending).name for ending in endings],
+        "files": {
+            ending: quote(Path(os.path.relpath(file, base)).as_posix())
+            for ending, file in files.items()
+        },
     }
 
 
+def revision(folder: Path) -> str:
+    """Commit of the code in a folder and whether files differ from it; "unknown" without git."""
+    try:
+        found = [
+            subprocess.run(
+                ["git", "-C", str(folder), *command], capture_output=True, text=True, check=True
+            ).stdout
+            for command in (
+                ["rev-parse", "--show-prefix", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    prefix, commit = found[0].split("\n")[:2]
+    if prefix:  # A copy inside the repository of something else.
+        return "unknown"
+    return f"{commit}, with changes" if found[1].strip() else commit
+
+
+def _objective(name: str, settings: dict[str, Any]) -> str:
+    weights = (
+        "learned weights" if settings["schedule"] == "learned" else f"β = {settings['beta']:g}"
+    )
+    return f"{name} (α = {settings['alpha']:g}, {weights})"
+
+
+def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
+    """The study in a few lines: what was compared, with which seeds, and on what it ran."""
+
+    def named(kind: str) -> str:
+        entries = study[kind].items()
+        return ", ".join(entry.get("label") or name for name, entry in entries) or "none"
+
+    def listed(values: Iterable[object]) -> str:
+        return ", ".join(map(str, dict.fromkeys(values)))
+
+    records = [read_json(path) for path in runs]
+    software = [{"python": r["python"], **r["versions"]} for r in records if "versions" in r]
+    seeds = sorted({seed for block in study["experiments"] for seed in block["seeds"]})
+    used = dict.fromkeys(name for block in study["experiments"] for name in block["objectives"])
+    facts = {
+        "Data sets": named("datasets"),
+        "Backbones": named("backbones"),
+        "Objectives": "; ".join(_objective(name, study["objectives"][name]) for name in used),
+        "Decoders": named("decoders"),
+        "Baselines": named("baselines"),
+        "Seeds": f"{listed(seeds)}; of the baselines: {listed(study['baseline_seeds'])}",
+        "Devices": listed(record["device"] for record in records if "device" in record),
+        "Software": listed(" ".join(f"{k} {v}" for k, v in one.items()) for one in software),
+        "Code": f"{revision(Path(__file__).parents[1])} when this page was made",
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
 def report(
-    study: str,
+    study: dict[str, Any],
     tables: list[Path],
     figures: list[Path],
     captions: Path,
+    runs: list[Path],
     output: Path,
 ) -> None:
     """Gather tables, figures and captions in one HTML file that loads nothing from elsewhere.
 
     Args:
-        study: name of the study.
-        tables: `<name>.md`, in the order of the page.
-        figures: `<name>.svg`, in the order of the page.
+        study: the study's settings, defaults filled in.
+        tables: `<name>.md`.
+        figures: `<name>.svg`.
         captions: folder of `table_<name>.rst` and `figure_<name>.rst`, plain paragraphs.
+        runs: run records of the fine-tuned models, for devices and versions.
         output: HTML to write.
     """
-    shown_tables = [
-        _entry(path, "table", captions, [".csv", ".md", ".tex"])
+    shown = [
+        _entry(path, "table", captions, ["CSV", "MD", "TEX"], output.parent)
         | {"table": parse_table(_text(path.with_suffix(".md")))}
         for path in tables
     ]
-    shown_figures = [
-        _entry(path, "figure", captions, [".pdf", ".svg", ".png", ".csv"])
+    shown += [
+        _entry(path, "figure", captions, ["PDF", "SVG", "PNG", "CSV"], output.parent)
         | {"svg": base64.b64encode(_text(path.with_suffix(".svg")).encode()).decode()}
         for path in figures
     ]
@@ -101,9 +208,10 @@ def report(
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(
-        study=study,
-        tables=shown_tables,
-        figures=shown_figures,
+        study=study["study"],
+        groups=_groups(shown),
+        facts=_facts(study, runs),
+        settings=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
     )
     write_text(page + "\n", output)
 

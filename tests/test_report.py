@@ -1,4 +1,6 @@
+import itertools
 import re
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,11 +10,14 @@ from docutils.core import publish_doctree
 from docutils.nodes import paragraph
 
 from scripts.command import InputError
-from scripts.files import write_text
-from scripts.report import paragraphs, report
+from scripts.files import write_json, write_text
+from scripts.report import MORE, QUESTIONS, paragraphs, question_of, report, revision
+from scripts.study.config import load
 from scripts.tables.format import write
 
-CAPTIONS = Path(__file__).parents[1] / "workflow" / "report"
+ROOT = Path(__file__).parents[1]
+CAPTIONS = ROOT / "workflow" / "report"
+STUDY = load(ROOT / "config" / "smoke.yaml").model_dump(mode="json") | {"study": "toy & co"}
 
 
 class Page(HTMLParser):
@@ -29,14 +34,23 @@ class Page(HTMLParser):
 
 
 def make(tmp_path: Path) -> str:
+    """A page of a table and a figure that questions name, and of one that none names."""
     frame = pd.DataFrame({"Method": ["<script>alert(1)</script>"], "HR@1": ["0.5"]})
-    write(frame, tmp_path / "accuracy.csv", ["A note."], left=1, bold={(0, "HR@1")})
-    write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", tmp_path / "curves.svg")
+    write(frame, tmp_path / "tables" / "accuracy.csv", ["A note."], left=1, bold={(0, "HR@1")})
+    write(frame, tmp_path / "tables" / "own.csv", [], left=1)
+    figure = tmp_path / "figures" / "curves.svg"
+    for path in [figure, *(figure.with_suffix(f".{ending}") for ending in ("pdf", "png", "csv"))]:
+        write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", path)
+    for name in ("table_accuracy", "figure_curves", "table_own"):
+        write_text(f"What {name} shows.", tmp_path / "captions" / f"{name}.rst")
+    run = {"device": "a device", "python": "3.11", "versions": {"torch": "2.0"}}
+    write_json(run, tmp_path / "run.json")
     report(
-        "toy & co",
-        [tmp_path / "accuracy.csv"],
-        [tmp_path / "curves.pdf"],
-        CAPTIONS,
+        STUDY,
+        [tmp_path / "tables" / "own.md", tmp_path / "tables" / "accuracy.md"],
+        [figure],
+        tmp_path / "captions",
+        [tmp_path / "run.json"],
         tmp_path / "report.html",
     )
     return (tmp_path / "report.html").read_text()
@@ -49,21 +63,73 @@ def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     names = [tag for tag, _ in page.tags]
     assert "script" not in names
     assert "link" not in names
-    addresses = [v for _, attrs in page.tags for k, v in attrs.items() if k in {"src", "href"}]
-    assert all(address.startswith(("#", "data:image/svg+xml;base64,")) for address in addresses)
+    loaded = [attrs["src"] for _, attrs in page.tags if "src" in attrs]
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in loaded)
     assert not re.search(r"url\(|@import", html)
     assert "<script>alert(1)</script>" in page.text
     assert "<strong>0.5</strong>" in html
-    for text in ("toy & co", "A note.", "accuracy.tex", "curves.png"):
+    for text in ("toy & co", "A note.", "What table_accuracy shows.", "a device", "torch 2.0"):
         assert text in page.text
+    links = [attrs["href"] for tag, attrs in page.tags if tag == "a"]
     anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
-    assert {address[1:] for address in addresses if address.startswith("#")} == anchors
+    files = {link for link in links if not link.startswith("#")}
+    assert {link[1:] for link in links if link.startswith("#")} <= anchors
+    assert {"tables/accuracy.tex", "tables/own.csv", "figures/curves.pdf"} <= files
+    assert all((tmp_path / file).exists() for file in files)
+
+
+def test_the_page_is_accessible(tmp_path: Path) -> None:
+    page = Page()
+    page.feed(make(tmp_path))
+    assert ("html", {"lang": "en"}) in page.tags
+    assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
+    assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_tables_and_figures_stand_under_their_questions(tmp_path: Path) -> None:
+    html = make(tmp_path)
+    headings = re.findall(r"<h[23][^>]*>(.*?)</h[23]>", html)
+    assert headings == [
+        "How accurate is each method?",
+        "Table: Accuracy",
+        "What does each part of CFT add?",
+        "Figure: Curves",
+        MORE,
+        "Table: Own",
+        "How was it made?",
+    ]
+
+
+def test_every_output_with_a_caption_answers_a_question() -> None:
+    names = {path.stem.split("_", 1)[1] for path in CAPTIONS.glob("*.rst")}
+    assert {name for name in names if question_of(name) == MORE} == set()
+    named = [name for names in QUESTIONS.values() for name in names]
+    assert len(named) == len(set(named))
+
+
+def test_the_revision_is_that_of_the_code_itself(tmp_path: Path) -> None:
+    assert revision(tmp_path) == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "file").write_text("1")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], check=True)
+    commit = revision(tmp_path)
+    assert re.fullmatch("[0-9a-f]{40,64}", commit)
+    assert revision(tmp_path / "inner") == "unknown"
+    (tmp_path / "inner" / "file").write_text("2")
+    assert revision(tmp_path) == f"{commit}, with changes"
 
 
 def test_a_missing_caption_is_named(tmp_path: Path) -> None:
     write(pd.DataFrame({"a": ["1"]}), tmp_path / "other.csv", [], left=1)
     with pytest.raises(InputError, match=r"table_other\.rst: cannot be read"):
-        report("toy", [tmp_path / "other.csv"], [], CAPTIONS, tmp_path / "report.html")
+        report(STUDY, [tmp_path / "other.csv"], [], CAPTIONS, [], tmp_path / "report.html")
 
 
 @pytest.mark.parametrize("path", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ from scripts import cells
 from scripts.command import InputError
 from scripts.data.settings import addresses
 from scripts.fingerprint import fingerprint
+from scripts.report import question_of
 from scripts.study import config as study_config
 from scripts.study import resources as study_resources
 from scripts.study.preflight import find_gpus, preflight
@@ -240,9 +241,9 @@ def one_of(names) -> str:
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def baselines_of(kind: str) -> str:
-    """Wildcard constraint: the names of the baselines of a kind."""
-    return one_of(name for name, baseline in STUDY.baselines.items() if baseline.kind == kind)
+def baselines_of(*kinds: str) -> str:
+    """Wildcard constraint: the names of the baselines of these kinds."""
+    return one_of(name for name, baseline in STUDY.baselines.items() if baseline.kind in kinds)
 
 
 def baseline_settings(wildcards) -> str:

@@ -14,7 +14,7 @@ for name in FIGURES:
             svg=report(
                 f"{RESULTS}/figures/{name}.svg",
                 caption=f"../report/figure_{name}.rst",
-                category="Figures",
+                category=question_of(name),
                 labels={"figure": name},
             ),
         log:

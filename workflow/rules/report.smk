@@ -9,6 +9,7 @@ rule report:
             *expand(f"{CAPTIONS}/table_{{name}}.rst", name=TABLES),
             *expand(f"{CAPTIONS}/figure_{{name}}.rst", name=FIGURES),
         ],
+        models=expand(f"{RESULTS}/models/{{model}}", model=MODELS),
         template=f"{workflow.basedir}/scripts/report.html.j2",
     output:
         f"{RESULTS}/report.html",
@@ -18,10 +19,12 @@ rule report:
         ENVIRONMENT
     params:
         code=fingerprint("scripts.report"),
-        study=STUDY.study,
+        study=STUDY.model_dump_json(),
         tables=lambda wildcards, input: listed(input.tables),
         figures=lambda wildcards, input: listed(input.figures),
+        runs=lambda wildcards, input: listed(f"{model}/run.json" for model in input.models),
         captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
     shell:
         "python -m scripts.report --study {params.study:q} --tables {params.tables:q}"
-        " --figures {params.figures:q} --captions {params.captions:q} --output {output:q} &> {log:q}"
+        " --figures {params.figures:q} --captions {params.captions:q} --runs {params.runs:q}"
+        " --output {output:q} &> {log:q}"

@@ -11,7 +11,7 @@ for name in TABLES:
             csv=report(
                 f"{RESULTS}/tables/{name}.csv",
                 caption=f"../report/table_{name}.rst",
-                category="Tables",
+                category=question_of(name),
                 labels={"table": name},
             ),
             md=f"{RESULTS}/tables/{name}.md",
