@@ -149,10 +149,10 @@ def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
 
     def named(kind: str) -> str:
         entries = study[kind].items()
-        return ", ".join(entry.get("label") or name for name, entry in entries) or "none"
+        return "; ".join(entry.get("label") or name for name, entry in entries) or "none"
 
     def listed(values: Iterable[object]) -> str:
-        return ", ".join(map(str, dict.fromkeys(values)))
+        return "; ".join(map(str, dict.fromkeys(values)))
 
     records = [read_json(path) for path in runs]
     software = [{"python": r["python"], **r["versions"]} for r in records if "versions" in r]
@@ -166,7 +166,7 @@ def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
         "Baselines": named("baselines"),
         "Seeds": f"{listed(seeds)}; of the baselines: {listed(study['baseline_seeds'])}",
         "Devices": listed(record["device"] for record in records if "device" in record),
-        "Software": listed(" ".join(f"{k} {v}" for k, v in one.items()) for one in software),
+        "Software": listed(", ".join(f"{k} {v}" for k, v in one.items()) for one in software),
         "Code": f"{revision(Path(__file__).parents[1])} when this page was made",
     }
     return {name: text for name, text in facts.items() if text}
