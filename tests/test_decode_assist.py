@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from scripts.baselines.sasrec_model import Model, load_model, save_model, scorer
-from scripts.baselines.settings import SASRec
+from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
+from scripts.baselines.settings import Caser, GRU4Rec, SASRec
 from scripts.command import InputError
 from scripts.decode.assist import title_probabilities
 from scripts.decode.constrained import guide_by, search, to_device
@@ -21,7 +21,11 @@ from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles,
 from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
-SETTINGS = SASRec(kind="sasrec", hidden_size=8, layers=1)
+ASSISTANTS = [
+    SASRec(kind="sasrec", hidden_size=8, layers=1),
+    GRU4Rec(kind="gru4rec", hidden_size=8),
+    Caser(kind="caser", hidden_size=8),
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +34,10 @@ def folder(tmp_path_factory):
     write_language_data(folder)
     make_small_backbone(folder)
     torch.manual_seed(0)
-    model = Model(len(TITLES), 4, SETTINGS)
-    torch.nn.init.normal_(model.items.weight)
-    save_model(model, SETTINGS, folder / "assistant.safetensors")
+    for settings in reversed(ASSISTANTS):
+        model = make_model(len(TITLES), 4, settings)
+        torch.nn.init.normal_(model.items.weight)
+        save_model(model, settings, folder / f"{settings.kind}.safetensors")
     return folder
 
 
@@ -77,15 +82,15 @@ def test_scores_are_the_definition_s(weight):
         assert one.proven == len(titles)
 
 
-def test_probabilities_of_titles(folder):
+@pytest.mark.parametrize("kind", ["sasrec", "gru4rec", "caser"])
+def test_probabilities_of_titles(folder, kind):
     """The softmax of the model's scores, summed over the items of a title."""
-    model = load_model(folder / "assistant.safetensors", CPU)
+    assistant = folder / f"{kind}.safetensors"
+    model = load_model(assistant, CPU)
     of_item = np.array([0, 1, 2, 3, 2, 4, 5, 6, 7])
     counts = np.array([3, 0, 1, 2, 5, 0, 0, 7, 1])
-    found = title_probabilities(folder / "assistant.safetensors", counts, of_item, CPU)(
-        [(0, 5, 1, 2, 3, 8), ()]
-    )
-    scores = scorer(model, pd.Series([np.array([0, 5, 1, 2, 3, 8])]), 4, CPU)(slice(None))[0]
+    found = title_probabilities(assistant, counts, of_item, CPU)([(0, 5, 1, 2, 3, 8), ()])
+    scores = scorer(model, pd.Series([np.array([0, 5, 1, 2, 3, 8])]), CPU)(slice(None))[0]
     items = scores.double().softmax(0).numpy()
     for row, share in enumerate([items, counts / counts.sum()]):
         expected = [share[of_item == title].sum() for title in range(8)]
@@ -93,7 +98,7 @@ def test_probabilities_of_titles(folder):
 
 
 def run(folder, decoder, history="with", **options):
-    files = {"assistant": folder / "assistant.safetensors", "valid": folder / "examples.parquet"}
+    files = {"assistant": folder / "sasrec.safetensors", "valid": folder / "examples.parquet"}
     recommend(
         model=folder / "backbone",
         backbone=folder / "backbone",
@@ -123,6 +128,15 @@ def test_weight_1_is_the_search_alone(folder):
     assert other["item_id"].tolist() != expected["item_id"].tolist()
 
 
+def test_every_trained_baseline_assists(folder):
+    lists = [
+        run(folder, assisted(g=[0.1]), assistant=folder / f"{one.kind}.safetensors")[0]
+        for one in ASSISTANTS
+    ]
+    orders = {tuple(found["item_id"]) for found in lists}
+    assert len(orders) == len(ASSISTANTS)
+
+
 def test_g_is_chosen_on_the_validation_examples(folder):
     found, record = run(folder, assisted(g=[0.1, 0.5, 1.0]))
     measured = {float(g): value for g, value in record["validation_ndcg"].items()}
@@ -145,8 +159,8 @@ def test_bad_input(folder, tmp_path):
         run(folder, assisted(g=[0.5]), assistant=None)
     with pytest.raises(InputError, match="valid: an assisted decoder needs this file"):
         run(folder, assisted(), valid=None)
-    with pytest.raises(InputError, match="holds no SASRec model"):
+    with pytest.raises(InputError, match="holds no sequential recommender"):
         run(folder, assisted(g=[0.5]), assistant=tmp_path / "missing")
     (tmp_path / "text").write_text(json.dumps("no model"))
-    with pytest.raises(InputError, match="holds no SASRec model"):
+    with pytest.raises(InputError, match="holds no sequential recommender"):
         run(folder, assisted(g=[0.5]), assistant=tmp_path / "text")

@@ -183,7 +183,7 @@ def copy(tmp_path, monkeypatch):
 
 STEPS = [
     "scripts.backbones.scratch",
-    "scripts.baselines.sasrec",
+    "scripts.baselines.sequential",
     "scripts.data.prepare",
     "scripts.decode.recommend",
     "scripts.evaluate.per_example",

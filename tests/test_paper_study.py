@@ -25,7 +25,7 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
         "download",
         "prepare",
         "recut",
-        "sasrec",
+        "sequential",
         "fetch_backbone",
         "finetune",
         "recommend",

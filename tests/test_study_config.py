@@ -43,7 +43,11 @@ SMALL: dict[str, Any] = {
         }
         for name in ("x", "y")
     },
-    "baselines": {"popular": {"kind": "most-popular"}, "sasrec": {"kind": "sasrec"}},
+    "baselines": {
+        "popular": {"kind": "most-popular"},
+        "sasrec": {"kind": "sasrec"},
+        "gru": {"kind": "gru4rec"},
+    },
     "baseline_seeds": [0, 1, 2],
     "backbones": {"tiny": {"label": "Tiny", "source": {"kind": "scratch"}}},
     "decoders": {"grounded": {"kind": "grounded"}, "constrained": {"kind": "constrained"}},
@@ -103,7 +107,11 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("baseline_seeds", [-1], ["baseline_seeds.0", "found -1", "greater than or equal to 0"]),
         ("baseline_seeds", [], ["baseline_seeds", "at least 1 item"]),
         ("decoders.grounded.kind", "greedy", ["decoders.grounded", "'grounded-merged'"]),
-        ("baselines.popular.kind", "gru", ["baselines.popular", "'transitions', 'sasrec'"]),
+        (
+            "baselines.popular.kind",
+            "gru",
+            ["baselines.popular", "'transitions', 'gru4rec', 'caser', 'sasrec'"],
+        ),
         ("study", "a/b", ["study", "found 'a/b'", "match"]),
         ("datasets.a_b", SMALL["datasets"]["x"], ["datasets", "'a_b' cannot be a name"]),
         ("backbones.baselines", SMALL["backbones"]["tiny"], ["'baselines' cannot be a name"]),
@@ -126,7 +134,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         (
             "decoders.guided",
             {"kind": "assisted", "assistant": "popular"},
-            ["decoders.guided.assistant: 'popular' must be a baseline of kind sasrec"],
+            ["decoders.guided.assistant: 'popular' must be a baseline of kind gru4rec, caser"],
         ),
         (
             "history_length",
@@ -208,11 +216,12 @@ def test_cells_counted_by_hand():
     assert len(cells) == len(set(cells)) == 16 + 1
     assert cells[0] == ("x", "tiny", "plain", 0, "grounded", "with")
     assert cell_path(cells[-1]) == "y/tiny/cft/seed-1/grounded/with"
-    # most-popular has no seed of its own: 2 sets x (1 + 3 seeds).
+    # most-popular has no seed of its own: 2 sets x (1 + 2 x 3 seeds).
     assert [cell_path(cell) for cell in baseline_cells(study)] == [
         f"{dataset}/baselines/{rest}"
         for dataset in ("x", "y")
-        for rest in ("popular/seed-0", "sasrec/seed-0", "sasrec/seed-1", "sasrec/seed-2")
+        for rest in ["popular/seed-0"]
+        + [f"{name}/seed-{seed}" for name in ("sasrec", "gru") for seed in (0, 1, 2)]
     ]
 
 

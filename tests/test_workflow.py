@@ -242,7 +242,7 @@ def test_setting_of_one_data_set_touches_only_its_cells(finished: Path) -> None:
 
     before = planned(finished, config=variant(finished, add))
     added = planned(finished, config=variant(finished, change)) - before
-    assert {"prepare", "finetune", "sasrec", "recommend"} <= rules_of(added)
+    assert {"prepare", "finetune", "sequential", "recommend"} <= rules_of(added)
     cells = [job for job in added if not SUMMARIES.match(job.split()[0])]
     assert all("generated" in job for job in cells)
 

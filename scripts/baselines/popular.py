@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.baselines.lists import top, write_lists
+from scripts.baselines.lists import titles_of, top, write_lists
 from scripts.baselines.settings import MostPopular
 from scripts.command import run
 from scripts.contracts import EXAMPLES, ITEMS
@@ -33,11 +33,11 @@ def recommend(
         settings: nothing in them changes the list; every baseline is called alike.
         depth: length of the lists.
     """
-    catalogue = read_table(items, ITEMS, ["item_id"])
+    catalogue = read_table(items, ITEMS)
     targets = read_table(train, EXAMPLES, ["target"])["target"]
     example_id = read_table(test, EXAMPLES, ["example_id"])["example_id"].to_numpy()
     counts = np.bincount(targets, minlength=len(catalogue))
-    ids, scores = top(counts[None], depth)
+    ids, scores = top(counts[None], titles_of(catalogue), depth)
     shape = (len(example_id), ids.shape[1])
     write_lists(example_id, np.broadcast_to(ids, shape), np.broadcast_to(scores, shape), output)
 

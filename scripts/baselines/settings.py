@@ -18,37 +18,65 @@ class MostPopular(Settings):
 
 
 class Transitions(Settings):
-    """First-order item transitions of the training split, recent history items weighing more."""
+    """First-order item transitions of the training split, nearer ones weighing more."""
 
     kind: Literal["transitions"]
     label: str = "Item transitions"
     """Name in tables and figures."""
-    decay: float = Field(0.5, gt=0, le=1)
-    """Weight of a history item relative to the next more recent one."""
+    shrinkage: float = Field(50, ge=0)
+    """Added to the number of an item's transitions before their shares are taken, so that items
+    with few transitions say less; the default was chosen on validation splits."""
 
 
-class SASRec(Settings):
+class Trained(Settings):
+    """What the baselines that are trained, networks on item ids alone, have in common."""
+
+    hidden_size: int = Field(64, ge=1)
+    """Width of the item embeddings and of the layers."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Dropout of the embeddings and between the layers."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Learning rate of Adam."""
+    batch_size: int = Field(1024, ge=1)
+    """Targets per optimiser step, about: sequences are filled up to it."""
+    epochs: int = Field(200, ge=1)
+    """At most so many passes over the training sequences."""
+    patience: int = Field(20, ge=1)
+    """Stop after so many epochs without a better NDCG@10 on the validation split."""
+
+
+class GRU4Rec(Trained):
+    """Recurrent sequential recommendation (Hidasi et al., 2016)."""
+
+    kind: Literal["gru4rec"]
+    label: str = "GRU4Rec"
+    """Name in tables and figures."""
+    layers: int = Field(1, ge=1)
+    """Number of recurrent layers."""
+
+
+class Caser(Trained):
+    """Convolutional sequential recommendation (Tang and Wang, 2018), without users' embeddings."""
+
+    kind: Literal["caser"]
+    label: str = "Caser"
+    """Name in tables and figures."""
+    horizontal_filters: int = Field(16, ge=1)
+    """Filters over neighbouring items, so many of every height."""
+    vertical_filters: int = Field(4, ge=1)
+    """Weighted sums over the items of the history."""
+
+
+class SASRec(Trained):
     """Self-attentive sequential recommendation (Kang and McAuley, 2018)."""
 
     kind: Literal["sasrec"]
     label: str = "SASRec"
     """Name in tables and figures."""
-    hidden_size: int = Field(64, ge=1)
-    """Width of the item embeddings and of the layers."""
     layers: int = Field(2, ge=1)
     """Number of self-attention blocks."""
     heads: int = Field(2, ge=1)
     """Attention heads; must divide `hidden_size`."""
-    dropout: float = Field(0.3, ge=0, lt=1)
-    """Dropout of embeddings, attention and feed-forward layers."""
-    learning_rate: float = Field(1e-3, gt=0)
-    """Learning rate of Adam."""
-    batch_size: int = Field(1024, ge=1)
-    """Next-item positions per optimiser step, about: sequences are filled up to it."""
-    epochs: int = Field(200, ge=1)
-    """At most so many passes over the training sequences."""
-    patience: int = Field(20, ge=1)
-    """Stop after so many epochs without a better NDCG@10 on the validation split."""
 
     @model_validator(mode="after")
     def _heads(self) -> SASRec:
@@ -57,4 +85,7 @@ class SASRec(Settings):
         return self
 
 
-Baseline = Annotated[MostPopular | Transitions | SASRec, Field(discriminator="kind")]
+Sequential = Annotated[GRU4Rec | Caser | SASRec, Field(discriminator="kind")]
+Baseline = Annotated[
+    MostPopular | Transitions | GRU4Rec | Caser | SASRec, Field(discriminator="kind")
+]

@@ -1,4 +1,10 @@
-"""Item transitions: first-order and recency-weighted."""
+"""Item transitions: first-order and recency-weighted.
+
+The weight 1 / k of what lies k steps back, in counting and in scoring, is that of the sequential
+rules of Ludewig and Jannach (Evaluation of session-based recommendation algorithms, 2018), which
+count transitions over several steps; they score by the last item alone and shrink no shares. The
+form and the default shrinkage were chosen on validation splits, see docs/baselines.md.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +21,8 @@ from scripts.contracts import EXAMPLES, ITEMS
 from scripts.files import read_table
 
 
-def transition_shares(examples: pd.DataFrame, items: int) -> sparse.csr_array:
-    """How often each item is followed by each other, as a share of all its successors.
-
-    Every training transition counts once: the last item of an example's history, then its target.
-
-    Returns:
-        (items, items) float64; a row sums to 1, or to 0 where the item has no successor.
-    """
-    source = examples["history"].str[-1].to_numpy().astype(int)
-    counts = sparse.coo_array(
-        (np.ones(len(source)), (source, examples["target"])), shape=(items, items)
-    ).tocsr()
-    successors = np.maximum(counts.sum(axis=1), 1)
-    return (sparse.diags_array(1 / successors) @ counts).tocsr()
-
-
-def history_weights(histories: pd.Series, items: int, decay: float) -> sparse.csr_array:
-    """Weight of every item in every history: decay ** (steps back from the most recent item).
+def nearness(histories: pd.Series, items: int) -> sparse.csr_array:
+    """Weight of every item in every history: 1 / k for the k-th from the end.
 
     Returns:
         (histories, items) float64; the weights of an item that occurs twice add up.
@@ -40,9 +30,31 @@ def history_weights(histories: pd.Series, items: int, decay: float) -> sparse.cs
     lengths = histories.str.len().to_numpy().astype(int)
     ends = np.cumsum(lengths)
     flat = np.concatenate(histories.to_list())
-    steps_back = np.repeat(ends, lengths) - 1 - np.arange(len(flat))
+    steps = np.repeat(ends, lengths) - np.arange(len(flat))
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    return sparse.coo_array((decay**steps_back, (rows, flat)), shape=(len(lengths), items)).tocsr()
+    return sparse.coo_array((1 / steps, (rows, flat)), shape=(len(lengths), items)).tocsr()
+
+
+def transition_shares(train: pd.DataFrame, items: int, shrinkage: float) -> sparse.csr_array:
+    """How often each item is followed by each other, as a share of all its successors.
+
+    A user's item that another one follows after k steps counts 1 / k, for every k that a history
+    reaches: as each training target is an example, its history holds all such pairs once.
+
+    Args:
+        train: training examples.
+        items: number of items.
+        shrinkage: added to the sum of an item's counts.
+
+    Returns:
+        (items, items) float64; a row sums to less than 1 by the shrinkage's share.
+    """
+    targets = sparse.coo_array(
+        (np.ones(len(train)), (np.arange(len(train)), train["target"])), shape=(len(train), items)
+    ).tocsr()
+    counts = nearness(train["history"], items).T @ targets
+    totals = counts.sum(axis=1) + shrinkage
+    return (sparse.diags_array(1 / np.where(totals > 0, totals, 1)) @ counts).tocsr()
 
 
 def recommend(
@@ -55,7 +67,7 @@ def recommend(
 ) -> None:
     """List the likeliest successors of the history's items for every test example.
 
-    The score of an item is the sum over the history of weight times transition share. Items that
+    The score of an item is the sum over the history of nearness times transition share. Items that
     no transition reaches follow by popularity, with a negative score; of equal scores the lower
     item_id comes first. Items of the history stay in the list, as in the published protocol.
 
@@ -63,15 +75,16 @@ def recommend(
         train: training examples.
         test: examples to recommend for.
         items: the catalogue.
-        settings: the decay of the weights.
+        settings: the shrinkage of the shares.
         output: recommendations to write.
         depth: length of the lists.
     """
-    size = len(read_table(items, ITEMS, ["item_id"]))
+    catalogue = read_table(items, ITEMS)
+    size = len(catalogue)
     training = read_table(train, EXAMPLES, ["history", "target"])
     examples = read_table(test, EXAMPLES, ["example_id", "history"])
-    shares = transition_shares(training, size)
-    weights = history_weights(examples["history"], size, settings.decay)
+    shares = transition_shares(training, size, settings.shrinkage)
+    weights = nearness(examples["history"], size)
     counts = np.bincount(training["target"], minlength=size)
     fallback = counts / (counts.max() + 1) - 1  # in [-1, 0): below every transition
 
@@ -79,7 +92,7 @@ def recommend(
         scores = (weights[rows] @ shares).toarray()
         return np.where(scores > 0, scores, fallback)
 
-    ids, scores = rank_in_blocks(score, len(examples), size, depth)
+    ids, scores = rank_in_blocks(score, len(examples), catalogue, depth)
     write_lists(examples["example_id"].to_numpy(), ids, scores, output)
 
 

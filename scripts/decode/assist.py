@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from scripts.baselines.sasrec_model import load_model, scorer
+from scripts.baselines.sequential_model import load_model, scorer
 
 
 def title_probabilities(
@@ -26,7 +26,7 @@ def title_probabilities(
     targets, so that it knows nothing of the user.
 
     Args:
-        model: safetensors of the assistant.
+        model: safetensors of the assistant, a trained baseline of any kind.
         train_count: (items,) training targets of each item.
         title_of_item: (items,) int64, the title of each item.
         device: where to run.
@@ -37,14 +37,13 @@ def title_probabilities(
     network = load_model(model, device)
     titles = torch.from_numpy(title_of_item).to(device)
     popular = torch.from_numpy(train_count / max(train_count.sum(), 1)).double().to(device)
-    longest = len(network.positions.weight)
 
     def probabilities(histories: Sequence[Sequence[int]]) -> Tensor:
         items = popular.repeat(len(histories), 1)
         known = [i for i, history in enumerate(histories) if len(history)]
         if known:
             shown = pd.Series([np.asarray(histories[i]) for i in known])
-            items[known] = scorer(network, shown, longest, device)(slice(None)).double().softmax(1)
+            items[known] = scorer(network, shown, device)(slice(None)).double().softmax(1)
         found = torch.zeros(len(histories), int(titles.max()) + 1, dtype=items.dtype, device=device)
         return found.index_add_(1, titles, items)
 

@@ -71,14 +71,16 @@ class Assisted(Constrained):
     label: str = "assisted"
     """Name in tables and figures."""
     assistant: str
-    """Name of the baseline that assists, one of kind sasrec; the one of the first seed of
-    `baseline_seeds` is taken."""
+    """Name of the baseline that assists, of kind gru4rec, caser or sasrec; the one of the
+    first seed of `baseline_seeds` is taken."""
     g: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.25, 0.5, 0.75], min_length=1)
     """Weight of the language model; of several the one with the best NDCG@10 on the validation
-    examples is taken, of equal ones the largest."""
+    examples, with their histories, is taken for every history, of equal ones the largest."""
     tune_examples: int = Field(200, ge=1)
     """Size of the random sub-sample of the validation split that g is chosen on."""
 
 
 Decoder = Annotated[Grounded | GroundedMerged | Constrained | Assisted, Field(discriminator="kind")]
-History = Literal["with", "without"]
+History = Literal["with", "without", "wrong", "shuffled"]
+"""What the model is shown at test time: the history, none, another user's of a similar length, or
+the same items in another order; an assistant sees what the model sees."""

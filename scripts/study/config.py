@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scripts.backbones.settings import BackboneSource
-from scripts.baselines.settings import Baseline
+from scripts.baselines.settings import Baseline, Trained
 from scripts.cells import BASELINES, Cell
 from scripts.command import InputError, Settings
 from scripts.contracts import CUTOFFS
@@ -214,10 +214,11 @@ class Study(Settings):
             if name not in known[kind]
         ]
         unknown += [
-            f"decoders.{name}.assistant: '{decoder.assistant}' must be a baseline of kind sasrec"
+            f"decoders.{name}.assistant: '{decoder.assistant}' must be a baseline of kind gru4rec, "
+            "caser or sasrec"
             for name, decoder in self.decoders.items()
             if decoder.kind == "assisted"
-            and getattr(self.baselines.get(decoder.assistant), "kind", None) != "sasrec"
+            and not isinstance(self.baselines.get(decoder.assistant), Trained)
         ]
         centres = {grid.objective for grid in self.sensitivity}
         if len(centres) > 1:
@@ -436,5 +437,5 @@ def baseline_cells(study: Study) -> list[Cell]:
         Cell(dataset, BASELINES, name, seed, "", "with")
         for dataset in study.datasets
         for name, baseline in study.baselines.items()
-        for seed in study.baseline_seeds[: None if baseline.kind == "sasrec" else 1]
+        for seed in study.baseline_seeds[: None if isinstance(baseline, Trained) else 1]
     ]

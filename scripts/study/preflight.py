@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from scripts.baselines.settings import Trained
 from scripts.cells import Cell, cell_path, model_path
 from scripts.command import InputError, run
 from scripts.files import read_json
@@ -146,7 +147,7 @@ def missing_work(study: Study) -> Work:
 
 def trained_baseline(study: Study, cell: Cell) -> bool:
     """Whether a baseline is a network, and so trained on the study's device."""
-    return study.baselines[cell.objective].kind == "sasrec"
+    return isinstance(study.baselines[cell.objective], Trained)
 
 
 def preparation_file(study: Study, dataset: str) -> Path:

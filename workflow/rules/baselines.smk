@@ -1,4 +1,4 @@
-"""Recommenders without a language model, one rule per kind."""
+"""Recommenders without a language model; one rule for all that are trained."""
 
 
 rule most_popular:
@@ -43,7 +43,7 @@ rule transitions:
         " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} &> {log:q}"
 
 
-rule sasrec:
+rule sequential:
     input:
         train=rules.prepare.output.train,
         valid=rules.prepare.output.valid,
@@ -53,21 +53,21 @@ rule sasrec:
         lists=f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
         model=f"{RESULTS}/models/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.safetensors",
     log:
-        f"{LOGS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.log",
+        f"{LOGS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/sasrec/{{dataset}}/{{baseline}}-{{seed}}.tsv"
+        f"{BENCHMARKS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.tsv"
     wildcard_constraints:
-        baseline=baselines_of("sasrec"),
+        baseline=baselines_of("gru4rec", "caser", "sasrec"),
     conda:
         ENVIRONMENT
     resources:
         gpu=needs_gpu,
     params:
-        code=fingerprint("scripts.baselines.sasrec"),
+        code=fingerprint("scripts.baselines.sequential"),
         settings=baseline_settings,
         device=device_of,
     shell:
-        "python -m scripts.baselines.sasrec --train {input.train:q} --valid {input.valid:q}"
+        "python -m scripts.baselines.sequential --train {input.train:q} --valid {input.valid:q}"
         " --test {input.test:q} --items {input.catalogue:q} --settings {params.settings:q}"
         " --seed {wildcards.seed} --device {params.device} --output {output.lists:q}"
         " --model_output {output.model:q} &> {log:q}"

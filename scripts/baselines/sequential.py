@@ -1,9 +1,8 @@
-"""SASRec: self-attentive sequential recommendation (Kang and McAuley, 2018), on item ids alone.
+"""The baselines that are trained: GRU4Rec, Caser and SASRec, on item ids alone.
 
-As in the paper: item plus learned position embeddings, causal self-attention blocks, scores by the
-shared item embeddings, training at all positions of a sequence at once. Unlike it: softmax
-cross-entropy over the whole catalogue instead of one sampled negative, layer norm before both
-sub-layers, and sequences aligned at their first item, so that padding needs no mask.
+One trainer for all. Unlike in the papers, the loss is the softmax cross-entropy over the whole
+catalogue and scores are products with the item embeddings. SASRec and GRU4Rec are trained at all
+positions of a sequence at once; Caser, which encodes one window at a time, on the examples.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,10 +21,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from scripts.baselines.lists import BLOCK, rank_in_blocks, write_lists
-from scripts.baselines.sasrec_model import Model, save_model, scorer
-from scripts.baselines.settings import SASRec
-from scripts.command import InputError, run
+from scripts.baselines.sequential_model import Model, make_model, padded, save_model, scorer
+from scripts.baselines.settings import Sequential
+from scripts.command import run
 from scripts.contracts import EXAMPLES, ITEMS
+from scripts.device import Device, torch_device
 from scripts.evaluate.ranking import gains
 from scripts.files import read_table
 
@@ -86,13 +86,27 @@ def windows(
     return inputs, targets
 
 
+def whole_examples(train: pd.DataFrame, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """The examples as windows, each with one target, that of its last position.
+
+    Returns:
+        inputs and targets, both int64 (examples, longest), as `windows` gives them.
+    """
+    inputs, lengths = padded(train["history"], longest)
+    targets = np.full_like(inputs, NONE)
+    targets[np.arange(len(train)), lengths - 1] = train["target"]
+    return inputs, targets
+
+
 def batches(
     inputs: np.ndarray, targets: np.ndarray, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Shuffled windows in batches of about `size` positions, cut to their longest window."""
+    """Shuffled windows in batches of about `size` targets, cut to their longest window."""
     order = rng.permutation(len(inputs))
-    lengths = (targets[order] != NONE).sum(axis=1)
-    batch = (np.cumsum(lengths) - lengths) // size
+    wanted = targets[order] != NONE
+    counts = wanted.sum(axis=1)
+    lengths = wanted.shape[1] - wanted[:, ::-1].argmax(axis=1)
+    batch = (np.cumsum(counts) - counts) // size
     for rows in np.split(np.arange(len(order)), np.flatnonzero(np.diff(batch)) + 1):
         width = lengths[rows].max()
         yield inputs[order[rows], :width], targets[order[rows], :width]
@@ -118,41 +132,65 @@ def validation_ndcg(
     return float(gains(np.concatenate(ranks).astype(float), 10).mean())
 
 
+def train_epoch(
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    parts: Iterator[tuple[np.ndarray, np.ndarray]],
+    device: torch.device,
+) -> float:
+    """One pass over the batches.
+
+    Args:
+        model: what is trained.
+        optimizer: of its parameters.
+        parts: inputs and targets, both int64 (n, length), a target `NONE` where there is none.
+        device: of the model.
+
+    Returns:
+        The mean of the batches' losses.
+    """
+    model.train()
+    losses = []
+    for inputs, targets in parts:
+        wanted = torch.from_numpy(targets != NONE).to(device)
+        labels = torch.from_numpy(targets).to(device)[wanted]
+        scores = model(torch.from_numpy(inputs).to(device), wanted) @ model.items.weight.T
+        loss = functional.cross_entropy(scores, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean().item()
+
+
 def train_model(
     train: pd.DataFrame,
     valid: pd.DataFrame,
     items: int,
     longest: int,
-    settings: SASRec,
+    settings: Sequential,
     seed: int,
     device: torch.device,
 ) -> Model:
     """Train until NDCG@10 on the validation split stops rising; the best epoch's weights stay."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    sequences = training_sequences(train)
-    model = Model(items, longest, settings).to(device)
+    model = make_model(items, longest, settings).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    score = scorer(model, valid["history"], longest, device)
+    score = scorer(model, valid["history"], device)
     targets = valid["target"].to_numpy(np.int64)
+    sequences = training_sequences(train)
+    whole = None if model.all_positions else whole_examples(train, longest)
     best, best_epoch, weights = -1.0, 0, model.state_dict()
     start = time.monotonic()
     for epoch in range(1, settings.epochs + 1):
-        model.train()
-        losses = []
-        for inputs, wanted in batches(*windows(sequences, longest, rng), settings.batch_size, rng):
-            mask = torch.from_numpy(wanted != NONE).to(device)
-            labels = torch.from_numpy(wanted).to(device)[mask]
-            hidden = model(torch.from_numpy(inputs).to(device))[mask]
-            loss = functional.cross_entropy(hidden @ model.items.weight.T, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
+        shown, wanted = whole or windows(sequences, longest, rng)
+        parts = batches(shown, wanted, settings.batch_size, rng)
+        loss = train_epoch(model, optimizer, parts, device)
         ndcg = validation_ndcg(score, targets, items, device)
         log.info(
             "epoch %d: loss %.4f, validation NDCG@10 %.4f, %.1f s",
-            epoch, torch.stack(losses).mean().item(), ndcg, time.monotonic() - start,
+            epoch, loss, ndcg, time.monotonic() - start,
         )  # fmt: skip
         if ndcg > best:
             best, best_epoch = ndcg, epoch
@@ -167,27 +205,19 @@ def train_model(
     return model
 
 
-def _device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    elif name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: 'cuda' asked for but no GPU found; use 'cpu' or 'auto'")
-    return torch.device(name)
-
-
 def recommend(
     train: Path,
     valid: Path,
     test: Path,
     items: Path,
-    settings: SASRec,
+    settings: Sequential,
     output: Path,
     model_output: Path | None = None,
     seed: int = 0,
     depth: int = 50,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> None:
-    """Train SASRec and list its best items for every test example.
+    """Train a sequential recommender and list its best items for every test example.
 
     Items of the history stay in the list, as in the published protocol; of equal scores the lower
     item_id comes first. The model sees as many items as the longest training history has.
@@ -207,15 +237,17 @@ def recommend(
     # cuBLAS is deterministic only with a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    where = _device(device)
-    size = len(read_table(items, ITEMS, ["item_id"]))
+    where = torch_device(device)
+    catalogue = read_table(items, ITEMS)
     training = read_table(train, EXAMPLES)
     longest = int(training["history"].str.len().max())
     validation = read_table(valid, EXAMPLES, ["history", "target"])
     examples = read_table(test, EXAMPLES, ["example_id", "history"])
-    model = train_model(training, validation, size, longest, settings, seed, where)
-    score = scorer(model, examples["history"], longest, where)
-    ids, scores = rank_in_blocks(lambda rows: score(rows).cpu().numpy(), len(examples), size, depth)
+    model = train_model(training, validation, len(catalogue), longest, settings, seed, where)
+    score = scorer(model, examples["history"], where)
+    ids, scores = rank_in_blocks(
+        lambda rows: score(rows).cpu().numpy(), len(examples), catalogue, depth
+    )
     if model_output is not None:
         save_model(model, settings, model_output)
     write_lists(examples["example_id"].to_numpy(), ids, scores, output)

@@ -1,0 +1,98 @@
+"""The networks of the trained baselines: one interface, their file, and the scores that they give.
+
+A network has `items`, the item embeddings, whose products with what it encodes are the scores;
+`longest`, the items of a history that it sees; and `all_positions`, whether one pass over a
+sequence gives every position its whole context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from scripts.baselines import caser_model, gru4rec_model, sasrec_model
+from scripts.baselines.settings import Sequential
+from scripts.command import InputError
+from scripts.files import atomic
+
+Model = caser_model.Model | gru4rec_model.Model | sasrec_model.Model
+
+KINDS: dict[str, type[Model]] = {
+    "caser": caser_model.Model,
+    "gru4rec": gru4rec_model.Model,
+    "sasrec": sasrec_model.Model,
+}
+
+
+def make_model(items: int, longest: int, settings: Sequential) -> Model:
+    """A fresh network.
+
+    Args:
+        items: number of items.
+        longest: how many items of a history it sees.
+        settings: kind and sizes.
+    """
+    return KINDS[settings.kind](items, longest, settings)
+
+
+def padded(histories: pd.Series, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last items of each history, filled from the left.
+
+    Returns:
+        items, int64 (n, longest), and lengths, int64 (n,).
+    """
+    cut = [history[-longest:] for history in histories]
+    lengths = np.array([len(history) for history in cut])
+    items = np.zeros((len(cut), longest), np.int64)
+    items[np.arange(longest) < lengths[:, None]] = np.concatenate(cut)
+    return items, lengths
+
+
+def scorer(model: Model, histories: pd.Series, device: torch.device) -> Callable[[slice], Tensor]:
+    """Function that scores all items, float32 (rows, items), for a slice of the histories."""
+    items, lengths = padded(histories, model.longest)
+    last = np.arange(model.longest) == lengths[:, None] - 1
+
+    @torch.inference_mode()
+    def score(rows: slice) -> Tensor:
+        model.eval()
+        shown, wanted = (torch.from_numpy(array[rows]).to(device) for array in (items, last))
+        return model(shown, wanted) @ model.items.weight.T
+
+    return score
+
+
+def save_model(model: Model, settings: Sequential, path: Path) -> None:
+    """Write a model as safetensors, its kind and settings among the metadata."""
+    tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    metadata = {"settings": settings.model_dump_json(), "longest": str(model.longest)}
+    with atomic(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """A model that `save_model` wrote, in inference mode.
+
+    Raises:
+        InputError: the file is missing or holds no such model.
+    """
+    try:
+        with safe_open(path, "pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        settings = TypeAdapter(Sequential).validate_json(metadata["settings"])
+        model = make_model(len(tensors["items.weight"]), int(metadata["longest"]), settings)
+        model.load_state_dict(tensors)
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: holds no sequential recommender ({error}); run the baseline that writes it"
+        ) from error
+    return model.to(device).eval()
