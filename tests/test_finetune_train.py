@@ -160,7 +160,7 @@ def test_training(folder, tmp_path, objective, lora):
     full = lora is None
     assert (record["trainable_parameters"] == record["parameters"]) == full
     assert record["tokens_per_step"] > 8
-    assert record["seconds"] > record["seconds_per_step"] > 0
+    assert record["seconds"] > record["seconds_per_epoch"] > record["seconds_per_step"] > 0
     assert {"alpha", "beta", "seed", "code", "device", "versions", "peak_memory_mb"} <= set(record)
     assert load_tokenizer(output).eos_token_id == load_tokenizer(folder / "backbone").eos_token_id
     assert not (tmp_path / "model.checkpoints").exists()
@@ -223,6 +223,45 @@ def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp
     found = read_json(learned / "run.json")["position_losses"]
     assert found[: len(losses)] == pytest.approx([np.mean(losses[p]) for p in sorted(losses)], 1e-4)
     assert set(found[len(losses) :]) == {None}
+    # The weights that follow: a softmax of the losses, of mean 1 over the positions seen.
+    record = read_json(learned / "run.json")
+    means = np.array([np.mean(losses[place]) for place in sorted(losses)])
+    expected = np.exp(means / LEARNED.temperature)
+    expected *= len(means) / expected.sum()
+    assert record["token_weights"][: len(means)] == pytest.approx(expected, rel=1e-3)
+    assert set(record["token_weights"][len(means) :]) == {None}
+    assert record["position_tokens"][: len(means)] == [len(losses[p]) for p in sorted(losses)]
+    [validation] = [entry for entry in lines(learned / "metrics.jsonl") if "seconds" in entry]
+    assert validation["token_weights"] == record["token_weights"]
+    assert {w for w in read_json(equal / "run.json")["token_weights"] if w is not None} == {1}
+
+
+def test_linear_weights_are_recorded_as_the_mean_over_the_answers(folder, undisturbed):
+    tokenizer = load_tokenizer(folder / "backbone")
+    titles = read_titles(folder / "data" / "items.parquet")
+    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    shown = [titles[target] for target in subsample(examples, 64, 0)["target"]]
+    answers = [len(tokenizer(quoted(title)).input_ids) + 1 for title in shown]
+    record = read_json(undisturbed / "run.json")
+    for place in range(max(answers)):
+        found = [np.linspace(1, CFT.beta, n)[place] for n in answers if n > place]
+        assert record["token_weights"][place] == pytest.approx(np.mean(found), rel=1e-6)
+        assert record["position_tokens"][place] == len(found)
+    assert not any("token_weights" in entry for entry in lines(undisturbed / "metrics.jsonl"))
+
+
+def test_the_times_of_a_resumed_run_cover_what_lies_behind_the_checkpoint(folder, tmp_path):
+    interrupt(folder, tmp_path / "model", step=19)
+    *_, last = sorted(tmp_path.glob("model.checkpoints/*/checkpoint-16/trainer_state.json"))
+    state = read_json(last)
+    attributes = state["stateful_callbacks"]["StepTimer"]["attributes"]
+    assert [len(attributes[name]) for name in ("seconds", "tokens", "epochs")] == [15, 16, 2]
+    attributes |= {"seconds": [50.0] * 15, "tokens": [7000] * 16, "epochs": [400.0] * 2}
+    last.write_text(json.dumps(state))
+    record = read_json(finetune(folder, tmp_path / "model") / "run.json")
+    # Seven more timed steps of eight, whose first is a warm-up, and one more epoch.
+    assert (record["seconds_per_step"], record["seconds_per_epoch"]) == (50, 400)
+    assert 16 * 7000 / 24 < record["tokens_per_step"] < 17 * 7000 / 24
 
 
 def test_learned_weights_survive_an_interruption(folder, tmp_path):

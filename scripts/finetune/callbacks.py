@@ -46,7 +46,7 @@ class MetricsLog(TrainerCallback):
         """Add the last log."""
         self.write(state, "a", state.log_history[-1:])
 
-    def write(self, state: TrainerState, mode: str, log: list[dict[str, float]]) -> None:
+    def write(self, state: TrainerState, mode: str, log: list[dict[str, Any]]) -> None:
         """Write entries of the log, in the main process."""
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,37 +69,58 @@ def tensorboard(folder: Path, resumed_step: int) -> TensorBoardCallback:
     return TensorBoardCallback(SummaryWriter(str(folder), purge_step=resumed_step + 1))
 
 
-class StepTimer(TrainerCallback):
-    """Wall time of every optimiser step, in seconds; `seconds` leaves out the first, a warm-up."""
+def clock(device: torch.device) -> float:
+    """Wall time in seconds, once the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+
+class StepTimer(TrainerCallback, ExportableState):
+    """Wall times and tokens of the whole run; they rest in the checkpoints.
+
+    Attributes:
+        seconds: of every optimiser step but each process's first, a warm-up.
+        tokens: that every step ran, of all processes together.
+        epochs: seconds of every epoch, the preparation of its batches included, the validation not.
+    """
+
+    def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.recent: list[float] = []
-        self.began = 0.0
+        self.tokens: list[int] = []
+        self.epochs: list[float] = []
+        self.window: list[float] = []
+        self.began_epoch = self.began_step = 0.0
         self.warm = False
 
-    def now(self) -> float:
-        """The clock, once the device has finished what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+    def on_epoch_begin(self, args: TrainingArguments, *others: Any, **kwargs: Any) -> None:
+        """Start the epoch's clock."""
+        self.began_epoch = clock(args.device)
 
-    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Start the clock."""
-        self.began = self.now()
+    def on_step_begin(self, args: TrainingArguments, *others: Any, **kwargs: Any) -> None:
+        """Start the step's clock."""
+        self.began_step = clock(args.device)
 
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Stop the clock."""
-        self.recent.append(self.now() - self.began)
+    def on_step_end(self, args: TrainingArguments, *others: Any, **kwargs: Any) -> None:
+        """Stop the step's clock."""
+        self.window.append(clock(args.device) - self.began_step)
         if self.warm:
-            self.seconds.append(self.recent[-1])
+            self.seconds.append(self.window[-1])
         self.warm = True
 
-    def take_recent(self) -> list[float]:
-        """The times of the steps since they were last taken."""
-        taken, self.recent = self.recent, []
-        return taken
+    def on_epoch_end(self, args: TrainingArguments, *others: Any, **kwargs: Any) -> None:
+        """Stop the epoch's clock."""
+        self.epochs.append(clock(args.device) - self.began_epoch)
+
+    def take_window(self) -> tuple[list[float], int]:
+        """Seconds of each step, and tokens of all steps, since these were last taken."""
+        taken, self.window = self.window, []
+        return taken, sum(self.tokens[-len(taken) :])
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        kept = {"seconds": self.seconds, "tokens": self.tokens, "epochs": self.epochs}
+        return {"args": {}, "attributes": kept}
 
 
 class PositionLosses(TrainerCallback, ExportableState):
@@ -113,11 +134,12 @@ class PositionLosses(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": {"running": self.running}}
 
 
-def metrics(log: list[dict[str, float]]) -> list[dict[str, Any]]:
+def metrics(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The Trainer's log: windows of training steps, and the validations.
 
     The gradient's norm, before clipping, is that of the window's last step; `clipped_steps` counts
-    those of its steps whose gradient was longer than the Trainer's `max_grad_norm`.
+    those of its steps whose gradient was longer than the Trainer's `max_grad_norm`. Learned token
+    weights stand with the validations, by position.
     """
     return [
         {
@@ -135,6 +157,7 @@ def metrics(log: list[dict[str, float]]) -> list[dict[str, Any]]:
                 ("seconds_per_step", "seconds_per_step"),
                 ("tokens_per_second", "tokens_per_second"),
                 ("seconds", "eval_seconds"),
+                ("token_weights", "token_weights"),
             )
             if key in entry
         }
@@ -143,11 +166,11 @@ def metrics(log: list[dict[str, float]]) -> list[dict[str, Any]]:
     ]
 
 
-def metrics_lines(log: list[dict[str, float]]) -> str:
+def metrics_lines(log: list[dict[str, Any]]) -> str:
     """The metrics as JSON lines."""
     return "".join(json.dumps(entry) + "\n" for entry in metrics(log))
 
 
-def learning_curves(log: list[dict[str, float]]) -> pd.DataFrame:
+def learning_curves(log: list[dict[str, Any]]) -> pd.DataFrame:
     """The metrics as rows (step, epoch, split, loss, learning_rate)."""
     return pd.DataFrame(metrics(log), columns=["step", "epoch", "split", "loss", "learning_rate"])

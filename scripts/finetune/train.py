@@ -147,7 +147,9 @@ def finetune(
     curves = learning_curves(trainer.state.log_history)
     losses = curves.loc[curves["split"] == "valid"]
     record = backbone / "backbone.json"
-    facts = {
+    timer = trainer.timer
+    token_weights, position_tokens = trainer.weights_by_position()
+    facts: dict[str, Any] = {
         "alpha": objective.alpha,
         "beta": objective.beta,
         "seed": seed,
@@ -160,10 +162,14 @@ def finetune(
         "parameters": sum(p.numel() for p in model.parameters()),
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "seconds": time.perf_counter() - started,
-        "seconds_per_step": statistics.median(trainer.timer.seconds)
-        if trainer.timer.seconds
-        else None,
-        "tokens_per_step": statistics.mean(trainer.tokens) if trainer.tokens else None,
+        # Of the whole run, whatever it was resumed from.
+        "seconds_per_step": statistics.median(timer.seconds) if timer.seconds else None,
+        "seconds_per_epoch": statistics.median(timer.epochs),
+        "tokens_per_step": statistics.mean(timer.tokens),
+        # By position, from the first token on: the mean weight of the training answers' tokens at
+        # the end of the run, and their number; null where no answer is that long.
+        "token_weights": token_weights,
+        "position_tokens": position_tokens,
         "peak_memory_mb": peak_memory_mb(place),
         "resumed": resume is not None,
         "backbone": read_json(record) if record.is_file() else str(backbone),
@@ -177,7 +183,7 @@ def finetune(
         **provenance(place),
     }
     if objective.schedule == "learned":
-        # By position, from the first token on; null where no answer is that long.
+        # What the learned weights follow, by position.
         running = trainer.position_losses.running
         facts["position_losses"] = [None if math.isnan(loss) else loss for loss in running]
     with atomic(output) as partial:

@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from scripts.command import InputError
 from scripts.finetune.batches import Encoded, tokens_run, trunk_outputs
-from scripts.finetune.callbacks import PositionLosses, StepTimer
+from scripts.finetune.callbacks import PositionLosses, StepTimer, clock
 from scripts.finetune.objective import (
     POSITIONS,
     learned_weights,
@@ -106,11 +106,9 @@ class CounterfactualTrainer(Trainer):
         self.no_history = no_history
         self.pad = pad
         self.share = share
-        self.timer = StepTimer(self.args.device)
-        self.add_callback(self.timer)
+        self.add_callback(StepTimer())
         if objective.schedule == "learned":
             self.add_callback(PositionLosses())
-        self.tokens: list[int] = []
         self.example_ids: list[int] = []
         self.clipped = 0
 
@@ -157,9 +155,22 @@ class CounterfactualTrainer(Trainer):
         return token_weights(lengths, beta)
 
     @property
+    def timer(self) -> StepTimer:
+        """The times; a resumed Trainer puts another one in its place."""
+        return next(c for c in self.callback_handler.callbacks if isinstance(c, StepTimer))
+
+    @property
     def position_losses(self) -> PositionLosses:
         """What the learned weights follow; a resumed Trainer puts another one in its place."""
         return next(c for c in self.callback_handler.callbacks if isinstance(c, PositionLosses))
+
+    def weights_by_position(self) -> tuple[list[float | None], list[int]]:
+        """Mean weight, as it is now, and number of the training answers' tokens at each of the
+        `POSITIONS`; null where no answer is that long."""
+        lengths = torch.tensor([len(example.answer) for example in self.train_dataset])
+        sums, numbers = position_sums(self.weigh(lengths), lengths).tolist()
+        means = [s / n if n else None for s, n in zip(sums, numbers, strict=True)]
+        return means, [int(n) for n in numbers]
 
     def learn_weights(self, token_losses: list[Tensor], lengths: list[Tensor]) -> None:
         """Move the learned weights on by a step, whose losses are those of this process's parts."""
@@ -204,7 +215,7 @@ class CounterfactualTrainer(Trainer):
         if self.objective.schedule == "learned":
             self.learn_weights(token_losses, inputs["lengths"])
         self.example_ids = sorted(i for part in inputs["example_ids"] for i in part)
-        self.tokens.append(int(tokens))
+        self.timer.tokens.append(int(tokens))
         return loss
 
     def sum_over_processes(self, tensors: list[Tensor]) -> None:
@@ -226,8 +237,7 @@ class CounterfactualTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add to the losses of the steps since the last log what these steps took."""
         if "loss" in logs:
-            seconds = self.timer.take_recent()
-            tokens = sum(self.tokens[-len(seconds) :])
+            seconds, tokens = self.timer.take_window()
             logs["seconds_per_step"] = sum(seconds) / len(seconds)
             logs["tokens_per_second"] = tokens / sum(seconds)
             logs["clipped_steps"] = self.clipped
@@ -237,9 +247,9 @@ class CounterfactualTrainer(Trainer):
     @torch.no_grad()
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """The weighted normal loss of the validation examples; the causal term is left out."""
-        began = self.timer.now()
+        began = clock(self.args.device)
         model = self.model.eval()
         inputs = self._prepare_inputs(
             self.inputs(self.eval_dataset, self.weigh_validation, None, "step")
@@ -252,10 +262,12 @@ class CounterfactualTrainer(Trainer):
         )
         if self.args.world_size > 1:
             self.sum_over_processes([loss])
-        metrics = {
+        metrics: dict[str, Any] = {
             f"{metric_key_prefix}_loss": loss.item(),
-            f"{metric_key_prefix}_seconds": self.timer.now() - began,
+            f"{metric_key_prefix}_seconds": clock(self.args.device) - began,
         }
+        if self.objective.schedule == "learned":
+            metrics["token_weights"], _ = self.weights_by_position()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
