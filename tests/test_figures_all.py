@@ -21,13 +21,15 @@ from scripts.figures.gains import gains
 from scripts.figures.history_length import history_length
 from scripts.figures.positions import positions
 from scripts.figures.sensitivity import sensitivity
+from scripts.figures.strata import strata
 from scripts.files import write_csv
 from scripts.labels import Labels
 
 STEPS = {
     step.__name__: step
     for step in (
-        *(data, accuracy, gains, balance, dependence, positions, sensitivity, history_length),
+        *(data, accuracy, gains, balance, strata, dependence, positions, sensitivity),
+        history_length,
         *(curves, cost),
     )
 }
@@ -54,8 +56,18 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
     if name == "gains":
         frame = product(**cells, **metric, decoder=["grounded"], history=["with"], base=["plain"])
         return frame.rename(columns={"value": "difference"})
+    if name == "strata":
+        members = pd.DataFrame(
+            [("activity", "1–3"), ("activity", "4"), ("popularity", "cold"), ("popularity", "4")],
+            columns=["by", "stratum"],
+        )
+        frame = product(**cells, **metric, decoder=["grounded"]).query("seed == 0")
+        frame = frame.merge(members, how="cross").rename(columns={"value": "difference"})
+        frame.loc[frame["stratum"] == "cold", ["low", "high"]] = np.nan
+        return frame.assign(base="plain", examples=9)
     if name == "positions":
-        frame = product(**cells, position=["1", "2", "13+", "eos"])
+        del cells["seed"]
+        frame = product(**cells, position=["1", "2", "13+", "eos", "halves"])
         return frame.rename(columns={"value": "effect"}).assign(n=9, users=3)
     if name == "curves":
         frame = product(**cells, split=["train", "valid"], step=[1, 2, 3], epoch=[1])

@@ -17,6 +17,7 @@ from scripts.study import resources
 from scripts.study.config import (
     all_objectives,
     baseline_cells,
+    case_cells,
     experiment_cells,
     history_length_cells,
     load,
@@ -223,6 +224,18 @@ def test_cells_counted_by_hand():
         for rest in ["popular/seed-0"]
         + [f"{name}/seed-{seed}" for name in ("sasrec", "gru") for seed in (0, 1, 2)]
     ]
+
+
+def test_cases_are_those_of_the_first_comparison():
+    study = resolve(SMALL)
+    found = [cell_path(cell) for cell in case_cells(study)]
+    assert found == [
+        "x/tiny/plain/seed-0/grounded/with",
+        "x/tiny/cft/seed-0/grounded/with",
+        "x/tiny/cft/seed-0/grounded/without",
+    ]
+    alone = SMALL | {"experiments": [SMALL["experiments"][0] | {"objectives": ["plain"]}]}
+    assert case_cells(resolve(alone)) == []
 
 
 def test_grid_points():

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
 #: What hangs on everything: these may rerun with any new cell.
 SUMMARIES = re.compile(
-    r"(accuracy|gains|balance|dependence|positions|sensitivity|history_length|"
+    r"(accuracy|gains|balance|strata|cases|dependence|positions|sensitivity|history_length|"
     r"search_error|cost|curves|"
     r"statistics|data_curves|(table|figure)_\w+|report|all)$"
 )

@@ -66,7 +66,8 @@ class Experiment(Settings):
     decoders: list[str] = Field(min_length=1)
     """Names of `decoders`."""
     histories: list[History] = ["with", "without"]
-    """What the model is shown at test time."""
+    """What the model is shown at test time: the history, none, another user's of a similar length
+    (`wrong`), or the same items in another order (`shuffled`)."""
     seeds: list[Seed] = Field(min_length=1)
     """Seeds of the fine-tuning."""
 
@@ -419,6 +420,60 @@ def history_length_cells(study: Study) -> list[Cell]:
         for seed in ladder.seeds
     )
     return list(dict.fromkeys(cells))
+
+
+def case_cells(study: Study) -> list[Cell]:
+    """The cells of the case study: of the first experiment that compares an objective with
+    `plain`, its first data set, backbone, decoder and seed, and its last objective. First `plain`,
+    then the objective, then the same without the history if the experiment has it; empty where
+    nothing is compared."""
+    for block in study.experiments:
+        others = [name for name in block.objectives if name != "plain"]
+        if not others or "plain" not in block.objectives or "with" not in block.histories:
+            continue
+        first = (block.seeds[0], block.decoders[0])
+        shown = [("plain", "with"), (others[-1], "with"), (others[-1], "without")]
+        return [
+            Cell(block.datasets[0], block.backbones[0], objective, *first, history)
+            for objective, history in shown
+            if history in block.histories
+        ]
+    return []
+
+
+def shared_datasets(study: Study) -> list[str]:
+    """Data sets on which a method is compared with its base on several backbones."""
+    backbones: dict[tuple[str, str], set[str]] = {}
+    for dataset, backbone, method in _compared_methods(study):
+        backbones.setdefault((dataset, method), set()).add(backbone)
+    return list(dict.fromkeys(name for (name, _), found in backbones.items() if len(found) > 1))
+
+
+def beyond_amazon(study: Study) -> list[str]:
+    """Data sets of other sources than Amazon on which a method is compared with its base, where
+    the study has Amazon's or local ones, too."""
+    kinds = {name: dataset.source.kind for name, dataset in study.datasets.items()}
+    other = [name for name, kind in kinds.items() if not kind.startswith(("amazon", "local"))]
+    compared = {dataset for dataset, _, _ in _compared_methods(study)}
+    return [name for name in other if name in compared] if len(other) < len(kinds) else []
+
+
+def _compared_methods(study: Study) -> list[tuple[str, str, str]]:
+    """Data set, backbone and label of every method that is compared with its base."""
+    cells = set(experiment_cells(study))
+    by_label = {method.label: method for method in study.methods}
+    return list(
+        dict.fromkeys(
+            (cell.dataset, cell.backbone, method.label)
+            for cell in experiment_cells(study)
+            for method in study.methods
+            if method.base is not None
+            and (cell.objective, cell.decoder, cell.history)
+            == (method.objective, method.decoder, "with")
+            and (base := by_label[method.base]).decoder == method.decoder
+            and cell._replace(objective=base.objective) in cells
+        )
+    )
 
 
 def search_error_cells(study: Study) -> list[Cell]:

@@ -87,6 +87,44 @@ rule gains:
         "python -m scripts.analyse.gains --metrics {params.metrics:q} --output {output:q} &> {log:q}"
 
 
+rule headline:
+    input:
+        cell_files("metrics", [cell for cell in CELLS if cell.history == "with"]),
+    output:
+        f"{ANALYSES}/headline.csv",
+    log:
+        f"{LOGS}/analyse/headline.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.headline"),
+        metrics=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.headline --metrics {params.metrics:q} --output {output:q}"
+        " &> {log:q}"
+
+
+rule chosen:
+    input:
+        models=expand(f"{RESULTS}/models/{{model}}", model=MODELS),
+        decodings=cell_files(
+            "recommendations", [cell for cell in CELLS if cell.history == "with"], "json"
+        ),
+    output:
+        f"{ANALYSES}/chosen.csv",
+    log:
+        f"{LOGS}/analyse/chosen.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.chosen"),
+        models=lambda wildcards, input: listed(f"{model}/run.json" for model in input.models),
+        decodings=lambda wildcards, input: listed(input.decodings),
+    shell:
+        "python -m scripts.analyse.chosen --models {params.models:q}"
+        " --decodings {params.decodings:q} --output {output:q} &> {log:q}"
+
+
 rule balance:
     input:
         recommendations=cell_files(
@@ -109,6 +147,52 @@ rule balance:
     shell:
         "python -m scripts.analyse.balance --recommendations {params.recommendations:q}"
         " --items {params.catalogues:q} --tests {params.tests:q} --output {output:q} &> {log:q}"
+
+
+rule strata:
+    input:
+        metrics=cell_files("metrics", [cell for cell in CELLS if cell.history == "with"]),
+        catalogues=expand(rules.prepare.output.catalogue, dataset=STUDY.datasets),
+        examples=expand(
+            [rules.prepare.output.train, rules.prepare.output.valid, rules.prepare.output.test],
+            dataset=STUDY.datasets,
+        ),
+    output:
+        f"{ANALYSES}/strata.csv",
+    log:
+        f"{LOGS}/analyse/strata.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.strata"),
+        metrics=lambda wildcards, input: listed(input.metrics),
+        catalogues=lambda wildcards, input: listed(input.catalogues),
+        examples=lambda wildcards, input: listed(input.examples),
+    shell:
+        "python -m scripts.analyse.strata --metrics {params.metrics:q}"
+        " --items {params.catalogues:q} --examples {params.examples:q} --output {output:q}"
+        " &> {log:q}"
+
+
+rule cases:
+    input:
+        recommendations=cell_files("recommendations", CASE_CELLS),
+        catalogue=expand(
+            rules.prepare.output.catalogue, dataset=[c.dataset for c in CASE_CELLS[:1]]
+        ),
+        test=expand(rules.prepare.output.test, dataset=[c.dataset for c in CASE_CELLS[:1]]),
+    output:
+        f"{ANALYSES}/cases.csv",
+    log:
+        f"{LOGS}/analyse/cases.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.cases"),
+        recommendations=lambda wildcards, input: listed(input.recommendations),
+    shell:
+        "python -m scripts.analyse.cases --recommendations {params.recommendations:q}"
+        " --items {input.catalogue:q} --test {input.test:q} --output {output:q} &> {log:q}"
 
 
 rule dependence:

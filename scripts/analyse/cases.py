@@ -1,0 +1,142 @@
+"""A case study: test examples chosen by a rule, with what two objectives recommend for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scripts.analyse.blocks import read_block
+from scripts.cells import Cell, cell_of
+from scripts.command import InputError, run
+from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
+from scripts.files import read_table, write_csv
+
+#: Titles shown of each list.
+TOP = 5
+
+COLUMNS = [
+    *("dataset", "backbone", "decoder", "seed", "case", "example_id"),
+    *("list", "position", "item_id", "title", "is_target", "target_rank", "depth"),
+    *("examples", "users"),
+]
+
+
+def choose(base: np.ndarray, objective: np.ndarray, seed: int) -> dict[str, int]:
+    """The examples to show, by how far the target's rank moves.
+
+    Ties go to the earlier example. An extreme that does not move in its direction is left out.
+
+    Args:
+        base: float (n,), the target's rank with the base, examples in ascending order.
+        objective: float (n,), the same with the objective.
+        seed: seed of the drawn example.
+
+    Returns:
+        name of the case -> index of the example: the one that moves up most, the one that moves
+        down most, the (lower) median move, and one drawn with equal chances.
+    """
+    up = base - objective
+    extremes = {"moved up most": np.argmax(up), "moved down most": np.argmin(up)}
+    cases = {
+        name: int(i)
+        for (name, i), sign in zip(extremes.items(), (1, -1), strict=True)
+        if sign * up[i] > 0
+    }
+    cases["median move"] = int(np.argsort(up, kind="stable")[(len(up) - 1) // 2])
+    cases["drawn"] = int(np.random.default_rng(seed).integers(len(up)))
+    return cases
+
+
+def target_ranks(lists: pd.DataFrame, target: pd.Series, title: np.ndarray) -> pd.Series:
+    """Rank of the target in each list; items with its title are the target too.
+
+    Args:
+        lists: `rank` and `item_id`, with the index `example_id`.
+        target: item id of the target by `example_id`.
+        title: object (items,), title of every item id.
+
+    Returns:
+        float by `example_id`, in the order of `target`; NaN where the list lacks it.
+    """
+    hit = title[lists["item_id"]] == title[target.loc[lists.index]]
+    return lists[hit].groupby(level=0)["rank"].min().reindex(target.index).astype(float)
+
+
+def cases(
+    recommendations: list[Path], items: Path, test: Path, output: Path, seed: int = 0
+) -> None:
+    """Show a few examples, chosen by a rule, with the lists of a base, an objective and others.
+
+    Chosen are the examples whose target's rank moves up most and down most from the base to the
+    objective, the one with the median move, and one drawn with equal chances (`choose`). A target
+    beyond the lists counts as one rank beyond the depth that both recommenders list.
+
+    Args:
+        recommendations: ranked lists of the same examples: the base's, the objective's, and any
+            that are shown beside them, such as the objective's without the history.
+        items: the data set's catalogue.
+        test: its test examples.
+        output: CSV to write: dataset, backbone, decoder, seed, case, example_id, list (`history`,
+            latest first; `target`; else objective, history as in the path), position from 1,
+            item_id, title, is_target, target_rank (in the list, null where it is not held), depth
+            (of the list), examples, users (that the cases are chosen from).
+        seed: seed of the drawn example.
+    """
+    if len(recommendations) < 2:
+        raise InputError("recommendations: give the lists of the base and of the objective")
+    files: dict[Cell, Path] = {cell_of(path): path for path in recommendations}
+    lists = read_block(files, RECOMMENDATIONS, ["rank", "item_id"])
+    examples = next(iter(lists.values())).index.unique()
+    title = read_table(items, ITEMS, ["item_id", "title"]).sort_values("item_id")["title"]
+    titles = title.to_numpy(object)
+    table = read_table(test, EXAMPLES, ["example_id", "user", "history", "target"])
+    table = table.set_index("example_id").reindex(examples)
+    if table["user"].isna().any():
+        raise InputError(f"{test}: lacks examples of {recommendations[0]}; rerun the lists")
+    target = table["target"].astype(int)
+    ranks = {cell: target_ranks(one, target, titles) for cell, one in lists.items()}
+    depths = {cell: int(one.groupby(level=0).size().min()) for cell, one in lists.items()}
+    base, objective = list(files)[:2]
+    beyond = min(depths[base], depths[objective]) + 1
+    moves = (ranks[cell].fillna(beyond).clip(upper=beyond).to_numpy() for cell in (base, objective))
+    rows = []
+    for case, i in choose(*moves, seed).items():
+        example = examples[i]
+        name = {"case": case, "example_id": example}
+        shown = table["history"].loc[example][::-1][:TOP]
+        listed = {"history": shown, "target": [target.loc[example]]}
+        parts = [(kind, found, {}) for kind, found in listed.items()]
+        for cell, one in lists.items():
+            top = one.loc[[example]].sort_values("rank")["item_id"].to_numpy()[:TOP]
+            about = {"target_rank": ranks[cell].loc[example], "depth": depths[cell]}
+            parts.append((f"{cell.objective}, {cell.history}", top, about))
+        for kind, found, about in parts:
+            rows += [
+                name
+                | about
+                | {
+                    "list": kind,
+                    "position": position,
+                    "item_id": item,
+                    "title": titles[item],
+                    "is_target": titles[item] == titles[target.loc[example]],
+                }
+                for position, item in enumerate(found, start=1)
+            ]
+    frame = pd.DataFrame(rows).assign(
+        dataset=base.dataset,
+        backbone=base.backbone,
+        decoder=base.decoder,
+        seed=base.seed,
+        examples=len(examples),
+        users=table["user"].nunique(),
+    )
+    frame["target_rank"] = frame["target_rank"].astype("Int64")
+    frame["depth"] = frame["depth"].astype("Int64")
+    write_csv(frame[COLUMNS], output)
+
+
+if __name__ == "__main__":
+    run(cases)

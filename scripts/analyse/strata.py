@@ -1,0 +1,229 @@
+"""Who gains: what an objective gains over its base by the user's activity and by the target's
+popularity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scripts.analyse.blocks import blocks_of, codes, read_block
+from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval
+from scripts.analyse.catalogue import read_catalogue
+from scripts.analyse.measure import METRICS, split_name
+from scripts.cells import cell_of
+from scripts.command import InputError, progress, run
+from scripts.contracts import EXAMPLES, PER_EXAMPLE, SPLITS
+from scripts.data.rules import GROUPS
+from scripts.files import read_table, write_csv
+
+#: Strata of activity.
+ACTIVITY_STRATA = 4
+
+#: Users whose metric must differ for an interval: to resample fewer tells nothing, and where no
+#: metric differs at all it would tell of a certainty that nobody has.
+LEAST_DIFFERING = 10
+
+COLUMNS = [
+    *("dataset", "backbone", "decoder", "objective", "base", "by", "stratum", "metric", "k"),
+    *("base_value", "value", "difference", "low", "high", "seed_sd"),
+    *("seeds", "examples", "users", "differing"),
+]
+
+#: Name of the stratum -> which of the test examples belong to it, bool (n,).
+Strata = dict[str, np.ndarray]
+
+
+def by_activity(activity: np.ndarray) -> Strata:
+    """`ACTIVITY_STRATA` strata of about equally many examples, the least active users first.
+
+    An example belongs to the stratum in which the middle of its ties falls, so that examples of
+    equal activity stay together.
+
+    Args:
+        activity: int (n,), number of the user's earlier interactions.
+
+    Returns:
+        the strata, named by their least and greatest activity; one that ties leave empty is absent.
+    """
+    below = np.searchsorted(np.sort(activity), activity)
+    equal = np.unique(activity, return_counts=True)[1][np.unique(activity, return_inverse=True)[1]]
+    stratum = ACTIVITY_STRATA * (2 * below + equal - 1) // (2 * len(activity))
+    strata = {}
+    for i in np.unique(stratum):
+        low, high = activity[stratum == i].min(), activity[stratum == i].max()
+        strata[f"{low}" if low == high else f"{low}–{high}"] = stratum == i
+    return strata
+
+
+def by_popularity(group: np.ndarray, train_count: np.ndarray) -> Strata:
+    """The popularity groups of the targets, those that never were a training target apart.
+
+    Args:
+        group: int (n,), popularity group of the target's title.
+        train_count: int (n,), its training targets.
+
+    Returns:
+        `cold`, then `0` (rarest) to the most popular; one without examples is absent.
+    """
+    strata = {"cold": train_count == 0}
+    strata |= {f"{g}": (group == g) & (train_count > 0) for g in range(GROUPS)}
+    return {name: members for name, members in strata.items() if members.any()}
+
+
+def read_strata(items: Path, splits: dict[str, Path]) -> tuple[pd.Index, dict[str, Strata]]:
+    """The strata of a data set's whole test split, whatever sub-sample a backbone is tested on.
+
+    Args:
+        items: the catalogue.
+        splits: the examples of each of `SPLITS`.
+
+    Returns:
+        `example_id` of the test examples; and the strata by `activity` and `popularity`.
+    """
+    users = [read_table(splits[split], EXAMPLES, ["example_id", "user"]) for split in SPLITS]
+    every = pd.concat(users).sort_values("example_id", ignore_index=True)
+    # Every interaction of a user but the first is an example.
+    every["activity"] = every.groupby("user").cumcount() + 1
+    test = read_table(splits["test"], EXAMPLES, ["example_id", "target"])
+    activity = every.set_index("example_id")["activity"].loc[test["example_id"]]
+    catalogue = read_catalogue(items)
+    target = catalogue.title_of[test["target"]]
+    return pd.Index(test["example_id"]), {
+        "activity": by_activity(activity.to_numpy()),
+        "popularity": by_popularity(catalogue.group[target], catalogue.train_count[target]),
+    }
+
+
+def compare(
+    objective: np.ndarray, base: np.ndarray, users: np.ndarray, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Paired differences within one stratum.
+
+    Args:
+        objective: float (seeds, n, m), metrics of every example.
+        base: the same of the base, with the same seeds and examples.
+        users: (n,), whose example it is.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        m rows: base_value, value, difference, low, high, seed_sd, users, differing (users whose
+            metric differs with some seed; no interval below `LEAST_DIFFERING`).
+    """
+    change = objective - base
+    names, user = np.unique(users, return_inverse=True)
+    differs = np.zeros((len(names), change.shape[2]), bool)
+    np.logical_or.at(differs, user, (change != 0).any(axis=0))
+    differing = differs.sum(axis=0)
+    bounds = np.stack(interval(cluster_bootstrap(change, users, resamples, seed)))
+    low, high = np.where(differing >= LEAST_DIFFERING, bounds, np.nan)
+    per_seed = change.mean(axis=1)
+    return pd.DataFrame(
+        {
+            "base_value": base.mean(axis=(0, 1)),
+            "value": objective.mean(axis=(0, 1)),
+            "difference": per_seed.mean(axis=0),
+            "low": low,
+            "high": high,
+            "seed_sd": per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else np.nan,
+            "users": len(names),
+            "differing": differing,
+        }
+    )
+
+
+def strata(
+    metrics: list[Path],
+    items: list[Path],
+    examples: list[Path],
+    output: Path,
+    base: str = "plain",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> None:
+    """Compare every objective with its base within strata of the test examples.
+
+    By activity: how many interactions the user had before the target's, whether or not they fit
+    into the history that is shown; four strata of about equally many examples. By popularity: the
+    group of the target's title, cold targets apart. Both are fixed by the data set alone, over its
+    whole test split and before any metric is read. Differences are taken per example on the seeds
+    that both have; their 95 % intervals draw the stratum's users and, crossed with them, seeds.
+
+    Args:
+        metrics: per-example metrics of LLM cells with the history; others are ignored.
+        items: `<dataset>/items.parquet` of every data set.
+        examples: `<dataset>/examples/<split>.parquet` of every data set and split.
+        output: CSV to write: dataset, backbone, decoder, objective, base, by (activity,
+            popularity), stratum (in ascending order; `cold` before group `0`), metric, k,
+            base_value, value, difference, low, high (null where `differing` is small), seed_sd
+            (of the difference, null for one seed), seeds, examples, users, differing (users whose
+            metric differs from the base's). A K beyond the lists is absent.
+        base: name of the objective that the others are compared with.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+    """
+    catalogues = {path.parent.name: path for path in items}
+    splits: dict[str, dict[str, Path]] = {}
+    for path in examples:
+        splits.setdefault(path.parent.parent.name, {})[path.stem] = path
+    parts = [pd.DataFrame(columns=COLUMNS)]
+    cells = {path: cell_of(path) for path in metrics}
+    shown = [p for p, cell in cells.items() if not cell.is_baseline and cell.history == "with"]
+    for (dataset, backbone), files in progress(blocks_of(shown).items(), "strata"):
+        if dataset not in catalogues or len(splits.get(dataset, {})) < len(SPLITS):
+            raise InputError(f"{dataset}: give its items.parquet and examples/ of every split")
+        frames = read_block(files, PER_EXAMPLE, ["user", *METRICS])
+        first = next(iter(frames.values()))
+        test, found = read_strata(catalogues[dataset], splits[dataset])
+        place = test.get_indexer(first.index)
+        if (place < 0).any():
+            raise InputError(
+                f"{splits[dataset]['test']}: lacks examples of the metrics; rerun the lists"
+            )
+        users = codes(first["user"])
+        for cell in dict.fromkeys(cell._replace(seed=0) for cell in frames):
+            seeds = [
+                c.seed
+                for c in frames
+                if c._replace(seed=0) == cell and c._replace(objective=base) in frames
+            ]
+            if cell.objective == base or not seeds:
+                continue
+            ours, bases = (
+                np.stack([frames[c._replace(seed=s)][METRICS].to_numpy(float) for s in seeds])
+                for c in (cell, cell._replace(objective=base))
+            )
+            known = ~np.isnan(ours - bases).any(axis=(0, 1))
+            names = [split_name(name) for name, k in zip(METRICS, known, strict=True) if k]
+            for by, of in found.items():
+                for stratum, members in of.items():
+                    here = members[place]
+                    if not here.any():
+                        continue
+                    part = compare(
+                        ours[:, here][..., known],
+                        bases[:, here][..., known],
+                        users[here],
+                        resamples,
+                        seed,
+                    ).assign(
+                        dataset=dataset,
+                        backbone=backbone,
+                        decoder=cell.decoder,
+                        objective=cell.objective,
+                        base=base,
+                        by=by,
+                        stratum=stratum,
+                        metric=[name["metric"] for name in names],
+                        k=[name["k"] for name in names],
+                        seeds=len(seeds),
+                        examples=here.sum(),
+                    )
+                    parts.append(part[COLUMNS])
+    write_csv(pd.concat(parts[1:] or parts, ignore_index=True), output)
+
+
+if __name__ == "__main__":
+    run(strata)

@@ -1,0 +1,87 @@
+"""Figure of what each objective gains by the user's activity and by the target's popularity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.command import run
+from scripts.figures import style
+from scripts.files import read_csv
+from scripts.labels import Labels
+
+METRIC = "ndcg"
+SIDES = {
+    "activity": "earlier interactions of the user (test examples)",
+    "popularity": "popularity group of the target (test examples)",
+}
+
+
+def strata(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
+    """Draw the paired difference to the base per stratum, data set, backbone and decoder.
+
+    Args:
+        input: `strata.csv` of the analyses.
+        labels: names to show.
+        output: PDF to write; .svg, .png and .csv beside it.
+        k: the cut-off K of NDCG.
+    """
+    data = read_csv(input).astype({"stratum": str})
+    data = style.some(data[(data["metric"] == METRIC) & (data["k"] == k)], output)
+    looks = style.looks(data["objective"])
+    keys = ["dataset", "backbone", "decoder"]
+    rows = data.groupby(keys, sort=False)
+    figure, axes = style.panels(len(rows), len(SIDES), style.PAGE, 1.35, sharey=True)
+    for row, ((dataset, backbone, decoder), here) in zip(axes, rows, strict=True):
+        shown = [name for name in looks if name in set(here["objective"])]
+        for axis, (by, title) in zip(row, SIDES.items(), strict=True):
+            side = here[here["by"] == by]
+            sizes = side.drop_duplicates("stratum").set_index("stratum")["examples"]
+            place = {stratum: i for i, stratum in enumerate(sizes.index)}
+            axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
+            for i, objective in enumerate(shown):
+                colour, marker = looks[objective]
+                points = side[side["objective"] == objective]
+                x = points["stratum"].map(place).astype(float) + 0.2 * (i - (len(shown) - 1) / 2)
+                known = points["low"].notna()
+                bars = style.bars(points["low"], points["difference"], points["high"])
+                axis.errorbar(
+                    x[known],
+                    points["difference"][known],
+                    yerr=bars[:, known.to_numpy()],
+                    fmt=marker,
+                    color=colour,
+                    markersize=3.5,
+                    elinewidth=1,
+                )
+                axis.plot(
+                    x[~known],
+                    points["difference"][~known],
+                    marker,
+                    color=colour,
+                    mfc="white",
+                    markersize=3.5,
+                )
+            axis.set_xticks(list(place.values()), [f"{name}\n({n:,})" for name, n in sizes.items()])
+            axis.set_xlim(-0.6, max(len(place), 1) - 0.4)
+            axis.grid(visible=False, axis="x")
+            axis.locator_params(axis="y", nbins=5)
+            axis.margins(y=0.12)
+            axis.set_xlabel(title)
+        style.panel_name(
+            row[0],
+            f"{labels.dataset(dataset)}, {labels.block(backbone)}, {labels.decoder(decoder)}",
+        )
+        row[0].set_ylabel(f"{METRIC.upper()}@{k}\ndifference")
+    bases = ", ".join(labels.objective(base) for base in data["base"].unique())
+    handles = [
+        style.handle(f"{labels.objective(name)} − {bases}", look, "")
+        for name, look in looks.items()
+    ]
+    hollow = style.handle("too few users differ", (style.NEUTRAL, "o"), "")
+    hollow.set_markerfacecolor("white")
+    style.legend(figure, [*handles, *([hollow] if data["low"].isna().any() else [])])
+    style.save(figure, data, output)
+
+
+if __name__ == "__main__":
+    run(strata)

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.analyse.cases import cases, choose
+from scripts.cells import Cell, cell_path
+from scripts.command import InputError
+from scripts.contracts import RECOMMENDATIONS
+from scripts.files import read_csv, write_table
+from scripts.labels import Labels
+from scripts.tables.cases import cases as table
+from scripts.tables.cases import shortened
+from tests.small_data import write_examples, write_items
+from tests.tiny_study import llm
+
+TITLES = ["Heat", "Dune", "Heat", "Big", "Jaws & 100 % | *Fun*_"]
+
+
+def lists(root: Path, cell: Cell, of: list[list[int]]) -> Path:
+    rows = [(e, r, i, 0.0) for e, items in enumerate(of) for r, i in enumerate(items, 1)]
+    path = root / f"{cell_path(cell)}.parquet"
+    write_table(pd.DataFrame(rows, columns=RECOMMENDATIONS.names), path, RECOMMENDATIONS)
+    return path
+
+
+def test_rule_by_hand() -> None:
+    base = np.array([4.0, 1, 4, 2, 3])
+    ours = np.array([2.0, 4, 2, 2, 2])  # up by 2, -3, 2, 0, 1
+    found = choose(base, ours, seed=0)
+    assert found.pop("drawn") in range(5)
+    # Ties go to the earlier example; sorted moves are -3, 0, 1, 2, 2.
+    assert found == {"moved up most": 0, "moved down most": 1, "median move": 4}
+    assert set(choose(base, base, seed=0)) == {"median move", "drawn"}
+    assert set(choose(base[:1], ours[:1], seed=0)) == {"moved up most", "median move", "drawn"}
+    # Of an even number, the lower one.
+    assert choose(np.array([3.0, 3]), np.array([1.0, 2]), seed=0)["median move"] == 1
+    drawn = {choose(base, ours, seed)["drawn"] for seed in range(50)}
+    assert drawn == set(range(5))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Analysis of three examples; the last is not in the models' sub-sample."""
+    items = write_items(tmp_path / "items.parquet", TITLES)
+    test = [("ann", [1, 3], 0), ("bob", [3], 4), ("cid", [1], 1)]
+    paths = [
+        lists(tmp_path, llm("plain"), [[1, 3, 2], [4, 1, 0]]),  # Heat by its other item
+        lists(tmp_path, llm("cft"), [[0, 1, 3], [1, 3, 0]]),
+        lists(tmp_path, llm("cft", history="without"), [[3, 1, 0], [3, 1, 0]]),
+    ]
+    output = tmp_path / "cases.csv"
+    cases(paths, items, write_examples(tmp_path / "test.parquet", test), output)
+    return output
+
+
+def test_lists_and_ranks_of_the_chosen(study: Path) -> None:
+    found = read_csv(study)
+    up = found[found["case"] == "moved up most"]
+    assert set(up["example_id"]) == {0}
+    assert up.loc[up["list"] == "history", "title"].tolist() == ["Big", "Dune"]
+    assert up.loc[up["list"] == "target", "title"].tolist() == ["Heat"]
+    plain = up[up["list"] == "plain, with"]
+    assert plain["title"].tolist() == ["Dune", "Big", "Heat"]
+    assert plain["is_target"].tolist() == [False, False, True]
+    assert plain["target_rank"].tolist() == [3, 3, 3]
+    assert up.loc[up["list"] == "cft, with", "target_rank"].unique().tolist() == [1]
+    down = found[found["case"] == "moved down most"]
+    assert set(down["example_id"]) == {1}
+    assert down.loc[down["list"] == "cft, with", "target_rank"].isna().all()
+    assert set(found["examples"]) == {2}
+    assert set(found["users"]) == {2}
+
+
+def test_table_marks_the_target_and_escapes_titles(study: Path, tmp_path: Path) -> None:
+    labels = Labels(objectives={"cft": "CFT"})
+    table(study, labels, tmp_path / "t.csv")
+    shown = read_csv(tmp_path / "t.csv").set_index(["Case", "#"])
+    up = shown.loc["moved up most (0)"]
+    assert up.loc["target"].tolist() == ["Heat", "rank 3", "rank 1", "rank 3"]
+    assert up.loc["3"].tolist() == ["–", "Heat", "Big", "Heat"]
+    assert shown.columns.tolist()[-1] == "CFT, without history"
+    assert shown.loc[("moved down most (1)", "target"), "CFT"] == "beyond 3"
+    assert (tmp_path / "t.md").read_text().count("**Heat**") >= 4
+    assert r"Jaws \& 100 \% | *Fun*\_" in (tmp_path / "t.tex").read_text()
+    assert r"Jaws & 100 % \| \*Fun\*" in (tmp_path / "t.md").read_text()
+
+
+def test_shortened_titles() -> None:
+    assert shortened("Heat") == "Heat"
+    assert shortened("a  b\nc") == "a b c"
+    assert shortened("A long day closes", 8) == "A long…"
+    assert len(shortened("x" * 99)) == 30
+
+
+def test_one_list_is_no_comparison(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the base and of the objective"):
+        cases([tmp_path / "x"], tmp_path, tmp_path, tmp_path / "out.csv")
