@@ -139,8 +139,9 @@ def theirs(peer: Path, folder: Path, settings: Any, seed: int, threads: int) -> 
         "options": options,
     }
     script = Path(__file__).with_name("recbole_peer.py").resolve()
-    # Not resolved: the link is what makes it the environment's Python.
-    command = [str(peer.absolute()), str(script), json.dumps(arguments)]
+    # Not resolved: the link is what makes it the environment's Python. -P keeps this very module,
+    # which lies beside the script, from being taken for RecBole.
+    command = [str(peer.absolute()), "-P", str(script), json.dumps(arguments)]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
