@@ -1,7 +1,8 @@
-"""What a run was made with: versions, device, peak memory."""
+"""What a run was made with: versions, device, peak memory, the machine's load."""
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -30,9 +31,16 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Device and versions, for a run record."""
+    """Device, load and versions, for a run record.
+
+    `load_average` counts the processes, this one among them, that wanted a core of the machine in
+    the last minute: beyond `threads`, the run had company.
+    """
     return {
         "device": device_name(device),
+        "load_average": os.getloadavg()[0],
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {library: version(library) for library in LIBRARIES},
     }

@@ -73,8 +73,10 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         frame = product(**cells, split=["train", "valid"], step=[1, 2, 3], epoch=[1])
         return frame.rename(columns={"value": "loss"}).drop(columns=["low", "high"])
     if name == "cost":
-        frame = product(**cells, stage=["training"])
-        return frame.assign(seconds_per_step=1.0, relative=1.0, peak_memory_mb=100.0)
+        trained = product(**cells, stage=["training"]).assign(seconds_per_step=1.0)
+        lists = product(**cells, stage=["decoding"], decoder=["grounded"], history=["with"])
+        frame = pd.concat([trained, lists.assign(seconds_per_prompt=lists["value"])])
+        return frame.assign(relative=1.0, peak_memory_mb=100.0)
     if name == "dependence":
         frame = product(**cells, **metric, decoder=["grounded", "constrained"])
         return frame.rename(columns={"value": "with_history"}).assign(

@@ -122,6 +122,10 @@ def test_cost(tmp_path: Path) -> None:
         "steps": 10,
         "seconds": 20.0,
         "seconds_per_step": 2.0,
+        "seconds_per_epoch": 19.0,
+        "load_average": 1.25,
+        "threads": 1,
+        "cores": 2,
         "tokens_per_step": 100.0,
         "peak_memory_mb": 500.0,
         "truncated_prompts": 0,
@@ -130,13 +134,17 @@ def test_cost(tmp_path: Path) -> None:
     }
     decoding = row | {"stage": "decoding", "decoder": "grounded", "history": "with"}
     decoding |= {"seconds_per_step": None, "seconds_per_prompt": 0.5, "steps": None}
+    decoding |= {"seconds_per_epoch": None, "load_average": 2.0}
     write_csv(pd.DataFrame([row, decoding]), tmp_path / "c.csv")
     cost(tmp_path / "c.csv", LABELS, tmp_path / "t.csv")
     table = read_csv(tmp_path / "t.csv")
     assert table["Stage"].tolist() == ["training", "grounded, with"]
     assert table["Seconds per step / prompt"].tolist() == [2, 0.5]
     assert table["Steps"].tolist() == ["10", "–"]
-    assert "Device: cpu. Seeds: 0." in (tmp_path / "t.md").read_text()
+    assert table["Seconds per epoch"].tolist() == ["19.0", "–"]
+    text = (tmp_path / "t.md").read_text()
+    assert "Device: cpu. Seeds: 0." in text
+    assert "1 of 2 runs shared their machine (load average 1.2 to 2.0 on 2 cores;" in text
 
 
 VIDEO_GAMES = {

@@ -21,8 +21,12 @@ RECORDED = [
     "best_epoch",
     "seconds",
     "seconds_per_step",
+    "seconds_per_epoch",
     "tokens_per_step",
     "peak_memory_mb",
+    "load_average",
+    "threads",
+    "cores",
     "parameters",
     "trainable_parameters",
     "truncated_prompts",
@@ -50,9 +54,10 @@ def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.
     Returns:
         one row per record: dataset, backbone, objective, seed, stage (training, decoding),
             decoder, history, device, examples, steps, epochs_run, best_epoch, seconds,
-            seconds_per_step, tokens_per_step, peak_memory_mb, parameters, trainable_parameters,
-            truncated_prompts, seconds_per_prompt (decoding), relative (time per step or per
-            example over the base's with the same seed). What a stage does not record is empty.
+            seconds_per_step, seconds_per_epoch, tokens_per_step, peak_memory_mb, load_average,
+            threads, cores, parameters, trainable_parameters, truncated_prompts, seconds_per_prompt
+            (decoding), relative (time per step or per prompt over the base's with the same seed).
+            What a stage does not record is empty.
     """
     rows = []
     for path in models:
@@ -60,7 +65,7 @@ def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.
         name = {"dataset": dataset, "backbone": backbone, "objective": objective, "seed": seed}
         record = read_json(path)
         record["examples"] = record.get("train_examples")
-        if record.get("resumed"):  # Its time covers what came after the resumption alone.
+        if record.get("resumed"):  # Alone of its times, this one begins with the last start.
             record["seconds"] = None
         rows.append(_row(name | {"stage": "training"}, record))
     for path in decodings:

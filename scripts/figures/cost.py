@@ -1,63 +1,131 @@
-"""Figure of the cost of training."""
+"""Figure of the cost of training and decoding."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
 
-MEASURES = {
+TRAINING = {
     "seconds_per_step": "seconds per step",
-    "relative": "time per step / base",
+    "relative": "time / plain",
     "peak_memory_mb": "peak memory (MB)",
 }
+DECODING = {
+    "seconds_per_prompt": "seconds per prompt",
+    "relative": "time / plain",
+    "peak_memory_mb": "peak memory (MB)",
+}
+#: Inches of a line, and lines between two blocks.
+LINE, GAP = 0.15, 0.7
+#: Values that differ by more than this factor, as small and large backbones do, go on a log axis.
+WIDE = 8
+
+#: Lines of a block by the names of their block and of the line itself.
+Blocks = dict[str, dict[str, pd.DataFrame]]
 
 
 def cost(input: Path, labels: Labels, output: Path) -> None:
-    """Draw time per step, its ratio to the base and memory, per objective and seed.
+    """Draw time and memory of training, by objective, and of decoding, by decoder.
 
     Args:
         input: `cost.csv` of the analyses.
         labels: names to show.
         output: PDF to write; .svg, .png and .csv beside it.
     """
-    data = read_csv(input)
-    data = style.some(data[data["stage"] == "training"], output)
+    data = style.some(read_csv(input), output)
     looks = style.looks(data["objective"])
-    blocks = list(data[["dataset", "backbone"]].drop_duplicates().itertuples(index=False))
-    lines = len(data[["dataset", "backbone", "objective"]].drop_duplicates())
-    height = 0.5 + 0.14 * lines + 0.1 * len(blocks)
-    figure, axes = style.panels(1, len(MEASURES), style.PAGE, height, sharey=True)
-    ticks, y = [], 0.0
-    for dataset, backbone in blocks:
-        here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
-        objectives = [name for name in looks if (here["objective"] == name).any()]
-        ticks.append((y + (len(objectives) - 1) / 2, dataset, backbone))
-        for objective in objectives:
-            colour, marker = looks[objective]
-            runs = here[here["objective"] == objective]
-            for axis, measure in zip(axes[0], MEASURES, strict=True):
-                axis.plot([0, runs[measure].mean()], [y, y], color=colour, alpha=0.5)
-                axis.plot(runs[measure], [y] * len(runs), marker, color=colour)
-            y += 1
-        y += 0.7
-    names = [
-        f"{labels.dataset(dataset)}\n{labels.block(backbone)}" for _, dataset, backbone in ticks
-    ]
-    axes[0, 0].set_yticks([tick for tick, *_ in ticks], names)
-    axes[0, 0].set_ylim(y - 0.2, -0.9)
-    for axis, title in zip(axes[0], MEASURES.values(), strict=True):
-        axis.set_xlabel(title)
-        axis.set_xlim(left=0)
-        axis.grid(visible=False, axis="y")
-        axis.locator_params(axis="x", nbins=4)
-    for axis in axes[0, 1:]:
-        axis.tick_params(axis="y", length=0)
+    pairs = data.groupby(["dataset", "backbone"], sort=False)
+    training: Blocks = {}
+    decoding: Blocks = {}
+    for (dataset, backbone), runs in pairs:
+        name = f"{labels.dataset(dataset)}\n{labels.block(backbone)}"
+        trained = runs[runs["stage"] == "training"]
+        objectives = [one for one in looks if (trained["objective"] == one).any()]
+        training[name] = {one: trained[trained["objective"] == one] for one in objectives}
+        # Without a history there is one prompt, which says nothing of the time of many.
+        shown = runs[(runs["stage"] == "decoding") & (runs["history"] == "with")]
+        for decoder, lists in shown.groupby("decoder", sort=False):
+            decoding.setdefault(name, {})[labels.decoder(decoder)] = lists
+    stages = [(blocks, names) for blocks, names in ((training, TRAINING), (decoding, DECODING))]
+    stages = [(blocks, names) for blocks, names in stages if blocks]
+    heights = [0.35 + LINE * lines(blocks, blocks is decoding) for blocks, _ in stages]
+    figure, axes = style.panels(
+        len(stages), 3, style.PAGE, sum(heights) / len(heights), sharey=True
+    )
+    axes[0, 0].get_gridspec().set_height_ratios(heights)
+    for row, (blocks, measures) in zip(axes, stages, strict=True):
+        draw(row, blocks, measures, looks, blocks is decoding)
     style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
     style.save(figure, data, output)
+
+
+def lines(blocks: Blocks, headed: bool) -> float:
+    """Height of the blocks, in lines."""
+    return sum(len(block) + 2 * headed + GAP for block in blocks.values())
+
+
+def draw(
+    axes: Iterable[Axes],
+    blocks: Blocks,
+    measures: dict[str, str],
+    looks: dict[str, tuple[str, str]],
+    headed: bool,
+) -> None:
+    """Draw the measures of every line; points are seeds.
+
+    Args:
+        axes: one panel per measure.
+        blocks: the runs of every line.
+        measures: column and name of each panel.
+        looks: colour and marker of the objectives.
+        headed: name every line, below the name of its block; else the block alone, beside it.
+    """
+    ticks: dict[float, str] = {}
+    y = 0.0
+    axes = list(axes)
+    for name, block in blocks.items():
+        if headed:
+            ticks |= {y + i: part for i, part in enumerate(name.split("\n"))}
+            y += 2
+        else:
+            ticks[y + (len(block) - 1) / 2] = name
+        for line, runs in block.items():
+            if headed:
+                ticks[y] = line
+            for axis, measure in zip(axes, measures, strict=True):
+                for objective, seeds in runs.groupby("objective", sort=False):
+                    colour, marker = looks[objective]
+                    axis.plot(seeds[measure], np.full(len(seeds), y), marker, color=colour)
+            y += 1
+        y += GAP
+    axes[0].set_yticks(list(ticks), list(ticks.values()))
+    axes[0].set_ylim(y - GAP - 0.3, -0.7)
+    for axis, (measure, title) in zip(axes, measures.items(), strict=True):
+        axis.set_xlabel(title)
+        axis.grid(visible=False, axis="y")
+        axis.tick_params(axis="y", length=0)
+        axis.margins(x=0.1)
+        shown = pd.concat([runs[measure] for block in blocks.values() for runs in block.values()])
+        spread = shown.max() / shown.min()
+        if spread > WIDE:
+            axis.set_xscale("log")
+            subs = (1,) if spread > WIDE**2 else (1, 2, 5)
+            axis.xaxis.set_major_locator(LogLocator(subs=subs))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_locator(NullLocator())
+        else:
+            axis.set_xlim(left=0)
+            axis.locator_params(axis="x", nbins=4)
 
 
 if __name__ == "__main__":

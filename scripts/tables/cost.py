@@ -12,6 +12,9 @@ from scripts.labels import Labels
 from scripts.rows import in_order
 from scripts.tables.format import UNKNOWN, devices, number, span, write
 
+#: A load average so far above a run's own threads means that the run was not alone.
+COMPANY = 0.5
+
 
 def cost(cost: Path, labels: Labels, output: Path) -> None:
     """List time and memory of training and decoding, and their ratio to plain fine-tuning.
@@ -26,7 +29,7 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
     rows = []
     for key, cell in frame.groupby(keys, sort=False, dropna=False):
         dataset, backbone, stage, decoder, history, objective = key
-        means = cell.select_dtypes("number").mean()
+        means = cell.mean(numeric_only=True)
         decoding = stage == "decoding"
         unit = means["seconds_per_prompt"] if decoding else means["seconds_per_step"]
         rows.append(
@@ -37,22 +40,41 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
                 "Objective": labels.objective(objective),
                 "Seconds per step / prompt": number(unit, 3),
                 "Relative to base": number(means["relative"], 2),
-                "Tokens per step": number(means.get("tokens_per_step", float("nan")), 0),
+                "Seconds per epoch": number(means["seconds_per_epoch"], 1),
+                "Tokens per step": number(means["tokens_per_step"], 0),
                 "Steps": span(cell["steps"]),
                 "Total seconds": number(means["seconds"], 0),
-                "Peak memory (MB)": number(means.get("peak_memory_mb", float("nan")), 0),
+                "Peak memory (MB)": number(means["peak_memory_mb"], 0),
                 "Truncated prompts": span(cell["truncated_prompts"]),
             }
         )
     seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
         f"Device: {devices(frame)}. Seeds: {seeds}. {span(frame['examples'])} examples per run.",
-        "Training: median seconds per optimiser step; decoding: seconds per distinct "
+        company(frame),
+        "Training: median seconds per optimiser step and per epoch (validation left out), tokens "
+        "that the model runs over in a step, padding included; decoding: seconds per distinct "
         "prompt, named by decoder and history. Means over seeds, ranges where the runs differ. "
-        "Relative: over plain fine-tuning with the same seed. Times of jobs that shared their "
-        f"machine are not comparable. {UNKNOWN}: not recorded for this stage.",
+        "Relative: over plain fine-tuning with the same seed. Nothing is chosen on the test split. "
+        f"{UNKNOWN}: not recorded for this stage, or, of total seconds, a run that was resumed.",
     ]
     write(pd.DataFrame(rows), output, notes, left=4)
+
+
+def company(frame: pd.DataFrame) -> str:
+    """Whether the runs shared their machine, in words.
+
+    Args:
+        frame: the columns load_average, threads and cores of every run.
+    """
+    load = frame["load_average"]
+    shared = load > frame["threads"] + COMPANY
+    return (
+        f"{shared.sum()} of {load.notna().sum()} runs shared their machine (load average "
+        f"{number(load.min(), 1)} to {number(load.max(), 1)} on {span(frame['cores'])} cores; runs "
+        f"use {span(frame['threads'])} threads): times of such runs are not comparable, but for "
+        "ratios of runs with the same company."
+    )
 
 
 if __name__ == "__main__":
