@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.contracts import ITEMS
+from scripts.command import InputError
+from scripts.contracts import EXAMPLES, ITEMS
 from scripts.files import read_table
 
 #: Validation and test sub-samples are the same for all models, whatever their seed.
@@ -17,6 +18,29 @@ EVALUATION_SEED = 0
 def read_titles(items: Path) -> list[str]:
     """Titles in the order of `item_id`."""
     return read_table(items, ITEMS, ["title"])["title"].tolist()
+
+
+def read_examples(path: Path, items: int) -> pd.DataFrame:
+    """EXAMPLES rows of a split.
+
+    Args:
+        path: the file.
+        items: size of the catalogue that histories and targets are in.
+
+    Raises:
+        InputError: an item is not in the catalogue.
+    """
+    examples = read_table(path, EXAMPLES)
+    for column in ("target", "history"):
+        item = examples.set_index("example_id")[column].explode().dropna().astype(int)
+        unknown = item[(item < 0) | (item >= items)]
+        if len(unknown):
+            raise InputError(
+                f"{path}: example_id {unknown.index[0]}, {column}: item {unknown.iloc[0]} is not "
+                f"among the {items} of the catalogue; give the items file that was prepared with "
+                "the examples"
+            )
+    return examples
 
 
 def subsample(examples: pd.DataFrame, size: int | None, seed: int) -> pd.DataFrame:

@@ -7,16 +7,21 @@ import pandas as pd
 import pytest
 import torch
 
+from scripts.backbones.load import load_tokenizer
 from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
 from scripts.baselines.settings import Caser, GRU4Rec, SASRec
 from scripts.command import InputError
+from scripts.contracts import EXAMPLES, ITEMS
 from scripts.decode.assist import title_probabilities
 from scripts.decode.constrained import guide_by, search, to_device
-from scripts.decode.recommend import best_weight, padded, recommend
-from scripts.decode.settings import Assisted, Constrained
+from scripts.decode.histories import shown
+from scripts.decode.recommend import distinct_titles, padded, recommend, titles_of_items
+from scripts.decode.settings import HISTORIES, Assisted, Constrained
 from scripts.decode.trie import build_trie
-from scripts.files import read_json
-from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
+from scripts.decode.tune_assistant import best_weight, tune_assistant
+from scripts.examples import EVALUATION_SEED
+from scripts.files import read_json, read_table
+from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
 from tests.tiny_models import tiny_model
 
@@ -98,7 +103,7 @@ def test_probabilities_of_titles(folder, kind):
 
 
 def run(folder, decoder, history="with", **options):
-    files = {"assistant": folder / "sasrec.safetensors", "valid": folder / "examples.parquet"}
+    files = {"assistant": folder / "sasrec.safetensors"}
     recommend(
         model=folder / "backbone",
         backbone=folder / "backbone",
@@ -137,14 +142,60 @@ def test_every_trained_baseline_assists(folder):
     assert len(orders) == len(ASSISTANTS)
 
 
-def test_g_is_chosen_on_the_validation_examples(folder):
-    found, record = run(folder, assisted(g=[0.1, 0.5, 1.0]))
-    measured = {float(g): value for g, value in record["validation_ndcg"].items()}
-    assert record["g"] == best_weight(measured)
-    assert len(measured) == 3
-    same, _ = run(folder, assisted(g=[record["g"]]))
-    pd.testing.assert_frame_equal(found, same)
+def ndcg_of(lists):
+    """Mean NDCG@10 of lists of the examples in `ROWS`, by the titles."""
+    gains = []
+    for (_, _, target), (_, group) in zip(ROWS, lists.groupby("example_id"), strict=True):
+        rank = [TITLES[item] for item in group["item_id"]].index(TITLES[target]) + 1
+        gains.append(1 / np.log2(rank + 1))
+    return np.mean(gains)
+
+
+def test_g_is_chosen_once_for_all_histories(folder, tmp_path):
+    decoder = assisted(g=[0.1, 0.5, 1.0])
+    tune_assistant(
+        model=folder / "backbone",
+        backbone=folder / "backbone",
+        valid=folder / "examples.parquet",
+        items=folder / "items.parquet",
+        assistant=folder / "sasrec.safetensors",
+        prompt=PROMPT,
+        decoder=decoder,
+        output=tmp_path / "g.json",
+        device="cpu",
+    )
+    tuned = read_json(tmp_path / "g.json")
+    expected = {f"{g}": ndcg_of(run(folder, assisted(g=[g]))[0]) for g in decoder.g}
+    assert tuned["validation_ndcg"] == pytest.approx(expected)
+    assert expected[f"{tuned['g']}"] == max(expected.values()) > min(expected.values())
+    assert tuned["tune_examples"] == len(ROWS)
+    for history in HISTORIES:
+        found, record = run(folder, decoder, history, tuning=tmp_path / "g.json")
+        same, _ = run(folder, assisted(g=[tuned["g"]]), history)
+        pd.testing.assert_frame_equal(found, same)
+        assert {name: record[name] for name in ("g", "validation_ndcg", "tune_examples")} == {
+            name: tuned[name] for name in ("g", "validation_ndcg", "tune_examples")
+        }
     assert best_weight({0.1: 0.2, 0.5: 0.3, 0.9: 0.3}) == 0.9
+
+
+def test_the_assistant_sees_the_history_that_the_model_sees(folder, tmp_path):
+    """At a tiny g the assistant alone makes the order: SASRec's on the shown history."""
+    examples = read_table(folder / "examples.parquet", EXAMPLES)
+    catalogue = read_table(folder / "items.parquet", ITEMS)
+    tokenizer = load_tokenizer(folder / "backbone")
+    names = distinct_titles(catalogue, tokenizer)
+    probabilities = title_probabilities(
+        folder / "sasrec.safetensors",
+        catalogue["train_count"].to_numpy(),
+        titles_of_items(catalogue, names["title"].tolist(), tokenizer),
+        CPU,
+    )
+    for history in HISTORIES:
+        found, _ = run(folder, assisted(g=[1e-6]), history)
+        given = shown(examples, history, EVALUATION_SEED)["history"]
+        expected = probabilities([row.tolist() for row in given]).argsort(1, descending=True)
+        assert found["item_id"].tolist() == names["item_id"].to_numpy()[expected].ravel().tolist()
 
 
 def test_without_history_the_assistant_knows_nothing_of_the_user(folder):
@@ -157,8 +208,11 @@ def test_without_history_the_assistant_knows_nothing_of_the_user(folder):
 def test_bad_input(folder, tmp_path):
     with pytest.raises(InputError, match="assistant: an assisted decoder needs this file"):
         run(folder, assisted(g=[0.5]), assistant=None)
-    with pytest.raises(InputError, match="valid: an assisted decoder needs this file"):
-        run(folder, assisted(), valid=None)
+    with pytest.raises(InputError, match="tuning: an assisted decoder needs this file"):
+        run(folder, assisted())
+    (tmp_path / "g.json").write_text(json.dumps({"g": 0.3}))
+    with pytest.raises(InputError, match=r"g is 0\.3, which is none of .* tune the decoder again"):
+        run(folder, assisted(), tuning=tmp_path / "g.json")
     with pytest.raises(InputError, match="holds no sequential recommender"):
         run(folder, assisted(g=[0.5]), assistant=tmp_path / "missing")
     (tmp_path / "text").write_text(json.dumps("no model"))

@@ -16,9 +16,16 @@ from transformers import AutoModelForCausalLM
 from scripts.backbones.load import load_finetuned, load_tokenizer
 from scripts.command import InputError
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS
+from scripts.decode.audit import audit
+from scripts.decode.explain import test_example as found_example
+from scripts.decode.histories import shown
 from scripts.decode.recommend import distinct_titles, recommend
-from scripts.decode.settings import Constrained, Grounded
+from scripts.decode.settings import Assisted, Constrained, Grounded
 from scripts.decode.trie import build_trie
+from scripts.decode.tune_assistant import tune_assistant
+from scripts.evaluate.per_example import evaluate
+from scripts.evaluate.token_effects import token_effects
+from scripts.examples import EVALUATION_SEED
 from scripts.files import read_json, read_table, write_table
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
@@ -94,8 +101,8 @@ def test_constrained_lists_are_the_best_scored_titles(folder, history):
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
     tokenizer = load_tokenizer(folder / "backbone")
     items = [item for item in range(len(TITLES)) if item != 2]
-    for row, (_, shown, _) in enumerate(ROWS):
-        titles = [TITLES[item] for item in shown] if history == "with" else []
+    for row, (_, history_items, _) in enumerate(ROWS):
+        titles = [TITLES[item] for item in history_items] if history == "with" else []
         prompt = prompt_ids(tokenizer, prompt_text(PROMPT, titles))
         scores = []
         for item in items:
@@ -245,15 +252,49 @@ def test_a_tokenizer_without_eos(folder, tmp_path):
         run(tmp_path / "copy", DECODERS["constrained"])
 
 
-def test_a_target_outside_the_catalogue_is_never_listed(folder, tmp_path):
-    """The search does not look at targets; the list is the same as with one inside."""
+@pytest.mark.parametrize("column", ["target", "history"])
+def test_an_item_outside_the_catalogue_is_named_by_every_step(folder, tmp_path, column):
+    """Items and examples of different preparations would else give wrong results in silence."""
+    data = tmp_path / "results" / "data" / "set"
+    shutil.copytree(folder, data)
+    test, catalogue = data / "examples" / "test.parquet", data / "items.parquet"
+    examples = read_table(folder / "examples.parquet", EXAMPLES)
+    examples[column] = examples[column].map(lambda _: 999 if column == "target" else [3, 999])
+    write_table(examples, test, EXAMPLES)
+    files = {"model": folder / "backbone", "backbone": folder / "backbone", "items": catalogue}
+    files |= {"prompt": PROMPT, "output": tmp_path / "out", "device": "cpu"}
+    small = DECODERS["constrained"]
+    told = {"assistant": tmp_path / "none", "decoder": Assisted(kind="assisted", assistant="s")}
+    lists = tmp_path / "lists.parquet"
+    run(folder, small)
+    shutil.copy(folder / "lists.parquet", lists)
+    steps = [
+        lambda: recommend(
+            **files, test=test, decoder=small, history="with", record=tmp_path / "record"
+        ),
+        lambda: audit(**files, test=test, beams=[2], examples=6),
+        lambda: tune_assistant(**files, valid=test, **told),
+        lambda: token_effects(**files, test=test),
+        lambda: evaluate(lists, test, catalogue, tmp_path / "out"),
+        lambda: found_example(test, len(TITLES), 10),
+    ]
+    for step in steps:
+        with pytest.raises(InputError, match=rf"example_id 10, {column}: item 999 is not among"):
+            step()
+
+
+def test_other_histories_are_decoded_as_if_they_were_the_own(folder, tmp_path):
+    """The record counts the histories that stayed what they were: those of a single item."""
     shutil.copytree(folder, tmp_path / "copy")
     examples = read_table(folder / "examples.parquet", EXAMPLES)
-    examples["target"] = 999
-    write_table(examples, tmp_path / "copy" / "examples.parquet", EXAMPLES)
-    found, _ = run(tmp_path / "copy", DECODERS["constrained"])
-    expected, _ = run(folder, DECODERS["constrained"])
-    pd.testing.assert_frame_equal(found, expected)
+    for condition in ("wrong", "shuffled"):
+        found, record = run(folder, DECODERS["constrained"], history=condition)
+        changed = shown(examples, condition, EVALUATION_SEED)
+        write_table(changed, tmp_path / "copy" / "examples.parquet", EXAMPLES)
+        expected, _ = run(tmp_path / "copy", DECODERS["constrained"])
+        pd.testing.assert_frame_equal(found, expected)
+        singles = sum(len(history) == 1 for _, history, _ in ROWS)
+        assert record["unchanged_histories"] == (singles if condition == "shuffled" else 0)
 
 
 def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, tmp_path):

@@ -28,6 +28,7 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
         "sequential",
         "fetch_backbone",
         "finetune",
+        "tune_assistant",
         "recommend",
         "token_effects",
         "table_accuracy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,11 @@ def changed(key: str, value: Any) -> dict[str, Any]:
             ["experiments.0.objectives", "'cf'", "plain, weighted, causal, cft"],
         ),
         ("experiments.0.decoders", ["beam"], ["decoder 'beam'", "grounded, constrained"]),
-        ("experiments.0.histories", ["some"], ["experiments.0.histories.0", "'with' or 'without'"]),
+        (
+            "experiments.0.histories",
+            ["some"],
+            ["experiments.0.histories.0", "'with', 'without', 'wrong' or"],
+        ),
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
         ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
         (
@@ -281,6 +286,22 @@ def test_shipped_studies(name):
     schema = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text("utf-8"))
     jsonschema.validate(yaml.safe_load(file.read_text("utf-8")), schema)
     assert file.read_text("utf-8").startswith("# yaml-language-server: $schema=../workflow/")
+
+
+@pytest.mark.parametrize(("name", "cells"), [("config", 2 * 3), ("quickstart", 2), ("smoke", 2)])
+def test_the_probe_of_shipped_studies(name, cells):
+    """Data sets x seeds under a wrong and a shuffled history, plain and cft."""
+    study = load(ROOT / "config" / f"{name}.yaml")
+    found = Counter(
+        (cell.objective, cell.decoder, cell.history)
+        for cell in experiment_cells(study)
+        if cell.history not in ("with", "without")
+    )
+    assert found == {
+        (objective, "constrained", history): cells
+        for objective in ("plain", "cft")
+        for history in ("wrong", "shuffled")
+    }
 
 
 def test_the_papers_study():

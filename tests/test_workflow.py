@@ -172,7 +172,9 @@ def test_touch_and_comments_rerun_nothing(finished: Path, edited) -> None:
 def test_objective_retrains_models_and_nothing_upstream(finished: Path, edited) -> None:
     edited("scripts/finetune/objective.py", 'reduction="none")', 'reduction="none") * 1.0')
     jobs = planned(finished)
-    assert rules_of(jobs) == {"finetune", "recommend", "per_example", "token_effects", "audit"}
+    assert rules_of(jobs) == {
+        *("finetune", "tune_assistant", "recommend", "per_example", "token_effects", "audit")
+    }
     assert not any("baselines" in job for job in jobs)
     trained = [job for job in jobs if job.startswith("finetune")]
     models = (finished / "results/smoke/models").glob("*/*/*/seed-*")
@@ -186,7 +188,8 @@ def test_one_figure_redraws_alone(finished: Path, edited) -> None:
 
 def test_decoder_code_reruns_recommendations_only(finished: Path, edited) -> None:
     edited("scripts/decode/constrained.py", "last - first", "last - first + 0")
-    assert rules_of(planned(finished)) == {"recommend", "per_example", "audit"}
+    decoding = {"tune_assistant", "recommend", "per_example", "audit"}
+    assert rules_of(planned(finished)) == decoding
 
 
 def test_new_seed_runs_its_own_cells(finished: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scripts.backbones.load import Device, Precision, load_finetuned, load_tokenizer, torch_device
 from scripts.command import progress, run
-from scripts.contracts import EXAMPLES, ITEMS
+from scripts.contracts import ITEMS
 from scripts.data.settings import Prompt
 from scripts.decode.exact import score_catalogue
 from scripts.decode.recommend import (
@@ -24,7 +24,7 @@ from scripts.decode.recommend import (
 )
 from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
-from scripts.examples import EVALUATION_SEED, subsample
+from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import read_table, write_csv
 from scripts.prompts import answer_ids
 
@@ -68,13 +68,13 @@ def audit(
     place = torch_device(device)
     tokenizer = load_tokenizer(model)
     check_eos(tokenizer, model)
-    sample = subsample(read_table(test, EXAMPLES), examples, EVALUATION_SEED)
     catalogue = read_table(items, ITEMS)
+    sample = subsample(read_examples(test, len(catalogue)), examples, EVALUATION_SEED)
     names = distinct_titles(catalogue, tokenizer)["title"].tolist()
     targets = titles_of_items(catalogue, names, tokenizer)[sample["target"]]
     loaded = load_finetuned(model, backbone, place, precision)
     limit = min(max_tokens, context_of(loaded))
-    asked, _ = questions(sample, catalogue["title"].tolist(), tokenizer, prompt, "with", limit)
+    asked, _ = questions(sample, catalogue["title"].tolist(), tokenizer, prompt, limit)
     trie = build_trie([answer_ids(tokenizer, name) for name in names])
     top = min(PROVEN_TOP, len(names))
 

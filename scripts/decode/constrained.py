@@ -175,8 +175,9 @@ def search(
         guide: an assistant whose shares are mixed into the scores.
 
     Returns:
-        The list of each prompt; shorter than `beams` where the catalogue has fewer titles, or
-        where the beams that were left led to fewer.
+        The list of each prompt, equal scores by the lower number of the sequence; shorter than
+        `beams` where the catalogue has fewer titles, or where the beams that were left led to
+        fewer. It is empty only where the model gives every title the probability 0.
     """
     device = input_ids.device
     prompts, logits = encode(model, input_ids, attention_mask)
@@ -209,7 +210,8 @@ def search(
         new_score = torch.where(ending, score[best] / length**length_penalty, -torch.inf)
         pool = torch.cat([finished_score[examples], new_score], 1)
         pool_sequence = torch.cat([finished_sequence[examples], sequence], 1)
-        pool, kept = pool.sort(dim=1, descending=True, stable=True)
+        pool_sequence, by_sequence = pool_sequence.sort(dim=1)
+        pool, kept = pool.gather(1, by_sequence).sort(dim=1, descending=True, stable=True)
         finished_score[examples] = pool[:, :beams]
         finished_sequence[examples] = pool_sequence.gather(1, kept[:, :beams])
 

@@ -24,7 +24,7 @@ from scripts.data.settings import Prompt
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Decoder
 from scripts.evaluate.token_effects import token_effects
-from scripts.examples import read_titles
+from scripts.examples import read_examples, read_titles
 from scripts.figures import style
 from scripts.files import read_json, read_table, write_table
 from scripts.prompts import answer_ids
@@ -81,8 +81,8 @@ def explain(
     if not data.is_dir():
         raise InputError(f"{data}: no such data set; there are {names(data.parent, '*')}")
     folders = [model_folder(results, dataset, model) for model in models]
-    one = test_example(data / "examples" / "test.parquet", example)
     titles = read_titles(data / "items.parquet")
+    one = test_example(data / "examples" / "test.parquet", len(titles), example)
     target = titles[one["target"].item()]
     told = []
     with TemporaryDirectory() as scratch:
@@ -125,13 +125,18 @@ def model_folder(results: Path, dataset: str, model: str) -> Path:
     return folder / model
 
 
-def test_example(test: Path, example: int) -> pd.DataFrame:
+def test_example(test: Path, items: int, example: int) -> pd.DataFrame:
     """The row of a test example.
 
+    Args:
+        test: test examples.
+        items: size of the catalogue.
+        example: `example_id`.
+
     Raises:
-        InputError: there is no such test example.
+        InputError: there is no such test example, or one's item is not in the catalogue.
     """
-    examples = read_table(test, EXAMPLES)
+    examples = read_examples(test, items)
     one = examples[examples["example_id"] == example]
     if one.empty:
         numbers = examples["example_id"]

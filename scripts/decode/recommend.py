@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from scripts.backbones.load import (
     torch_device,
 )
 from scripts.command import InputError, progress, run
-from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
+from scripts.contracts import ITEMS, RECOMMENDATIONS
 from scripts.data.settings import Prompt
 from scripts.decode import grounded
 from scripts.decode.assist import title_probabilities
@@ -35,6 +35,7 @@ from scripts.decode.constrained import (
     to_device,
 )
 from scripts.decode.grounded import Ranking
+from scripts.decode.histories import shown, unchanged
 from scripts.decode.settings import (
     Assisted,
     Constrained,
@@ -44,10 +45,9 @@ from scripts.decode.settings import (
     History,
 )
 from scripts.decode.trie import Trie, build_trie
-from scripts.evaluate.ranking import gains
-from scripts.examples import EVALUATION_SEED, subsample
-from scripts.files import read_table, write_json, write_table
-from scripts.prompts import answer_ids, fitted_prompt_ids, prompt_ids, prompt_text
+from scripts.examples import EVALUATION_SEED, read_examples, subsample
+from scripts.files import read_json, read_table, write_json, write_table
+from scripts.prompts import answer_ids, fitted_prompt_ids
 from scripts.provenance import peak_memory_mb, provenance
 
 
@@ -57,7 +57,7 @@ class Question(NamedTuple):
     prompt: tuple[int, ...]
     """Its tokens."""
     history: tuple[int, ...]
-    """The items that an assistant sees; none in a run without history."""
+    """The items of the history that the prompt shows, which an assistant sees as well."""
 
 
 #: The top of a list that a search tries to prove exact: the largest K of the figures.
@@ -74,8 +74,8 @@ def recommend(
     history: History,
     output: Path,
     record: Path,
-    valid: Path | None = None,
     assistant: Path | None = None,
+    tuning: Path | None = None,
     test_examples: int | None = None,
     max_tokens: int = 1024,
     precision: Precision = "fp32",
@@ -90,11 +90,11 @@ def recommend(
         items: the catalogue.
         prompt: the data set's sentences.
         decoder: how the model becomes a ranking.
-        history: whether the prompt holds the history.
+        history: what the prompt holds, see `histories.shown`; the same for every model.
         output: recommendations.
         record: JSON record of the run.
-        valid: validation examples, on which an assisted decoder chooses its weight.
         assistant: model of the baseline that assists an assisted decoder.
+        tuning: choice of the weight of an assisted decoder with several, see `tune_assistant`.
         test_examples: size of the sub-sample of the test split; null takes all.
         max_tokens: longest prompt, with room for the decoder's own tokens.
         precision: of the model, on a GPU.
@@ -103,8 +103,9 @@ def recommend(
     place = torch_device(device)
     tokenizer = load_tokenizer(model)
     check_eos(tokenizer, model)
-    examples = subsample(read_table(test, EXAMPLES), test_examples, EVALUATION_SEED)
     catalogue = read_table(items, ITEMS)
+    own = subsample(read_examples(test, len(catalogue)), test_examples, EVALUATION_SEED)
+    examples = shown(own, history, EVALUATION_SEED)
     titles = distinct_titles(catalogue, tokenizer)
     loaded = load_finetuned(model, backbone, place, precision)
     names = titles["title"].tolist()
@@ -112,8 +113,7 @@ def recommend(
     limit = min(max_tokens, context_of(loaded))
     if isinstance(decoder, Grounded | GroundedMerged):
         limit = min(limit, context_of(loaded) - decoder.max_new_tokens)
-    all_titles = catalogue["title"].tolist()
-    asked, shortened = questions(examples, all_titles, tokenizer, prompt, history, limit)
+    asked, shortened = questions(examples, catalogue["title"].tolist(), tokenizer, prompt, limit)
     started = time.perf_counter()
     # Without history all examples share one prompt: it is decoded once.
     distinct = sorted(set(asked), key=lambda one: (len(one.prompt), one))
@@ -122,29 +122,10 @@ def recommend(
         trie = build_trie([answer_ids(tokenizer, title) for title in names])
         rank = partial(rank_constrained, loaded, tokenizer, trie, decoder=decoder, device=place)
         if isinstance(decoder, Assisted):
+            notes = weight_of(decoder, tuning)
             title_of_item = titles_of_items(catalogue, names, tokenizer)
-            guide = partial(
-                guide_of,
-                title_probabilities(
-                    given(assistant, "assistant"),
-                    catalogue["train_count"].to_numpy(),
-                    title_of_item,
-                    place,
-                ),
-                torch.from_numpy(trie.order).to(place).long(),
-            )
-            if len(decoder.g) > 1:
-                tuning = read_table(given(valid, "valid"), EXAMPLES)
-                tuning = subsample(tuning, decoder.tune_examples, EVALUATION_SEED)
-                shown, _ = questions(tuning, all_titles, tokenizer, prompt, "with", limit)
-                targets = title_of_item[tuning["target"]]
-                notes["validation_ndcg"] = {
-                    g: ndcg(rank(shown, guide=partial(guide, g)), targets) for g in decoder.g
-                }
-            notes["g"] = best_weight(notes.get("validation_ndcg", {decoder.g[0]: 0.0}))
+            guide = guides(given(assistant, "assistant"), catalogue, title_of_item, trie, place)
             rank = partial(rank, guide=partial(guide, notes["g"]))
-            notes["tuning_seconds"] = time.perf_counter() - started
-            started = time.perf_counter()
         found = dict(zip(distinct, rank(distinct), strict=True))
         notes |= exactness_of([found[one] for one in asked], decoder, len(names))
         lists = [(found[one].sequences, found[one].scores) for one in asked]
@@ -161,6 +142,7 @@ def recommend(
             "prompts": len(distinct),
             "seconds": seconds,
             "truncated_prompts": shortened,
+            "unchanged_histories": unchanged(own, examples),
             "peak_memory_mb": peak_memory_mb(place),
             "decoder": decoder.model_dump(),
             **notes,
@@ -210,22 +192,14 @@ def titles_of_items(items: pd.DataFrame, titles: list[str], tokenizer: Any) -> n
 
 
 def questions(
-    examples: pd.DataFrame,
-    titles: list[str],
-    tokenizer: Any,
-    prompt: Prompt,
-    history: History,
-    max_tokens: int,
+    examples: pd.DataFrame, titles: list[str], tokenizer: Any, prompt: Prompt, max_tokens: int
 ) -> tuple[list[Question], int]:
     """What is asked for each example, and how many prompts lost titles to fit `max_tokens`."""
-    if history == "without":
-        ids = prompt_ids(tokenizer, prompt_text(prompt, []))
-        return [Question(tuple(ids), ())] * len(examples), 0
     longest = max(len(answer_ids(tokenizer, title)) for title in titles)
     asked, shortened = [], 0
     for items in examples["history"]:
-        shown = [titles[item] for item in items]
-        ids, dropped = fitted_prompt_ids(tokenizer, prompt, shown, max_tokens - longest)
+        history = [titles[item] for item in items]
+        ids, dropped = fitted_prompt_ids(tokenizer, prompt, history, max_tokens - longest)
         asked.append(Question(tuple(ids), tuple(items.tolist())))
         shortened += dropped > 0
     return asked, shortened
@@ -282,28 +256,46 @@ def rank_constrained(
     return found
 
 
-def guide_of(
-    probabilities: Callable[[Sequence[Sequence[int]]], Tensor],
-    order: Tensor,
-    weight: float,
-    batch: list[Question],
-) -> Guide:
-    """The assistant for a batch of questions, see `guide_by`."""
-    return guide_by(probabilities([one.history for one in batch]), order, weight)
+def guides(
+    assistant: Path,
+    catalogue: pd.DataFrame,
+    title_of_item: np.ndarray,
+    trie: Trie,
+    device: torch.device,
+) -> Callable[[float, list[Question]], Guide]:
+    """How an assistant guides a batch of questions with a weight of the language model.
+
+    Args:
+        assistant: model of the baseline that assists.
+        catalogue: ITEMS rows.
+        title_of_item: (items,) int64, see `titles_of_items`.
+        trie: of the titles.
+        device: where to run.
+    """
+    counts = catalogue["train_count"].to_numpy()
+    probabilities = title_probabilities(assistant, counts, title_of_item, device)
+    order = torch.from_numpy(trie.order).to(device).long()
+
+    def guide(weight: float, batch: list[Question]) -> Guide:
+        return guide_by(probabilities([one.history for one in batch]), order, weight)
+
+    return guide
 
 
-def ndcg(found: list[Found], targets: np.ndarray) -> float:
-    """Mean NDCG@10 of lists, given each example's target as an index of a title."""
-    ranks = [
-        np.append(np.flatnonzero(one.sequences == target) + 1.0, np.nan)[0]
-        for one, target in zip(found, targets, strict=True)
-    ]
-    return float(gains(np.array(ranks), 10).mean())
+def weight_of(decoder: Assisted, tuning: Path | None) -> dict[str, Any]:
+    """The weight `g` of an assisted decoder, and where it was chosen how, for the record.
 
-
-def best_weight(measured: dict[float, float]) -> float:
-    """The weight with the best measure, of equal ones the largest."""
-    return max(measured, key=lambda weight: (measured[weight], weight))
+    Raises:
+        InputError: there are several, but no choice or one among others.
+    """
+    if len(decoder.g) == 1:
+        return {"g": decoder.g[0]}
+    chosen = read_json(given(tuning, "tuning"))
+    if chosen["g"] not in decoder.g:
+        raise InputError(
+            f"{tuning}: g is {chosen['g']}, which is none of {decoder.g}; tune the decoder again"
+        )
+    return {name: chosen[name] for name in ("g", "validation_ndcg", "tune_examples")}
 
 
 def given(path: Path | None, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -84,3 +84,4 @@ Decoder = Annotated[Grounded | GroundedMerged | Constrained | Assisted, Field(di
 History = Literal["with", "without", "wrong", "shuffled"]
 """What the model is shown at test time: the history, none, another user's of a similar length, or
 the same items in another order; an assistant sees what the model sees."""
+HISTORIES: tuple[History, ...] = get_args(History)

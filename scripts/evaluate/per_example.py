@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from scripts.command import InputError, run
-from scripts.contracts import CUTOFFS, EXAMPLES, ITEMS, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.contracts import CUTOFFS, ITEMS, PER_EXAMPLE, RECOMMENDATIONS
 from scripts.evaluate.ranking import at_cutoffs
+from scripts.examples import read_examples
 from scripts.files import read_table, write_table
 
 
@@ -49,7 +50,7 @@ def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -
         output: per-example metrics to write.
     """
     catalogue = read_table(items, ITEMS, ["item_id", "title"]).set_index("item_id")
-    known = read_table(examples, EXAMPLES, ["example_id", "user", "target"])
+    known = read_examples(examples, len(catalogue))[["example_id", "user", "target"]]
     lists = read_table(recommendations, RECOMMENDATIONS, ["example_id", "rank", "item_id"])
     lists = lists.sort_values(["example_id", "rank"], kind="stable", ignore_index=True)
     _check_lists(lists, catalogue.index, recommendations)

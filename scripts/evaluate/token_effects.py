@@ -17,10 +17,10 @@ from scripts.backbones.load import (
     torch_device,
 )
 from scripts.command import progress, run
-from scripts.contracts import EXAMPLES, TOKEN_EFFECTS
+from scripts.contracts import TOKEN_EFFECTS
 from scripts.data.settings import Prompt
-from scripts.examples import EVALUATION_SEED, read_titles, subsample
-from scripts.files import read_table, write_table
+from scripts.examples import EVALUATION_SEED, read_examples, read_titles, subsample
+from scripts.files import write_table
 from scripts.finetune.batches import (
     answer_logits,
     branches,
@@ -61,8 +61,9 @@ def token_effects(
     """
     place = torch_device(device)
     tokenizer = load_tokenizer(model)
-    examples = subsample(read_table(test, EXAMPLES), test_examples, EVALUATION_SEED)
-    encoded, _ = encode(examples, read_titles(items), tokenizer, prompt, max_tokens)
+    titles = read_titles(items)
+    examples = subsample(read_examples(test, len(titles)), test_examples, EVALUATION_SEED)
+    encoded, _ = encode(examples, titles, tokenizer, prompt, max_tokens)
     loaded = load_finetuned(model, backbone, place, precision)
     share = can_share_prefix(loaded)
     no_history = no_history_prompt(tokenizer, prompt)

@@ -13,6 +13,7 @@ sys.path.insert(0, workflow.basedir)
 from scripts import cells
 from scripts.command import InputError
 from scripts.data.settings import addresses
+from scripts.decode.settings import HISTORIES
 from scripts.fingerprint import fingerprint
 from scripts.report import question_of
 from scripts.study import config as study_config
@@ -68,6 +69,8 @@ LENGTH_CELLS = study_config.history_length_cells(STUDY)
 LENGTHS = study_config.history_lengths(STUDY)
 RECUT = study_config.recut_datasets(STUDY)
 BASELINE_CELLS = study_config.baseline_cells(STUDY)
+#: Empty where no objective is compared with plain fine-tuning.
+CASE_CELLS = study_config.case_cells(STUDY)
 #: Models of the experiments, without the sensitivity grids' own.
 MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
 LENGTH_MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in LENGTH_CELLS))
@@ -81,21 +84,28 @@ PREPARED = [f"{RESULTS}/data/{name}" for name in STUDY.datasets]
 #: does not compare has no table.
 TABLES = {
     "statistics": ["statistics"],
-    "accuracy": ["accuracy", "gains", "cost"],
-    "ablation": ["accuracy", "gains", "cost"],
+    "accuracy": ["accuracy", "gains", "headline", "cost", "chosen"],
+    "cutoffs": ["accuracy", "cost", "chosen"],
+    "chosen": ["chosen"],
+    "ablation": ["accuracy", "gains", "cost", "chosen"],
+    "backbones": ["gains", "headline", "cost", "chosen"],
+    "beyond": ["gains", "headline", "cost", "chosen"],
     "balance": ["balance", "cost"],
     "concentration": ["balance", "cost"],
     "dependence": ["dependence", "cost"],
     "sensitivity": ["sensitivity", "cost"],
     "history_length": ["history_length"],
     "search_error": ["search_error"],
+    "cases": ["cases", "cost"],
     "cost": ["cost"],
+    "claims": ["claims", "cost", "chosen"],
 }
 FIGURES = [
     "data",
     "accuracy",
     "gains",
     "balance",
+    "strata",
     "dependence",
     "positions",
     "sensitivity",
@@ -103,9 +113,17 @@ FIGURES = [
     "curves",
     "cost",
 ]
-if not any(cell.history == "without" for cell in CELLS):
+if not CASE_CELLS:
+    TABLES.pop("cases")
+    FIGURES.remove("strata")
+if all(cell.history == "with" for cell in CELLS):
     TABLES.pop("dependence")
     FIGURES.remove("dependence")
+if not study_config.shared_datasets(STUDY):
+    TABLES.pop("backbones")
+BEYOND = study_config.beyond_amazon(STUDY)
+if not BEYOND:
+    TABLES.pop("beyond")
 if not STUDY.search_error:
     TABLES.pop("search_error")
 if not GRID_CELLS:
@@ -114,12 +132,28 @@ if not GRID_CELLS:
 if not LENGTH_CELLS:
     TABLES.pop("history_length")
     FIGURES.remove("history_length")
+#: Objectives that claims compare with another base than plain fine-tuning, by that base.
+RIVALS = {
+    base: objective
+    for base, objective in (("weighted", "cft"), ("causal", "cft"), ("cft", "cft-learned"))
+    if {base, objective} <= {cell.objective for cell in CELLS}
+}
+#: What claims are judged by: the analyses of this study.
+CLAIM_ANALYSES = {
+    name: f"{ANALYSES}/{name}.csv"
+    for name in [
+        *("headline", "gains", "balance", "positions", "cost"),
+        *(f"gains_over/{base}" for base in RIVALS),
+        *(n for n in ("sensitivity", "history_length", "search_error") if n in TABLES),
+    ]
+}
 LABELS = json.dumps(
     {
         kind: {name: entry.label for name, entry in getattr(STUDY, kind).items()}
         for kind in ("datasets", "backbones", "baselines", "decoders")
     }
 )
+METHODS = json.dumps([method.model_dump(exclude_none=True) for method in STUDY.methods])
 #: Options of single tables and figures, beyond the analyses and the labels.
 HEADLINE_K = str(study_config.headline_k(STUDY))
 TABLE_OPTIONS = {
@@ -132,14 +166,26 @@ TABLE_OPTIONS = {
             }
         )
     },
-    "accuracy": {"methods": json.dumps([method.model_dump() for method in STUDY.methods])},
+    "accuracy": {
+        "methods": METHODS,
+        "references": json.dumps(
+            {
+                name: dataset.references.model_dump()
+                for name, dataset in STUDY.datasets.items()
+                if dataset.references
+            }
+        ),
+    },
+    "cutoffs": {"methods": METHODS},
+    "backbones": {"methods": METHODS},
+    "beyond": {"methods": METHODS, "datasets": json.dumps(BEYOND)},
     "balance": {"k": HEADLINE_K},
     "concentration": {"k": HEADLINE_K},
     "history_length": {"k": HEADLINE_K},
 }
 FIGURE_OPTIONS = {
     name: f"--k {HEADLINE_K}"
-    for name in ("accuracy", "balance", "dependence", "sensitivity", "history_length")
+    for name in ("accuracy", "balance", "strata", "dependence", "sensitivity", "history_length")
 }
 
 ON_GPU = STUDY.device == "cuda" or (STUDY.device == "auto" and bool(find_gpus()))
@@ -154,7 +200,7 @@ wildcard_constraints:
     objective=NAME,
     seed=r"\d+",
     decoder=NAME,
-    history="with|without",
+    history="|".join(HISTORIES),
 
 
 onstart:
@@ -277,18 +323,24 @@ def model_options(wildcards) -> str:
     return limits if examples is None else f"{limits} --test_examples {examples}"
 
 
+def assistant_of(wildcards) -> str:
+    """The model that helps an assisted decoder: the first seed's."""
+    name = STUDY.decoders[wildcards.decoder].assistant
+    model = cells.model_path(wildcards.dataset, cells.BASELINES, name, STUDY.baseline_seeds[0])
+    return f"{RESULTS}/models/{model}.safetensors"
+
+
 def assistant_inputs(wildcards) -> dict[str, str]:
-    """What an assisted decoder takes besides: the first seed's assistant, and, where its weight is
-    to be chosen, the validation split."""
+    """What an assisted decoder takes besides: its assistant, and the choice of its weight."""
     decoder = STUDY.decoders[wildcards.decoder]
     if decoder.kind != "assisted":
         return {}
-    name = cells.model_path(
-        wildcards.dataset, cells.BASELINES, decoder.assistant, STUDY.baseline_seeds[0]
-    )
-    inputs = {"assistant": f"{RESULTS}/models/{name}.safetensors"}
+    inputs = {"assistant": assistant_of(wildcards)}
     if len(decoder.g) > 1:
-        inputs["valid"] = f"{RESULTS}/data/{wildcards.dataset}/examples/valid.parquet"
+        model = cells.model_path(
+            wildcards.dataset, wildcards.backbone, wildcards.objective, wildcards.seed
+        )
+        inputs["tuning"] = f"{RESULTS}/tuning/{model}/{wildcards.decoder}.json"
     return inputs
 
 
@@ -301,6 +353,13 @@ def audits() -> list[str]:
 def options_of(input, names) -> str:
     """The named inputs as options of a command line."""
     return " ".join(f"--{name} {shlex.quote(str(input[name]))}" for name in names)
+
+
+def rival_metrics(wildcards) -> list[str]:
+    """Metrics of a base and of the objective that claims compare with it."""
+    objectives = (wildcards.base, RIVALS[wildcards.base])
+    rivals = [c for c in CELLS if c.objective in objectives and c.history == "with"]
+    return cell_files("metrics", rivals)
 
 
 def grid_metrics() -> list[str]:

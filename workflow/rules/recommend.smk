@@ -1,6 +1,35 @@
 """Recommendations of a fine-tuned model: one list per test example, decoder and history."""
 
 
+rule tune_assistant:
+    input:
+        model=rules.finetune.output,
+        backbone=backbone_folder,
+        valid=rules.prepare.output.valid,
+        catalogue=rules.prepare.output.catalogue,
+        assistant=assistant_of,
+    output:
+        f"{RESULTS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.json",
+    log:
+        f"{LOGS}/tune_assistant/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
+    params:
+        code=fingerprint("scripts.decode.tune_assistant"),
+        prompt=prompt_of,
+        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
+        options=model_limits,
+        device=device_of,
+    shell:
+        "python -m scripts.decode.tune_assistant --model {input.model:q}"
+        " --backbone {input.backbone:q} --valid {input.valid:q} --items {input.catalogue:q}"
+        " --assistant {input.assistant:q} --prompt {params.prompt:q} --decoder {params.decoder:q}"
+        " {params.options} --device {params.device} --output {output:q} &> {log:q}"
+
+
 rule recommend:
     input:
         unpack(assistant_inputs),
