@@ -39,6 +39,26 @@ def test_a_cutoff_beyond_the_list_is_null(tmp_path: Path) -> None:
     assert (known["value"] <= known["high"]).all()
 
 
+def test_recommenders_are_averaged_over_their_seeds(tmp_path: Path) -> None:
+    paths = [
+        metrics(tmp_path, baseline("most-popular"), [1, None, None, 1]),
+        metrics(tmp_path, llm("plain", 0), [1, 1, None, None]),  # HR@1 1/2
+        metrics(tmp_path, llm("plain", 3), [1, 1, 1, None]),  # 3/4
+        metrics(tmp_path, llm("cft", 0), [1, None, None, None]),
+    ]
+    accuracy(paths, tmp_path / "out.csv", resamples=2000)
+    found = read_csv(tmp_path / "out.csv")
+    assert found["objective"].unique().tolist() == ["most-popular", "plain", "cft"]
+    hr = found[(found["metric"] == "hr") & (found["k"] == 1) & (found["block"] == "tiny")]
+    hr = hr.set_index("objective")
+    assert hr["value"].to_dict() == {"most-popular": 0.5, "plain": 0.625, "cft": 0.25}
+    assert hr["seeds"].to_dict() == {"most-popular": 1, "plain": 2, "cft": 1}
+    assert hr.loc["plain", "seed_sd"] == pytest.approx(0.125 * 2**0.5)
+    assert hr["seed_sd"].isna().to_dict() == {"most-popular": True, "plain": False, "cft": True}
+    # Whoever is drawn, ann alone gives 1; cid alone 0 with either seed.
+    assert (hr.loc["plain", "low"], hr.loc["plain", "high"]) == (0, 1)
+
+
 def test_cells_of_a_backbone_with_other_examples_are_refused(tmp_path: Path) -> None:
     one = metrics(tmp_path, llm("plain"), [1, 2, 3])
     two = metrics(tmp_path, llm("cft"), [1, 2, 3], first=1)

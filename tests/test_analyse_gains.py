@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_differences_of_common_seeds_by_hand(tmp_path: Path) -> None:
         metrics(tmp_path, llm("cft", 2), [1, 1, 1, 1]),  # no plain model with this seed
         metrics(tmp_path, baseline("sasrec"), [1, 1, 1, 1]),
     ]
-    gains(paths, tmp_path / "out.csv", resamples=200)
+    gains(paths, tmp_path / "out.csv", resamples=4000)
     found = read_csv(tmp_path / "out.csv")
     assert set(found["objective"]) == {"cft"}
     row = at(found, "hr", 1)
@@ -32,8 +33,15 @@ def test_differences_of_common_seeds_by_hand(tmp_path: Path) -> None:
     assert row["relative_gain"] == pytest.approx(150)
     assert row["seed_sd"] == pytest.approx(np.std([0.5, 0.25], ddof=1))
     assert (row["seeds"], row["examples"], row["users"]) == (2, 4, 3)
-    # Per user the mean difference is 1/4 (ann, two examples), 1/2 (bob) and 1/2 (cid).
-    assert 0.25 <= row["low"] <= row["difference"] <= row["high"] <= 0.5
+    # Differences of ann (two examples), bob and cid with either seed; all 4 x 27 draws.
+    sums, counts = {0: [1, 1, 0], 1: [0, 0, 1]}, [2, 1, 1]
+    exact = [
+        np.mean([sum(sums[s][u] for u in users) / sum(counts[u] for u in users) for s in seeds])
+        for seeds in itertools.product(range(2), repeat=2)
+        for users in itertools.product(range(3), repeat=3)
+    ]
+    assert (row["low"], row["high"]) == tuple(np.quantile(exact, [0.025, 0.975]))
+    assert row["p"] == pytest.approx(2 * np.mean(np.array(exact) == 0), abs=0.03)
 
 
 def test_no_gain_over_a_base_without_hits_and_no_sd_of_one_seed(tmp_path: Path) -> None:

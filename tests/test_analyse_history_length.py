@@ -113,12 +113,12 @@ def test_the_table(tmp_path: Path, found: pd.DataFrame) -> None:
     assert shown["Δ HR@1"].tolist()[::2] == ["–", "–"]
     last = shown.iloc[1]
     assert last["HR@1"].startswith("0.7500 [")
-    assert last["Δ HR@1"] == "+0.2500 [+0.0000, +0.5000]"
+    assert last["Δ HR@1"] == "+0.2500 [+0.0000, +0.5000]; p 1.000"
     assert last["Seconds per step"] == 3
     assert last["Shortened prompts (%), training / test"] == "10.0 / 25.0"
     assert last["Peak memory (MB), training / decoding"] == "– / –"
     text = (tmp_path / "t.md").read_text()
-    assert "4 test examples of 3 users; seeds: 0; device: abacus." in text
+    assert "4 test examples of 3 users; seeds per row: 1; device: abacus." in text
 
 
 def test_another_split_is_named(tmp_path: Path) -> None:

@@ -32,6 +32,25 @@ def test_the_centre_stands_on_both_axes(tmp_path: Path) -> None:
     assert set(found["value"]) == {0.5}
 
 
+def test_differences_are_paired_with_the_base_of_the_same_seed(tmp_path: Path) -> None:
+    paths = [
+        metrics(tmp_path, llm("plain", 0), [1, 1, None]),
+        metrics(tmp_path, llm("plain", 1), [None, None, None]),
+        metrics(tmp_path, llm("cft", 0), [1, 1, None]),
+        metrics(tmp_path, llm("cft", 1), [1, 1, None]),
+    ]
+    sensitivity(paths, POINTS, "cft", tmp_path / "out.csv", resamples=500)
+    found = read_csv(tmp_path / "out.csv")
+    found = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index("objective")
+    assert found.loc["plain", ["difference", "difference_low", "p"]].isna().all()
+    centre = found.loc["cft"].iloc[0]
+    # 0 with the one seed and 2/3 with the other.
+    assert centre["difference"] == pytest.approx(1 / 3)
+    assert (centre["difference_low"], centre["difference_high"]) == (0, 1)
+    assert centre["seed_sd"] == 0
+    assert (found["seeds"] == 2).all()
+
+
 def test_an_unknown_centre_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="centre: 'other'"):
         sensitivity([], POINTS, "other", tmp_path / "out.csv")

@@ -53,6 +53,8 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         ]
         frame = pd.DataFrame(points, columns=["curve", "x", "y"])
         return pd.concat([frame.assign(dataset=dataset) for dataset in datasets])
+    if name in {"gains", "accuracy", "sensitivity", "history_length"}:
+        del cells["seed"]
     if name == "gains":
         frame = product(**cells, **metric, decoder=["grounded"], history=["with"], base=["plain"])
         return frame.rename(columns={"value": "difference"})

@@ -9,16 +9,21 @@ from scripts.analyse.accuracy import accuracy as analyse_accuracy
 from scripts.analyse.balance import balance as analyse_balance
 from scripts.analyse.dependence import dependence as analyse_dependence
 from scripts.analyse.gains import gains as analyse_gains
+from scripts.analyse.headline import headline as analyse_headline
 from scripts.analyse.search_error import search_error as analyse_search_error
 from scripts.analyse.sensitivity import sensitivity as analyse_sensitivity
-from scripts.data.settings import Published
+from scripts.contracts import CUTOFFS
+from scripts.data.settings import Published, References
 from scripts.files import read_csv, write_csv
 from scripts.labels import Labels
 from scripts.tables.ablation import ablation
 from scripts.tables.accuracy import Method, accuracy
+from scripts.tables.backbones import backbones
 from scripts.tables.balance import balance
+from scripts.tables.beyond import beyond
 from scripts.tables.concentration import concentration
 from scripts.tables.cost import cost
+from scripts.tables.cutoffs import cutoffs
 from scripts.tables.dependence import dependence
 from scripts.tables.search_error import search_error
 from scripts.tables.sensitivity import sensitivity
@@ -44,36 +49,121 @@ def measured(tmp_path: Path) -> list[Path]:
     ]
 
 
-def test_accuracy(tmp_path: Path, measured: list[Path]) -> None:
+@pytest.fixture
+def analyses(tmp_path: Path, measured: list[Path]) -> Path:
+    """Folder of the analyses of accuracy."""
     analyse_accuracy(measured, tmp_path / "accuracy.csv", 50)
-    analyse_gains(measured, tmp_path / "gains.csv", resamples=50)
+    analyse_gains(measured, tmp_path / "gains.csv", resamples=4000)
+    analyse_headline(measured, tmp_path / "headline.csv", resamples=50)
+    return tmp_path
+
+
+def test_accuracy(tmp_path: Path, analyses: Path) -> None:
     output = tmp_path / "table.csv"
-    accuracy(tmp_path / "accuracy.csv", tmp_path / "gains.csv", METHODS, LABELS, output)
+    inputs = [analyses / f"{name}.csv" for name in ("accuracy", "gains", "headline")]
+    accuracy(*inputs, METHODS, LABELS, output)
     table = read_csv(output)
     assert table["Method"].tolist() == [
         *("Most popular", "BIGRec", "BIGRec + CFT", "gain over BIGRec", "Most popular"),
     ]
     assert table["Data set"].unique().tolist() == ["Toy"]
     by_name = table.drop_duplicates("Method").set_index("Method")
-    assert by_name.loc["Most popular", "HR@1"] == "0.2500"
-    # HR@5 of plain is 2/4 and 1/4: mean 0.375, sd 0.1768; cft has 3/4 twice.
-    assert by_name.loc["BIGRec", "HR@5"] == "0.3750 ± 0.1768"
-    assert by_name.loc["BIGRec + CFT", "HR@5"] == "0.7500 ± 0.0000"
-    assert by_name.loc["gain over BIGRec", "HR@5"].startswith("+100.0 %; +0.3750 [")
-    assert by_name.loc["gain over BIGRec", "HR@1"] == "–"
+    # HR@5 of plain is 2/4 and 1/4, of cft 3/4 twice.
+    assert by_name.loc["Most popular", "HR@5"].startswith("0.2500 [")
+    assert by_name.loc["BIGRec", "HR@5"].startswith("0.3750 [")
+    assert by_name.loc["BIGRec + CFT", "HR@5"].startswith("0.7500 [")
+    gain = by_name.loc["gain over BIGRec"]
+    assert gain["HR@5"].startswith("+100.0 %; +0.3750 [")
     text = output.with_suffix(".md").read_text()
-    assert "**0.7500 ± 0.0000**" in text
+    assert "**0.7500 [" in text
     assert "undecided" in text
-    assert "4 test examples of 3 users" in text
+    assert "4 test examples of 3 users; seeds per row: 1 to 2" in text
+    assert "outside reference" not in text
 
 
-def test_ablation(tmp_path: Path, measured: list[Path]) -> None:
-    analyse_accuracy(measured, tmp_path / "accuracy.csv", 50)
-    analyse_gains(measured, tmp_path / "gains.csv", resamples=50)
-    ablation(tmp_path / "accuracy.csv", tmp_path / "gains.csv", LABELS, tmp_path / "t.csv")
+def test_p_values_are_adjusted_over_the_comparisons_that_are_shown(
+    tmp_path: Path, analyses: Path
+) -> None:
+    frame = read_csv(analyses / "gains.csv")
+    points = {("hr", 5): 0.01, ("hr", 10): 0.04, ("ndcg", 5): 0.03, ("ndcg", 10): 0.005}
+    # The other cut-offs are not shown and do not count.
+    frame["p"] = [points.get(point, 0.0) for point in zip(frame["metric"], frame["k"], strict=True)]
+    write_csv(frame, analyses / "gains.csv")
+    inputs = [analyses / f"{name}.csv" for name in ("accuracy", "gains", "headline")]
+    accuracy(*inputs, METHODS, LABELS, tmp_path / "table.csv")
+    gain = read_csv(tmp_path / "table.csv").set_index("Method").loc["gain over BIGRec"]
+    found = [gain[name].partition("; p ")[2] for name in ("HR@5", "HR@10", "NDCG@5", "NDCG@10")]
+    # Holm's method by hand, see test_holm.
+    assert found == ["0.030", "0.060", "0.060", "0.020"]
+
+
+def test_outside_references_stand_apart(tmp_path: Path, analyses: Path) -> None:
+    output = tmp_path / "table.csv"
+    inputs = [analyses / f"{name}.csv" for name in ("accuracy", "gains", "headline")]
+    accuracy(*inputs, METHODS, LABELS, output)
+    ours = read_csv(output)
+    values = {"D3": {"hr@5": 0.9, "ndcg@10": 0.8}}
+    references = {"toy": References(source="a paper", setting="a model", methods=values)}
+    said = [METHODS[0], METHODS[1].model_copy(update={"published_gain": "9.8 % there"})]
+    accuracy(*inputs, said, LABELS, output, references)
+    table = read_csv(output)
+    outside = table.iloc[-1]
+    assert (outside["Data set"], outside["Method"]) == ("Toy (outside reference)", "D3")
+    assert outside[["HR@5", "HR@10", "NDCG@10"]].tolist() == ["0.9000", "–", "0.8000"]
+    pd.testing.assert_frame_equal(table.iloc[:-1], ours)
+    text = output.with_suffix(".md").read_text()
+    assert "**0.9000" not in text
+    assert "for comparison only (Toy): a paper; a model." in text
+    assert "no result of this study: BIGRec + CFT: 9.8 % there." in text
+
+
+def test_cutoffs(tmp_path: Path, analyses: Path) -> None:
+    cutoffs(analyses / "accuracy.csv", METHODS, LABELS, tmp_path / "table.csv")
+    table = read_csv(tmp_path / "table.csv").drop_duplicates("Method").set_index("Method")
+    assert len([name for name in table if name.startswith(("HR@", "NDCG@"))]) == 2 * len(CUTOFFS)
+    assert table.loc["Most popular", "HR@1"] == "0.2500"
+    assert table.loc["BIGRec", "HR@5"] == "0.3750 ± 0.1768"
+    assert table.loc["BIGRec + CFT", "HR@5"] == "0.7500 ± 0.0000"
+    assert "**0.7500 ± 0.0000**" in (tmp_path / "table.md").read_text()
+
+
+def test_ablation(tmp_path: Path, analyses: Path) -> None:
+    ablation(analyses / "accuracy.csv", analyses / "gains.csv", LABELS, tmp_path / "t.csv")
     table = read_csv(tmp_path / "t.csv").set_index("Objective")
     assert table.loc["plain", "Δ HR@5"] == "–"
+    assert table.loc["cft", "HR@5"] == "0.7500 ± 0.0000"
     assert table.loc["cft", "Δ HR@5"].startswith("+0.3750 [")
+
+
+def test_backbones_and_sets_beyond(tmp_path: Path, measured: list[Path]) -> None:
+    other = [
+        metrics(tmp_path, llm("plain", backbone="big"), [1, None]),
+        metrics(tmp_path, llm("cft", backbone="big"), [1, 1]),
+        *(
+            metrics(tmp_path, llm(objective)._replace(dataset="far"), [1, None])
+            for objective in ("plain", "cft")
+        ),
+    ]
+    analyse_gains([*measured, *other], tmp_path / "gains.csv", resamples=50)
+    analyse_headline([*measured, *other], tmp_path / "headline.csv", resamples=50)
+    inputs = [tmp_path / "gains.csv", tmp_path / "headline.csv", METHODS]
+    backbones(*inputs, LABELS, tmp_path / "t.csv")
+    table = read_csv(tmp_path / "t.csv")
+    assert table[["Data set", "Backbone"]].to_numpy().tolist() == [["Toy", "tiny"], ["Toy", "big"]]
+    assert table["HR@5"].str.partition(" %")[0].tolist() == ["+100.0", "+100.0"]
+    beyond(*inputs, ["far"], LABELS, tmp_path / "t.csv")
+    table = read_csv(tmp_path / "t.csv")
+    assert table[["Data set", "Method", "Base"]].to_numpy().tolist() == [
+        ["far", "BIGRec + CFT", "BIGRec"]
+    ]
+    assert table["HR@5"].tolist() == ["+0.0 %; +0.0000 [+0.0000, +0.0000]; p 1.000"]
+    # The mean over data sets, of the backbone that has two.
+    accuracy_csv = tmp_path / "accuracy.csv"
+    analyse_accuracy([*measured, *other], accuracy_csv, 50)
+    accuracy(accuracy_csv, *inputs, LABELS, tmp_path / "t.csv")
+    last = read_csv(tmp_path / "t.csv").iloc[-1]
+    assert last["Data set"] == "mean of 2 data sets"
+    assert last["Method"] == "BIGRec + CFT, gain over BIGRec"
 
 
 def test_balance_and_dependence(tmp_path: Path) -> None:
@@ -105,6 +195,10 @@ def test_sensitivity(tmp_path: Path, measured: list[Path]) -> None:
     points = {"cft": {"alpha": 0.1, "beta": 0.25}}
     analyse_sensitivity(measured[1:], points, "cft", tmp_path / "s.csv", resamples=20)
     sensitivity(tmp_path / "s.csv", LABELS, tmp_path / "t.csv")
+    table = read_csv(tmp_path / "t.csv").set_index("Varied")
+    # Both rows of the centre are one comparison: its p-values are adjusted once.
+    assert table.loc["α = 0.1", "Δ HR@5"] == table.loc["β = 0.25", "Δ HR@5"]
+    assert table.loc["base", "Δ HR@5"] == "–"
     assert read_csv(tmp_path / "t.csv")["Varied"].tolist() == ["α = 0.1", "base", "β = 0.25"]
 
 

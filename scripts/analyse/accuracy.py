@@ -7,14 +7,17 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.analyse.blocks import blocks_of, read_block
+from scripts.analyse.bootstrap import RESAMPLES
 from scripts.analyse.measure import METRICS, measured
 from scripts.command import run
 from scripts.contracts import PER_EXAMPLE
 from scripts.files import write_csv
 
 
-def accuracy(metrics: list[Path], output: Path, resamples: int = 2000, seed: int = 0) -> None:
-    """Average the per-example metrics of every cell, with 95 % intervals over users.
+def accuracy(metrics: list[Path], output: Path, resamples: int = RESAMPLES, seed: int = 0) -> None:
+    """Average the per-example metrics of every recommender over its seeds.
+
+    The 95 % intervals resample users and, crossed with them, seeds (see `cluster_bootstrap`).
 
     Every backbone makes a block with the baselines recomputed on its very examples; a further
     block holds the baselines on the full test split.
@@ -22,8 +25,8 @@ def accuracy(metrics: list[Path], output: Path, resamples: int = 2000, seed: int
     Args:
         metrics: per-example metrics of all cells, baselines included.
         output: CSV to write: dataset, block, recommender (backbone or `baselines`), objective
-            (or the baseline's name), decoder, history, seed, metric (hr, ndcg), k, value, low,
-            high, examples, users.
+            (or the baseline's name), decoder, history, metric (hr, ndcg), k, value, low, high,
+            seed_sd (over the seeds' means, null for one seed), seeds, examples, users.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
     """
@@ -31,7 +34,7 @@ def accuracy(metrics: list[Path], output: Path, resamples: int = 2000, seed: int
         measured(read_block(cells, PER_EXAMPLE, ["user", *METRICS]), block, resamples, seed)
         for (_, block), cells in blocks_of(metrics).items()
     ]
-    write_csv(pd.concat(parts, ignore_index=True), output)
+    write_csv(pd.concat(parts, ignore_index=True).drop(columns="p"), output)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from scripts.analyse.blocks import read_block
+from scripts.analyse.bootstrap import RESAMPLES
 from scripts.analyse.cost import costs
-from scripts.analyse.measure import METRICS, measured
+from scripts.analyse.measure import COMPARED, METRICS, compared
 from scripts.cells import Cell, cell_of
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, PER_EXAMPLE
@@ -27,9 +27,9 @@ COSTS = [
     "truncated_share",
 ]
 COLUMNS = [
-    *("dataset", "backbone", "decoder", "objective", "length", "seed", "metric", "k"),
-    *("value", "low", "high", "difference", "difference_low", "difference_high"),
-    *("examples", "users", "device"),
+    *("dataset", "backbone", "decoder", "objective", "length", "metric", "k"),
+    *("value", "low", "high", "seed_sd", *COMPARED),
+    *("seeds", "examples", "users", "device"),
 ]
 #: Columns that name a model.
 MODEL = ["dataset", "backbone", "objective", "seed"]
@@ -42,7 +42,7 @@ def history_length(
     tests: list[Path],
     lengths: dict[str, tuple[str, int]],
     output: Path,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> None:
     """Lay cells that differ in the length of their histories side by side.
@@ -55,13 +55,14 @@ def history_length(
         decodings: run record beside their recommendations.
         tests: `<data set>/examples/test.parquet` of every data set.
         lengths: data set as the paths name it -> the data set that it is cut from, and its length.
-        output: CSV to write: dataset, backbone, decoder, objective, length, seed, metric, k, value,
-            low, high (95 % interval), difference, difference_low, difference_high (to the shortest
-            length of the same seed; null for that one itself), examples, users, device. Beside `hr`
-            and `ndcg` at every k, `metric` is `mean_history` (titles in an example's history,
-            before a prompt is shortened to fit) or a measure of `cost.csv` with its stage before
-            it, such as `training_seconds_per_step`, without k and interval; `truncated_share` is
-            the share of the stage's examples that lost titles to fit.
+        output: CSV to write: dataset, backbone, decoder, objective, length, metric, k, value, low,
+            high (95 % interval over users and seeds), seed_sd, difference, difference_low,
+            difference_high, p (to the shortest length of the same seed; null for that one itself),
+            seeds, examples, users, device. Beside `hr` and `ndcg` at every k, `metric` is
+            `mean_history` (titles in an example's history, before a prompt is shortened to fit) or
+            a measure of `cost.csv` with its stage before it, such as `training_seconds_per_step`,
+            without k and interval; `truncated_share` is the share of the stage's examples that
+            lost titles to fit.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
     """
@@ -75,11 +76,11 @@ def history_length(
         for block, members in blocks.items()
     ]
     identities = pd.DataFrame(list(cells))[[*MODEL, "decoder"]].drop_duplicates()
-    parts.append(costs_by_length(models, decodings, identities))
+    parts.append(mean_over_seeds(costs_by_length(models, decodings, identities)))
     frame = pd.concat(parts, ignore_index=True)
     frame["length"] = frame["dataset"].map(lambda name: lengths[name][1])
     frame["dataset"] = frame["dataset"].map(lambda name: lengths[name][0])
-    order = ["dataset", "backbone", "decoder", "objective", "length", "seed"]
+    order = ["dataset", "backbone", "decoder", "objective", "length"]
     write_csv(in_order(frame.sort_values("length", kind="stable"), order)[COLUMNS], output)
 
 
@@ -99,16 +100,12 @@ def accuracy_by_length(
         `COLUMNS`, without length and device.
     """
     frames = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
-    shortest: dict[Cell, pd.DataFrame] = {}
-    differences = {}
-    for cell, frame in frames.items():
-        base = shortest.setdefault(cell._replace(dataset=""), frame)
-        change = frame[METRICS] - base[METRICS] if frame is not base else frame[METRICS] * np.nan
-        differences[cell] = frame.assign(**change)
-    values, changes = (
-        measured(measures, block, resamples, seed) for measures in (frames, differences)
+    shortest: dict[Cell, Cell] = {}
+    for cell in frames:
+        shortest.setdefault(cell._replace(dataset=""), cell)
+    values = compared(
+        frames, lambda cell: shortest[cell._replace(dataset="")], block, resamples, seed
     )
-    values[["difference", "difference_low", "difference_high"]] = changes[["value", "low", "high"]]
     histories = []
     for cell, frame in frames.items():
         test = read_table(test_of[cell.dataset], EXAMPLES, ["example_id", "history"])
@@ -120,8 +117,25 @@ def accuracy_by_length(
         mean = {"metric": "mean_history", "value": shown.map(len).mean(), "examples": len(shown)}
         histories.append(cell._asdict() | mean | {"users": frame["user"].nunique()})
     return pd.concat(
-        [values.rename(columns={"recommender": "backbone"}), pd.DataFrame(histories)],
+        [
+            values.rename(columns={"recommender": "backbone"}),
+            mean_over_seeds(pd.DataFrame(histories)),
+        ],
         ignore_index=True,
+    )
+
+
+def mean_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Means of `value` over the seeds, with `seed_sd` and `seeds`; of the rest the first seed's."""
+    groups = frame.groupby(["dataset", "backbone", "decoder", "objective", "metric"], sort=False)
+    return (
+        groups.first()
+        .assign(
+            value=groups["value"].mean(),
+            seed_sd=groups["value"].std(ddof=1),
+            seeds=groups["seed"].nunique(),
+        )
+        .reset_index()
     )
 
 

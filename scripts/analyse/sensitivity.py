@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.analyse.blocks import blocks_of, read_block
-from scripts.analyse.measure import METRICS, measured
+from scripts.analyse.bootstrap import RESAMPLES
+from scripts.analyse.measure import COMPARED, METRICS, compared
 from scripts.cells import cell_of
 from scripts.command import InputError, run
 from scripts.contracts import PER_EXAMPLE
@@ -20,7 +21,7 @@ def sensitivity(
     centre: str,
     output: Path,
     base: str = "plain",
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> None:
     """Lay the cells of a grid out along alpha and along beta.
@@ -30,8 +31,10 @@ def sensitivity(
         points: objective -> {"alpha": …, "beta": …}, the centre included.
         centre: the objective in the middle; it stands on both axes.
         output: CSV to write: dataset, backbone, decoder, parameter (alpha, beta, or base for the
-            base line), parameter_value (null for the base), objective, seed, metric, k, value,
-            low, high, examples, users.
+            base line), parameter_value (null for the base), objective, metric, k, value, low,
+            high (95 % interval over users and seeds), seed_sd, difference, difference_low,
+            difference_high, p (to the base, paired; null for the base itself, and without one),
+            seeds, examples, users.
         base: objective of the base line.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
@@ -49,7 +52,13 @@ def sensitivity(
     )
     used = [path for path in metrics if cell_of(path).objective in set(axes["objective"])]
     parts = [
-        measured(read_block(cells, PER_EXAMPLE, ["user", *METRICS]), block, resamples, seed)
+        compared(
+            read_block(cells, PER_EXAMPLE, ["user", *METRICS]),
+            lambda cell: cell._replace(objective=base),
+            block,
+            resamples,
+            seed,
+        )
         for (_, block), cells in blocks_of(used).items()
     ]
     values = pd.concat(parts, ignore_index=True).rename(columns={"recommender": "backbone"})
@@ -63,12 +72,14 @@ def sensitivity(
         "parameter",
         "parameter_value",
         "objective",
-        "seed",
         "metric",
         "k",
         "value",
         "low",
         "high",
+        "seed_sd",
+        *COMPARED,
+        "seeds",
         "examples",
         "users",
     ]

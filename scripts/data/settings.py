@@ -178,6 +178,20 @@ class Published(Settings):
         return self
 
 
+Measure = Literal["hr@5", "hr@10", "ndcg@5", "ndcg@10"]
+
+
+class References(Settings):
+    """Accuracy that others have published on a data set of this name; never a result here."""
+
+    source: str = Field(min_length=1)
+    """Where the numbers stand."""
+    setting: str = Field(min_length=1)
+    """Models and decoding behind them."""
+    methods: dict[str, dict[Measure, float]] = Field(min_length=1)
+    """Values by the name of the method."""
+
+
 class Dataset(Settings):
     """One data set."""
 
@@ -191,6 +205,8 @@ class Dataset(Settings):
     """How an example is put into words."""
     published: Published | None = None
     """What the table of statistics compares it with."""
+    references: References | None = None
+    """What the table of accuracy shows in a section of its own."""
 
     @model_validator(mode="after")
     def _window(self) -> Dataset:

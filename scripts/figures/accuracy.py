@@ -9,7 +9,6 @@ from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import over_seeds
 
 METRICS = ("hr", "ndcg")
 
@@ -25,7 +24,7 @@ def accuracy(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     """
     values = read_csv(input)
     values = values[(values["k"] == k) & (values["history"] == "with")].dropna(subset="value")
-    data = style.some(over_seeds(values, ["value", "low", "high"], "value"), output)
+    data = style.some(values, output)
     llms = data[data["recommender"] != BASELINES]
     looks = style.looks(llms["objective"])
     blocks = llms[["dataset", "block"]].drop_duplicates()

@@ -8,7 +8,6 @@ from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import over_seeds
 
 MEASURES = {
     "hr": "HR@{k}",
@@ -31,12 +30,7 @@ def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> No
     """
     values = read_csv(input)
     values = values[values["metric"].isin(MEASURES) & values["k"].isin([k, float("nan")])]
-    columns = [
-        *("dataset", "backbone", "decoder", "objective", "length", "seed", "metric"),
-        *("value", "low", "high"),
-    ]
-    data = over_seeds(values.dropna(subset="value")[columns], ["value", "low", "high"], "value")
-    data = style.some(data, output)
+    data = style.some(values.dropna(subset="value"), output)
     looks = style.looks(data["objective"])
     blocks = data[["dataset", "backbone", "decoder"]].drop_duplicates()
     figure, axes = style.panels(len(blocks), len(MEASURES), style.PAGE, 1.7)

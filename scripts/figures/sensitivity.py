@@ -8,7 +8,6 @@ from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import over_seeds
 
 SIGNS = {"alpha": "α", "beta": "β"}
 METRICS = ("hr", "ndcg")
@@ -25,7 +24,7 @@ def sensitivity(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     """
     values = read_csv(input)
     values = values[values["k"] == k].dropna(subset="value")
-    data = style.some(over_seeds(values, ["value", "low", "high"], "value"), output)
+    data = style.some(values, output)
     parameters = [name for name in SIGNS if (data["parameter"] == name).any()]
     blocks = data[["dataset", "backbone", "decoder"]].drop_duplicates()
     columns = [(metric, parameter) for metric in METRICS for parameter in parameters]

@@ -6,14 +6,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.bootstrap import holm
 from scripts.cells import BASELINES
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import in_order, over_seeds
-from scripts.tables.format import UNDECIDED, sample, with_interval, with_sd, write
+from scripts.rows import in_order
+from scripts.tables.format import (
+    INTERVALS,
+    P_VALUES,
+    UNDECIDED,
+    choices,
+    sample,
+    with_p,
+    with_sd,
+    write,
+)
+from scripts.tables.gains import METRICS, shown_points
 
-METRICS = (("hr", 5), ("hr", 10), ("ndcg", 5), ("ndcg", 10))
 KEYS = ["dataset", "backbone", "decoder", "objective", "metric", "k"]
 
 
@@ -23,6 +33,7 @@ def ablation(
     labels: Labels,
     output: Path,
     cost: Path | None = None,
+    chosen: Path | None = None,
 ) -> None:
     """Set the objectives side by side, each with its difference to plain fine-tuning.
 
@@ -32,15 +43,16 @@ def ablation(
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
         cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for the settings.
     """
     values = read_csv(accuracy)
     values = values[(values["history"] == "with") & (values["recommender"] != BASELINES)]
-    values = values.rename(columns={"recommender": "backbone"})
-    summary = in_order(over_seeds(values, ["value", "low", "high"], "value"), KEYS[:4])
+    values = in_order(values.rename(columns={"recommender": "backbone"}), KEYS[:4])
     compared = read_csv(gains)
-    compared = compared[compared["history"] == "with"]
-    columns = [*KEYS, "base", "difference", "low", "high"]
-    joined = summary.drop(columns=["low", "high"]).merge(compared[columns], on=KEYS, how="left")
+    compared = shown_points(compared[compared["history"] == "with"])
+    compared = compared.assign(p=holm(compared["p"].to_numpy(float)))
+    columns = [*KEYS, "difference", "low", "high", "p"]
+    joined = values.drop(columns=["low", "high"]).merge(compared[columns], on=KEYS, how="left")
     rows = []
     for (dataset, backbone, decoder, objective), cell in joined.groupby(KEYS[:4], sort=False):
         row = {
@@ -50,22 +62,20 @@ def ablation(
             "Objective": labels.objective(objective),
         }
         points = cell.set_index(["metric", "k"])
-        for metric, k in METRICS:
+        for name, (metric, k) in METRICS.items():
             point = points.loc[(metric, k)]
-            name = f"{metric.upper()}@{k}"
-            row[name] = with_sd(point["value"], point["sd"])
-            row[f"Δ {name}"] = with_interval(
-                point["difference"], point["low"], point["high"], sign=True
-            )
+            row[name] = with_sd(point["value"], point["seed_sd"])
+            row[f"Δ {name}"] = with_p(*point[["difference", "low", "high", "p"]])
         rows.append(row)
     bases = ", ".join(labels.objective(base) for base in compared["base"].unique())
     notes = [
-        sample(summary, cost),
+        sample(values, cost),
         "Values are means over seeds ± the standard deviation over seeds (no ± where there is one "
-        f"seed). Δ: difference to {bases or 'the base'} with the same backbone, decoder and seeds, "
-        "with its 95 % interval in brackets (users resampled, examples paired). " + UNDECIDED,
+        f"seed). Δ: paired difference to {bases or 'the base'} with the same backbone, decoder and "
+        f"seeds, with its interval in brackets and p. {INTERVALS} {P_VALUES} {UNDECIDED}",
+        choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, notes, left=4)
+    write(pd.DataFrame(rows), output, [note for note in notes if note], left=4)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.chosen import CONFIG
 from scripts.command import InputError
 from scripts.files import read_csv, write_csv, write_text
 
@@ -15,6 +16,18 @@ UNKNOWN = "–"
 
 #: The plain reading of an interval, for every table of differences.
 UNDECIDED = "A difference whose interval holds 0 is undecided at this size."
+
+#: What an interval of `cluster_bootstrap` is over.
+INTERVALS = (
+    "95 % intervals draw users and, crossed with them, seeds with replacement; with one seed they "
+    "say nothing of other trainings, and two or three are a coarse sample of them."
+)
+
+#: Where a table's p-values come from.
+P_VALUES = (
+    "p: two-sided, from the same draws, adjusted by Holm's method over all comparisons of this "
+    "table: judge many rows at once by p, a single one by its interval."
+)
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -63,6 +76,14 @@ def with_interval(
     )
 
 
+def with_p(difference: float, low: float, high: float, p: float) -> str:
+    """`difference [low, high]; p 0.042`, signed."""
+    if math.isnan(difference):
+        return UNKNOWN
+    shown = "p < 0.001" if p < 0.0005 else f"p {number(p, 3)}"
+    return f"{with_interval(difference, low, high, sign=True)}; {shown}"
+
+
 def span(values: pd.Series) -> str:
     """The range of whole numbers: `100` or `100 to 1000`; `UNKNOWN` where there is none."""
     values = values.dropna()
@@ -75,6 +96,34 @@ def span(values: pd.Series) -> str:
 def devices(cost: pd.DataFrame) -> str:
     """Where the models were trained and decoded, from the column `device`."""
     return ", ".join(sorted(cost["device"].dropna().astype(str).unique())) or UNKNOWN
+
+
+def choices(chosen: Path | None) -> str:
+    """How the models' settings came about, in one paragraph; empty without a file.
+
+    Args:
+        chosen: `chosen.csv` of the analyses.
+    """
+    if chosen is None:
+        return ""
+    frame = read_csv(chosen).assign(value=lambda frame: plain_number(frame["value"]))
+    objectives = []
+    for objective, rows in frame.groupby("objective", sort=False):
+        values = dict(zip(rows["setting"], rows["value"], strict=True))
+        weights = f"β {values['beta']}" if "beta" in values else "learned token weights"
+        objectives.append(f"{objective} α {values['alpha']}, {weights}")
+    parts = [f"{'; '.join(objectives)}: {CONFIG}"]
+    later = frame[frame["setting"].isin(["epoch", "g"])]
+    for (setting, rule), rows in later.groupby(["setting", "rule"], sort=False):
+        values = ", ".join(sorted(rows["value"].unique()))
+        on = rows["examples"].dropna()
+        parts.append(f"{setting} {values}: {rule}" + (f" ({span(on)})" if len(on) else ""))
+    return f"Settings. {'. '.join(parts)}. Nothing was chosen on the test split."
+
+
+def plain_number(values: pd.Series) -> pd.Series:
+    """Numbers as they were written, whole ones without decimals."""
+    return values.astype(str).str.removesuffix(".0")
 
 
 def sample(frame: pd.DataFrame, cost: Path | None) -> str:

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.bootstrap import holm
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import in_order, over_seeds
+from scripts.rows import in_order
 from scripts.tables.format import (
+    INTERVALS,
+    P_VALUES,
     UNDECIDED,
     UNKNOWN,
     devices,
     number,
     sample,
     with_interval,
+    with_p,
     write,
 )
 
@@ -36,7 +40,7 @@ COSTS = {
         1,
     ),
 }
-MEASURES = ["value", "low", "high", "difference", "difference_low", "difference_high"]
+COMPARED = ["difference", "difference_low", "difference_high", "p"]
 
 
 def history_length(history_length: Path, k: int, labels: Labels, output: Path) -> None:
@@ -52,11 +56,11 @@ def history_length(history_length: Path, k: int, labels: Labels, output: Path) -
     share = frame["metric"].str.endswith("_share")
     frame.loc[share, "value"] *= 100
     keys = ["dataset", "backbone", "decoder", "objective", "length"]
-    summary = in_order(
-        over_seeds(frame.drop(columns=["examples", "users", "device"]), MEASURES, "value"), keys
-    )
+    shown = frame["metric"].isin(["hr", "ndcg"]) & (frame["k"] == k)
+    frame["p"] = holm(frame["p"].where(shown).to_numpy(float))
+    frame = in_order(frame, keys)
     rows = []
-    for key, cell in summary.groupby(keys, sort=False):
+    for key, cell in frame.groupby(keys, sort=False):
         dataset, backbone, decoder, objective, length = key
         points = cell.set_index(["metric", "k"])
         values = cell.set_index("metric")["value"]
@@ -71,21 +75,20 @@ def history_length(history_length: Path, k: int, labels: Labels, output: Path) -
         for metric in ("hr", "ndcg"):
             point, name = points.loc[(metric, k)], f"{metric.upper()}@{k}"
             row[name] = with_interval(point["value"], point["low"], point["high"])
-            row[f"Δ {name}"] = with_interval(
-                point["difference"], point["difference_low"], point["difference_high"], sign=True
-            )
+            row[f"Δ {name}"] = with_p(*point[COMPARED])
         for column, (measures, digits) in COSTS.items():
             row[column] = " / ".join(number(values.get(name), digits) for name in measures)
         rows.append(row)
     notes = [
         f"{sample(frame[frame['metric'] == 'hr'], None)[:-1]}; device: {devices(frame)}.",
         "Means over seeds. Every length has the same examples; Mean history counts the titles of a "
-        "test example's history. Δ: difference to the shortest length; 95 % intervals in brackets "
-        f"resample users, examples paired, bounds averaged over seeds. {UNDECIDED}",
+        "test example's history. Δ: paired difference to the shortest length; intervals in "
+        f"brackets. {INTERVALS} {P_VALUES} {UNDECIDED}",
         "Training: median seconds per optimiser step, relative to plain fine-tuning at the same "
         "length; decoding: seconds per distinct prompt. Shortened prompts lost their oldest titles "
         "to fit training.max_tokens. Times of jobs that shared their machine are not comparable. "
-        f"{UNKNOWN}: the shortest length itself, or not known.",
+        f"{UNKNOWN}: the shortest length itself, or not known. Lengths and objectives are set in "
+        "the config before training; nothing was chosen on the test split.",
     ]
     write(pd.DataFrame(rows), output, notes, left=5)
 

@@ -6,13 +6,23 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.bootstrap import holm
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import over_seeds
-from scripts.tables.format import UNKNOWN, sample, with_interval, write
+from scripts.tables.format import (
+    INTERVALS,
+    P_VALUES,
+    UNDECIDED,
+    UNKNOWN,
+    sample,
+    with_interval,
+    with_p,
+    write,
+)
+from scripts.tables.gains import METRICS, shown_points
 
-METRICS = (("hr", 5), ("hr", 10), ("ndcg", 5), ("ndcg", 10))
+COMPARED = ["difference", "difference_low", "difference_high", "p"]
 SIGNS = {"alpha": "α", "beta": "β"}
 
 
@@ -25,10 +35,15 @@ def sensitivity(sensitivity: Path, labels: Labels, output: Path, cost: Path | No
         output: CSV to write; .md and .tex beside it.
         cost: `cost.csv` of the analyses, for the device.
     """
-    summary = over_seeds(read_csv(sensitivity), ["value", "low", "high"], "value")
+    values = shown_points(read_csv(sensitivity))
+    # The centre stands on both axes: its comparison is one.
+    keys = ["dataset", "backbone", "decoder", "objective", "metric", "k"]
+    once = values["p"].where(~values.duplicated(keys))
+    values = values.assign(p=holm(once.to_numpy(float)))
+    values["p"] = values.groupby(keys)["p"].transform("first")
     rows = []
     keys = ["dataset", "backbone", "decoder", "parameter", "parameter_value", "objective"]
-    for key, cell in summary.groupby(keys, sort=False, dropna=False):
+    for key, cell in values.groupby(keys, sort=False, dropna=False):
         dataset, backbone, decoder, parameter, value, objective = key
         point = f"{SIGNS[parameter]} = {value:g}" if parameter in SIGNS else "base"
         row = {
@@ -38,18 +53,18 @@ def sensitivity(sensitivity: Path, labels: Labels, output: Path, cost: Path | No
             "Varied": point,
             "Objective": labels.objective(objective),
         }
-        points = cell.set_index(["metric", "k"])
-        for metric, k in METRICS:
-            measured = points.loc[(metric, k)]
-            row[f"{metric.upper()}@{k}"] = with_interval(
-                measured["value"], measured["low"], measured["high"]
-            )
+        measured = cell.set_index(["metric", "k"])
+        for name, (metric, k) in METRICS.items():
+            row[name] = with_interval(*measured.loc[(metric, k), ["value", "low", "high"]])
+            row[f"Δ {name}"] = with_p(*measured.loc[(metric, k), COMPARED])
         rows.append(row)
     notes = [
-        sample(summary, cost),
-        "Means over seeds; in brackets the 95 % interval (users resampled, bounds averaged over "
-        "seeds). The interval is that of a value alone, not of a difference between rows; rows "
-        f"whose intervals overlap are undecided at this size. {UNKNOWN}: K beyond the list.",
+        sample(values, cost),
+        "Means over seeds, with their 95 % intervals in brackets. Δ: paired difference to the base "
+        f"with the same seeds, with its interval and p. {INTERVALS} {P_VALUES} {UNDECIDED} "
+        f"{UNKNOWN}: the base itself, or K beyond the list.",
+        "The points of the grid are set in the config before training; nothing was chosen on the "
+        "test split.",
     ]
     write(pd.DataFrame(rows), output, notes, left=5)
 

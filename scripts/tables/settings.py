@@ -16,3 +16,6 @@ class Method(Settings):
     """How the model becomes a ranking."""
     base: str | None = None
     """Label of the method that the relative gain is measured against."""
+    published_gain: str | None = None
+    """What others have published of this gain, with its setting; a note below the table, never a
+    result."""

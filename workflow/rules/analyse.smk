@@ -87,6 +87,25 @@ rule gains:
         "python -m scripts.analyse.gains --metrics {params.metrics:q} --output {output:q} &> {log:q}"
 
 
+rule gains_over:
+    input:
+        rival_metrics,
+    output:
+        f"{ANALYSES}/gains_over/{{base}}.csv",
+    log:
+        f"{LOGS}/analyse/gains_over/{{base}}.log",
+    wildcard_constraints:
+        base=one_of(RIVALS),
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.gains"),
+        metrics=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.gains --metrics {params.metrics:q} --base {wildcards.base:q}"
+        " --output {output:q} &> {log:q}"
+
+
 rule headline:
     input:
         cell_files("metrics", [cell for cell in CELLS if cell.history == "with"]),
@@ -331,3 +350,26 @@ rule curves:
         curves=lambda wildcards, input: listed(f"{model}/curves.csv" for model in input),
     shell:
         "python -m scripts.analyse.curves --curves {params.curves:q} --output {output:q} &> {log:q}"
+
+
+rule claims:
+    input:
+        CLAIM_ANALYSES.values(),
+    output:
+        f"{ANALYSES}/claims.csv",
+    log:
+        f"{LOGS}/analyse/claims.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.claims"),
+        analyses=json.dumps(CLAIM_ANALYSES),
+        beyond=json.dumps(
+            [n for n, s in SOURCES.items() if not s.kind.startswith(("amazon", "local"))]
+        ),
+        grounding=json.dumps(
+            [n for n, d in STUDY.decoders.items() if d.kind.startswith("grounded")]
+        ),
+    shell:
+        "python -m scripts.analyse.claims --analyses {params.analyses:q} --beyond {params.beyond:q}"
+        " --grounding {params.grounding:q} --output {output:q} &> {log:q}"

@@ -1,0 +1,104 @@
+"""The headline: an objective's mean relative gain over its base, over two metrics and all sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_value
+from scripts.analyse.gains import pairs
+from scripts.analyse.measure import METRICS
+from scripts.command import run
+from scripts.files import write_csv
+
+#: The metrics whose relative gains are averaged (docs/paper.md, head).
+HEADLINE = ("ndcg@5", "hr@5")
+
+#: What stands in the column `dataset` for the mean over all of them.
+ALL = "all data sets"
+
+COLUMNS = [
+    *("dataset", "backbone", "decoder", "objective", "base", "relative_gain", "low", "high", "p"),
+    *("seed_sd", "datasets", "seeds", "examples", "users"),
+]
+
+
+def headline(
+    metrics: list[Path],
+    output: Path,
+    base: str = "plain",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> None:
+    """Average the relative gains in NDCG@5 and HR@5, per data set and over the data sets.
+
+    A relative gain is the difference of the two means over the base's mean, not a mean of ratios.
+    Its 95 % interval resamples users and, crossed with them, seeds; different data sets are drawn
+    independently of each other. A resample in which the base has no hit counts as unbounded on both
+    sides, so that with few hits a bound of the interval may be unknown.
+
+    Args:
+        metrics: per-example metrics of LLM cells; those without history, and baselines, are
+            ignored.
+        output: CSV to write: dataset (or `ALL`, where a backbone has several), backbone, decoder,
+            objective, base, relative_gain (percent), low, high, p (two-sided, not adjusted),
+            seed_sd (null for one seed, and over data sets), datasets (their number), seeds,
+            examples, users (of all these data sets).
+        base: name of the objective that the others are compared with.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+    """
+    columns = [METRICS.index(metric) for metric in HEADLINE]
+    rows: list[dict] = []
+    samples: list[np.ndarray] = []
+    drawn = dict[str, int]()
+    for cell, values, bases, users in pairs(metrics, base):
+        if cell.history != "with":
+            continue
+        both = np.concatenate([values[:, :, columns], bases[:, :, columns]], axis=2)
+        own_seed = seed + drawn.setdefault(cell.dataset, len(drawn))
+        samples.append(relative_gain(cluster_bootstrap(both, users, resamples, own_seed)))
+        per_seed = relative_gain(both.mean(axis=1))
+        rows.append(
+            {name: getattr(cell, name) for name in COLUMNS[:4]}
+            | {"base": base, "relative_gain": relative_gain(both.mean(axis=(0, 1))[None]).item()}
+            | {"seed_sd": per_seed.std(ddof=1) if len(per_seed) > 1 else np.nan, "datasets": 1}
+            | {"seeds": len(values), "examples": len(users), "users": users.max() + 1}
+        )
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    for _, members in found.groupby(["backbone", "decoder", "objective"], sort=False):
+        if len(members) > 1:
+            sums = members[["datasets", "examples", "users"]].sum()
+            rows.append(
+                members.iloc[0].to_dict()
+                | {"dataset": ALL, "relative_gain": members["relative_gain"].mean(skipna=False)}
+                | {"seed_sd": np.nan, "seeds": members["seeds"].min(), **sums}
+            )
+            samples.append(np.mean([samples[i] for i in members.index], axis=0))
+    for row, sample in zip(rows, samples, strict=True):
+        known = ~np.isnan(sample)
+        with np.errstate(invalid="ignore"):  # Between unbounded resamples lies no number.
+            low, _ = interval(np.where(known, sample, -np.inf))
+            _, high = interval(np.where(known, sample, np.inf))
+        row["low"], row["high"] = (b if np.isfinite(b) else np.nan for b in (low, high))
+        row["p"] = p_value(np.where(known, sample, 0.0))
+    write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
+
+
+def relative_gain(means: np.ndarray) -> np.ndarray:
+    """Mean of the relative gains over the headline's metrics.
+
+    Args:
+        means: float (r, 2m): m means of the objective, then the same of the base.
+
+    Returns:
+        percent, float (r,); NaN where a mean of the base is 0.
+    """
+    ours, bases = np.split(means, 2, axis=1)
+    return 100 * ((ours - bases) / np.where(bases > 0, bases, np.nan)).mean(axis=1)
+
+
+if __name__ == "__main__":
+    run(headline)

@@ -1,0 +1,71 @@
+"""Table of what the methods gain on one backbone and on another, of the same data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from scripts.command import run
+from scripts.files import read_csv
+from scripts.labels import Labels
+from scripts.rows import in_order
+from scripts.tables import gains as gain_lines
+from scripts.tables.format import choices, sample, write
+from scripts.tables.gains import MEAN_GAIN, METRICS, NOTE
+from scripts.tables.settings import Method
+
+
+def backbones(
+    gains: Path,
+    headline: Path,
+    methods: list[Method],
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
+    chosen: Path | None = None,
+) -> None:
+    """List the gains of every method by backbone, on the data sets that several backbones share.
+
+    Args:
+        gains: `gains.csv` of the analyses.
+        headline: `headline.csv` of the analyses.
+        methods: those with a base are compared with it.
+        labels: names to show.
+        output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for the settings.
+    """
+    found = gain_lines.compared(read_csv(gains), methods)
+    several = found.groupby(["dataset", "method"])["backbone"].transform("nunique") > 1
+    found = in_order(found[several], ["dataset", "method", "backbone"])
+    means = gain_lines.compared(read_csv(headline), methods)
+    notes = [
+        sample(found, cost) if len(found) else "",
+        "Backbones may be evaluated on different sub-samples of the test split, of the sizes that "
+        "the study gives them, so each gain is paired within its backbone and the rows are not "
+        f"paired with each other. {NOTE}",
+        choices(chosen),
+    ]
+    write(gain_table(found, means, labels), output, [n for n in notes if n], left=4)
+
+
+def gain_table(found: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """A row per comparison, in the order of `found`; see `scripts.tables.gains.lines`."""
+    rows = [
+        {
+            "Data set": labels.dataset(dataset),
+            "Method": method,
+            "Backbone": labels.block(backbone),
+            "Base": over,
+            **line,
+        }
+        for (dataset, backbone, method, over), line in gain_lines.lines(found, means).items()
+    ]
+    return pd.DataFrame(
+        rows, columns=["Data set", "Method", "Backbone", "Base", *METRICS, MEAN_GAIN]
+    )
+
+
+if __name__ == "__main__":
+    run(backbones)
