@@ -132,12 +132,14 @@ def test_gru4rec_by_the_equations() -> None:
 def test_caser_by_plain_loops() -> None:
     torch.manual_seed(0)
     longest, width = 4, 5
-    chosen = settings("caser", hidden_size=width, horizontal_filters=3, vertical_filters=2)
+    chosen = settings(
+        "caser", hidden_size=width, heights=[1, 3], horizontal_filters=3, vertical_filters=2
+    )
     model = caser_model.Model(9, longest, chosen).eval()
     table = model.items.weight.detach()
     window = torch.stack([torch.zeros(width), table[2], table[7], table[1]])
     found = []
-    for height, filters in enumerate(model.horizontal, start=1):
+    for height, filters in zip([1, 3], model.horizontal, strict=True):
         for kernel, bias in zip(filters.weight.detach(), filters.bias.detach(), strict=True):
             places = range(longest - height + 1)
             sums = [(window[i : i + height] * kernel.T).sum() + bias for i in places]

@@ -14,9 +14,10 @@ from scripts.baselines.settings import Caser
 class Model(nn.Module):
     """Horizontal and vertical filters over a window, and a layer to the embeddings' width.
 
-    Unlike in the paper there is no embedding of the user, as test users may be new and the other
-    recommenders see the history alone; scores are products with the same item embeddings that the
-    filters see.
+    As in the released baselines of this family of papers, filters are two to four items high
+    (the paper's: one item to the whole window) and there is no embedding of the user, as test users
+    may be new and the other recommenders see the history alone. Scores are products with the same
+    item embeddings that the filters see.
     """
 
     all_positions: ClassVar[bool] = False
@@ -27,11 +28,12 @@ class Model(nn.Module):
         self.longest = longest
         self.items = nn.Embedding(items, width)
         self.horizontal = nn.ModuleList(
-            nn.Conv1d(width, settings.horizontal_filters, height)
-            for height in range(1, longest + 1)
+            nn.Conv1d(width, settings.horizontal_filters, min(height, longest))
+            for height in settings.heights
         )
         self.vertical = nn.Linear(longest, settings.vertical_filters, bias=False)
-        filtered = longest * settings.horizontal_filters + width * settings.vertical_filters
+        filtered = len(settings.heights) * settings.horizontal_filters
+        filtered += width * settings.vertical_filters
         self.dropout = nn.Dropout(settings.dropout)
         self.merge = nn.Linear(filtered, width)
         nn.init.normal_(self.items.weight, std=1 / width)

@@ -61,8 +61,10 @@ class Caser(Trained):
     kind: Literal["caser"]
     label: str = "Caser"
     """Name in tables and figures."""
+    heights: list[Annotated[int, Field(ge=1)]] = Field([2, 3, 4], min_length=1)
+    """How many neighbouring items the horizontal filters see; none more than the history holds."""
     horizontal_filters: int = Field(16, ge=1)
-    """Filters over neighbouring items, so many of every height."""
+    """Filters of each height."""
     vertical_filters: int = Field(4, ge=1)
     """Weighted sums over the items of the history."""
 
