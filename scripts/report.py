@@ -20,9 +20,9 @@ from scripts.files import read_json, write_text
 #: The questions in the order of the page, each with the tables and figures that answer it.
 QUESTIONS = {
     "What is the data?": ["statistics", "data"],
-    "How accurate is each method?": ["accuracy", "chosen"],
+    "How accurate is each method?": ["accuracy", "cutoffs", "chosen"],
     "What does each part of CFT add?": [
-        *("ablation", "gains", "sensitivity", "schedules", "curves"),
+        *("ablation", "gains", "schedules", "sensitivity", "curves"),
     ],
     "Does it hold for other backbones and data sets?": ["backbones", "beyond"],
     "Does it use the history?": ["dependence", "positions"],

@@ -6,6 +6,7 @@ import pytest
 
 from scripts.analyse.positions import positions
 from scripts.cells import model_path
+from scripts.command import InputError
 from scripts.contracts import TOKEN_EFFECTS
 from scripts.files import read_csv, write_table
 
@@ -20,9 +21,9 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     write_table(frame, path, TOKEN_EFFECTS)
     positions([path], tmp_path / "out.csv", resamples=50)
     found = read_csv(tmp_path / "out.csv").astype({"position": str})
-    assert list(found["position"]) == [*map(str, range(1, 13)), "13+", "eos"]
+    assert list(found["position"]) == [*map(str, range(1, 13)), "13+", "eos", "halves"]
     assert set(found["objective"]) == {"cft"}
-    assert set(found["seed"]) == {7}
+    assert set(found["seeds"]) == {1}
     rows_of = found.set_index("position")
     assert rows_of.loc["1", "effect"] == pytest.approx(2)
     assert rows_of.loc["1", "n"] == 3
@@ -31,3 +32,35 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     assert rows_of.loc["13+", "effect"] == pytest.approx(np.mean([15, 16, 17]))
     assert rows_of.loc["eos", "effect"] == pytest.approx(np.mean([3, 3, 18]))
     assert (rows_of.loc["eos", "n"], rows_of.loc["eos", "users"]) == (3, 2)
+    # Of the last example tokens 2 to 15 lie in between: effects 4 to 17, halves of seven each.
+    assert rows_of.loc["halves", "effect"] == pytest.approx(-7)
+    assert (rows_of.loc["halves", "n"], rows_of.loc["halves", "users"]) == (1, 1)
+
+
+def effects(tmp_path: Path, seed: int, tokens: int, shift: float) -> Path:
+    rows = [
+        (example, user, position, tokens, shift - position, -1.0)
+        for example, user in enumerate("abc")
+        for position in range(1, tokens + 1)
+    ]
+    path = tmp_path / f"{model_path('toy', 'tiny', 'plain', seed)}.parquet"
+    write_table(pd.DataFrame(rows, columns=TOKEN_EFFECTS.names), path, TOKEN_EFFECTS)
+    return path
+
+
+def test_halves_leave_out_quote_end_and_middle(tmp_path: Path) -> None:
+    # Tokens 2 to 6 lie in between; effects fall by 1: (2, 3) against (5, 6).
+    positions([effects(tmp_path, 0, 7, 0.0)], tmp_path / "out.csv", resamples=50)
+    halves = read_csv(tmp_path / "out.csv").set_index("position").loc["halves"]
+    assert list(halves[["effect", "low", "high"]]) == [3, 3, 3]
+    assert halves["p"] == pytest.approx(2 / 51)
+
+
+def test_seeds_are_averaged_and_crossed(tmp_path: Path) -> None:
+    paths = [effects(tmp_path, seed, 4, float(seed)) for seed in (0, 1)]
+    positions(paths, tmp_path / "out.csv", resamples=200)
+    first = read_csv(tmp_path / "out.csv").set_index("position").loc["1"]
+    # Users do not differ: the interval is that of the seeds alone, 0 and 1.
+    assert list(first[["effect", "low", "high", "seeds"]]) == [0.5, 0, 1, 2]
+    with pytest.raises(InputError, match="other tokens"):
+        positions([paths[0], effects(tmp_path, 1, 5, 0.0)], tmp_path / "out.csv", resamples=50)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from scripts.analyse.blocks import codes
-from scripts.analyse.bootstrap import cluster_bootstrap, interval
+from scripts.analyse.bootstrap import RESAMPLES
+from scripts.analyse.measure import estimates
 from scripts.cells import model_of
-from scripts.command import run
+from scripts.command import InputError, run
 from scripts.contracts import TOKEN_EFFECTS
 from scripts.files import read_table, write_csv
 
@@ -27,41 +29,75 @@ def name_positions(frame: pd.DataFrame) -> pd.Series:
     return names.where(frame["position"] < frame["tokens"], "eos")
 
 
-def positions(effects: list[Path], output: Path, resamples: int = 2000, seed: int = 0) -> None:
+def halves(frame: pd.DataFrame) -> pd.Series:
+    """By how much the effect on a title's first half exceeds that on its second half.
+
+    The first token, an opening quote that is the same in every answer, and eos are left out, and
+    so is the middle one of an odd number.
+
+    Args:
+        frame: token effects in the order of the positions, with `effect`.
+
+    Returns:
+        mean effect over the first half minus that over the second, by `example_id`; examples with
+        fewer than two tokens in between are absent.
+    """
+    between = frame[(frame["position"] > 1) & (frame["position"] < frame["tokens"])]
+    half = (between["tokens"] - 2) // 2
+    first = between["effect"].where(between["position"] <= 1 + half)
+    second = between["effect"].where(between["position"] >= between["tokens"] - half)
+    means = pd.DataFrame({"first": first, "second": second}).groupby(between["example_id"]).mean()
+    return (means["first"] - means["second"]).dropna()
+
+
+def positions(effects: list[Path], output: Path, resamples: int = RESAMPLES, seed: int = 0) -> None:
     """Average log p(token | history) - log p(token | no history) per token position.
 
     Args:
         effects: token effects of every model.
-        output: CSV to write: dataset, backbone, objective, seed, position (1 to 12, `13+`
-            pooled, `eos` for the last token, which counts nowhere else), effect (nats), low, high
-            (95 % interval over users), n (tokens), users.
+        output: CSV to write: dataset, backbone, objective, position (1 to 12, `13+` pooled, `eos`
+            for the last token, which counts nowhere else; `halves` for the mean of `halves`),
+            effect (nats), low, high (95 % interval over users and, crossed with them, seeds), p
+            (two-sided, against 0, not adjusted), seed_sd (null for one seed), n (tokens, or
+            examples for `halves`), users, seeds.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
+
+    Raises:
+        InputError: two seeds of a model were measured on different tokens.
     """
-    rows = []
+    models: dict[tuple[str, str, str], list[Path]] = {}
     for path in effects:
-        dataset, backbone, objective, model_seed = model_of(path)
-        frame = read_table(path, TOKEN_EFFECTS)
-        frame["effect"] = frame["with_history"].astype(float) - frame["without_history"]
-        named = dict(list(frame.groupby(name_positions(frame))))
-        for position in (p for p in POSITIONS if p in named):
-            tokens = named[position]
-            users = codes(tokens["user"])
-            drawn = cluster_bootstrap(tokens[["effect"]].to_numpy(float), users, resamples, seed)
-            low, high = interval(drawn[:, 0])
+        models.setdefault(model_of(path)[:3], []).append(path)
+    rows = []
+    for (dataset, backbone, objective), paths in models.items():
+        frames = [read_table(path, TOKEN_EFFECTS) for path in paths]
+        tokens = frames[0][["example_id", "user", "position", "tokens"]]
+        for path, frame in zip(paths, frames, strict=True):
+            if not frame[tokens.columns].equals(tokens):
+                raise InputError(f"{path}: other tokens than in {paths[0]}; rerun both")
+            frame["effect"] = frame["with_history"].astype(float) - frame["without_history"]
+        named = tokens.groupby(name_positions(tokens)).indices
+        measured = {
+            position: (
+                np.stack([frame["effect"].to_numpy()[named[position]] for frame in frames]),
+                tokens["user"].iloc[named[position]],
+            )
+            for position in POSITIONS
+            if position in named
+        }
+        contrast = pd.concat([halves(frame) for frame in frames], axis=1)
+        if len(contrast):
+            of_user = tokens.groupby("example_id")["user"].first()
+            measured["halves"] = contrast.to_numpy().T, of_user.loc[contrast.index]
+        for position, (values, users) in measured.items():
+            user = codes(users)
+            found = estimates(values[:, :, None], user, resamples, seed)
             rows.append(
-                {
-                    "dataset": dataset,
-                    "backbone": backbone,
-                    "objective": objective,
-                    "seed": model_seed,
-                    "position": position,
-                    "effect": tokens["effect"].mean(),
-                    "low": low,
-                    "high": high,
-                    "n": len(tokens),
-                    "users": users.max() + 1,
-                }
+                {"dataset": dataset, "backbone": backbone, "objective": objective}
+                | {"position": position}
+                | found.rename(columns={"value": "effect"}).iloc[0].to_dict()
+                | {"n": values.shape[1], "users": user.max() + 1, "seeds": len(values)}
             )
     write_csv(pd.DataFrame(rows), output)
 

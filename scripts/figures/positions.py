@@ -10,7 +10,6 @@ from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import over_seeds
 
 #: Labelled effects: even steps up to 1 nat, logarithmic beyond.
 TICKS = [0, *(sign * tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) for sign in (-1, 1))]
@@ -24,9 +23,8 @@ def positions(input: Path, labels: Labels, output: Path) -> None:
         labels: names to show.
         output: PDF to write; .svg, .png and .csv beside it.
     """
-    frame = read_csv(input).astype({"position": str})
-    measures = ["effect", "low", "high", "n", "users"]
-    data = style.some(over_seeds(frame, measures, "effect"), output)
+    data = read_csv(input).astype({"position": str})
+    data = style.some(data[data["position"] != "halves"], output)
     looks = style.looks(data["objective"])
     order = [p for p in data["position"].unique() if p.isdigit()]
     order = sorted(order, key=int) + [p for p in data["position"].unique() if p.endswith("+")]

@@ -1,0 +1,340 @@
+"""What was claimed of counterfactual fine-tuning, beside what this study measured of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from scripts.analyse.bootstrap import holm
+from scripts.command import run
+from scripts.files import read_csv, write_csv
+
+#: Verdicts.
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "not supported", "undecided at this size"
+UNMEASURED = "not measured in this study"
+
+#: What every measurement brings.
+LINE = [
+    *("dataset", "backbone", "decoder", "effect", "low", "high", "p"),
+    *("seeds", "examples", "users"),
+]
+COLUMNS = ["claim", "source", "measured", "unit", *LINE, "p_holm", "verdict"]
+
+#: The accuracy that single claims are judged by: one of the headline's two metrics.
+METRIC, K = "ndcg", 5
+
+#: Decoding that takes up to this share more counts as free of cost.
+MARGIN = 0.1
+
+
+class Study(NamedTuple):
+    """What the analyses do not say of a study."""
+
+    beyond: list[str]
+    """Its data sets that are not from Amazon."""
+    grounding: list[str]
+    """Its decoders that ground free text, as BIGRec does; the others search the catalogue, as D3
+    does."""
+
+
+class Claim(NamedTuple):
+    """A claim and where its measurements are."""
+
+    text: str
+    source: Literal["paper", "readers"]
+    """Who claims it: the paper, or those who asked on (docs/paper.md §7)."""
+    measured: str
+    """What is measured."""
+    analysis: str
+    """The analysis that holds it."""
+    lines: Callable[[pd.DataFrame, Study], pd.DataFrame]
+    """Its rows of the analysis, with those of the columns `LINE` that it has."""
+    side: Literal["above", "below"] = "above"
+    """On which side of `bound` the claim has the effect."""
+    bound: float = 0.0
+    unit: str = ""
+
+
+def verdict(low: float, high: float, side: str, bound: float) -> str:
+    """Supported where the whole interval lies on the claim's side of the bound, not supported where
+    it lies on the other, undecided where it holds the bound or there is none."""
+    if low > bound:
+        return SUPPORTED if side == "above" else CONTRADICTED
+    if high < bound:
+        return SUPPORTED if side == "below" else CONTRADICTED
+    return UNDECIDED
+
+
+def _headline(grounds: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """Gains of cft with decoders of one kind."""
+
+    def lines(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
+        found = _cft(headline)
+        return found[found["decoder"].isin(study.grounding) == grounds]
+
+    return lines
+
+
+def _cft(headline: pd.DataFrame) -> pd.DataFrame:
+    found = headline[headline["objective"] == "cft"]
+    return found.rename(columns={"relative_gain": "effect"})
+
+
+def _other_backbones(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Gains of cft with all backbones but the study's first."""
+    found = _cft(headline)
+    return found[found["backbone"] != found["backbone"].iloc[0]] if len(found) else found
+
+
+def _beyond_amazon(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Gains of cft on single data sets that are not from Amazon."""
+    found = _cft(headline)
+    return found[found["dataset"].isin(study.beyond)]
+
+
+def _gain(objective: str, history: str = "with") -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """Gains of an objective over the base of the analysis."""
+
+    def lines(gains: pd.DataFrame, study: Study) -> pd.DataFrame:
+        chosen = (gains["objective"] == objective) & (gains["history"] == history)
+        found = gains[chosen & (gains["metric"] == METRIC) & (gains["k"] == K)]
+        return found.rename(columns={"difference": "effect"})
+
+    return lines
+
+
+def _distance(balance: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Differences of cft in the distance to the histories, of the top 10 or the longest below."""
+    chosen = (balance["objective"] == "cft") & (balance["measure"] == "total_variation")
+    found = balance[chosen & (balance["k"] <= 10) & balance["difference"].notna()]
+    found = found[found["k"] == found["k"].max()]
+    names = {"block": "backbone", "difference": "effect"}
+    bounds = {"difference_low": "low", "difference_high": "high"}
+    return found.drop(columns=["low", "high"]).rename(columns=names | bounds)
+
+
+def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Contrasts of the titles' halves under plain fine-tuning."""
+    chosen = (positions["objective"] == "plain") & (positions["position"] == "halves")
+    return positions[chosen].rename(columns={"n": "examples"})
+
+
+def _least(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """The point of a grid with the least gain over the base."""
+
+    def lines(sensitivity: pd.DataFrame, study: Study) -> pd.DataFrame:
+        chosen = (sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)
+        found = sensitivity[chosen & (sensitivity["parameter"] == parameter)]
+        found = found.dropna(subset="difference").sort_values("difference", kind="stable")
+        found = found.groupby(["dataset", "backbone", "decoder"], sort=False).head(1)
+        names = {"difference": "effect", "difference_low": "low", "difference_high": "high"}
+        return found.drop(columns=["low", "high"]).rename(columns=names)
+
+    return lines
+
+
+def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Gains of cft at the longest histories over the shortest."""
+    found = lengths[(lengths["metric"] == METRIC) & (lengths["k"] == K)]
+    found = found[(found["objective"] == "cft") & found["difference"].notna()]
+    found = found[found["length"] == found["length"].max()]
+    names = {"difference": "effect", "difference_low": "low", "difference_high": "high"}
+    return found.drop(columns=["low", "high"]).rename(columns=names)
+
+
+def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """Time of cft over plain's: the mean over seeds, and their range; one seed has no range."""
+
+    def lines(cost: pd.DataFrame, study: Study) -> pd.DataFrame:
+        chosen = (cost["objective"] == "cft") & (cost["stage"] == stage)
+        found = cost[chosen & (cost["history"].fillna("with") == "with")]
+        groups = found.groupby(["dataset", "backbone", "decoder"], sort=False, dropna=False)
+        ratios = groups["relative"].agg(
+            effect="mean", low="min", high="max", seeds="count", examples="first"
+        )
+        ratios.loc[ratios["seeds"] < 2, ["low", "high"]] = None
+        return ratios.reset_index()
+
+    return lines
+
+
+def _exact(search_error: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """What the widest search loses against the exact ranking."""
+    found = search_error[(search_error["metric"] == METRIC) & search_error["beams"].notna()]
+    found = found[(found["objective"] == "cft") & (found["beams"] == found["beams"].max())]
+    return found.rename(columns={"difference": "effect"})
+
+
+#: Every claim, in the order of the table.
+CLAIMS = [
+    Claim(
+        "CFT is more accurate than BIGRec (the paper: by 9.8 % on average)",
+        "paper",
+        "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
+        *("headline", _headline(grounds=True)),
+        unit=" %",
+    ),
+    Claim(
+        "CFT is more accurate than D3 (the paper: by 9.5 % on average)",
+        "paper",
+        "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, constrained decoding",
+        *("headline", _headline(grounds=False)),
+        unit=" %",
+    ),
+    Claim(
+        "The causal loss helps by itself",
+        "paper",
+        "NDCG@5 of causal less that of plain",
+        *("gains", _gain("causal")),
+    ),
+    Claim(
+        "The token weights help by themselves",
+        "paper",
+        "NDCG@5 of weighted less that of plain",
+        *("gains", _gain("weighted")),
+    ),
+    Claim(
+        "Both parts together beat the token weights",
+        "paper",
+        "NDCG@5 of cft less that of weighted",
+        *("gains_over/weighted", _gain("cft")),
+    ),
+    Claim(
+        "Both parts together beat the causal loss: falling weights beat equal ones",
+        "paper",
+        "NDCG@5 of cft less that of causal",
+        *("gains_over/causal", _gain("cft")),
+    ),
+    Claim(
+        "Recommendations are more balanced over item popularity",
+        "paper",
+        "total variation distance of the top 10 to the histories, cft less plain",
+        *("balance", _distance, "below"),
+    ),
+    Claim(
+        "Without its history, the model leans less on other knowledge",
+        "paper",
+        "NDCG@5 without the history, cft less plain",
+        *("gains", _gain("cft", "without"), "below"),
+    ),
+    Claim(
+        "The history matters most for the first tokens of a title",
+        "paper",
+        "effect of the history on the log-probability, first half of a title less second, plain",
+        *("positions", _halves),
+        unit=" nats",
+    ),
+    Claim(
+        "The gain does not hang on alpha",
+        "paper",
+        "NDCG@5 at the grid's worst alpha less that of plain",
+        *("sensitivity", _least("alpha")),
+    ),
+    Claim(
+        "The gain does not hang on beta",
+        "paper",
+        "NDCG@5 at the grid's worst beta less that of plain",
+        *("sensitivity", _least("beta")),
+    ),
+    Claim(
+        "CFT helps other backbones",
+        "paper",
+        "mean relative gain in NDCG@5 and HR@5 over plain, backbones after the study's first",
+        *("headline", _other_backbones),
+        unit=" %",
+    ),
+    Claim(
+        "CFT helps beyond Amazon",
+        "paper",
+        "mean relative gain in NDCG@5 and HR@5 over plain, other data sets",
+        *("headline", _beyond_amazon),
+        unit=" %",
+    ),
+    Claim(
+        "Learned token weights beat falling ones",
+        "readers",
+        "NDCG@5 of cft-learned less that of cft",
+        *("gains_over/cft", _gain("cft-learned")),
+    ),
+    Claim(
+        "Longer histories make CFT more accurate",
+        "readers",
+        "NDCG@5 of cft at the longest histories less that at the shortest",
+        *("history_length", _longest),
+    ),
+    Claim(
+        "CFT takes twice the training time, or more",
+        "readers",
+        "time per step of cft over plain's; range over seeds",
+        *("cost", _cost("training"), "above", 2.0),
+        unit=" ×",
+    ),
+    Claim(
+        f"CFT takes no more time to recommend (up to {MARGIN:.0%})",
+        "readers",
+        "decoding time of cft over plain's; range over seeds",
+        *("cost", _cost("decoding"), "below", 1 + MARGIN),
+        unit=" ×",
+    ),
+    Claim(
+        "Beam search loses accuracy against the exact ranking",
+        "readers",
+        "NDCG@10 of the widest search less that of the exact ranking, cft",
+        *("search_error", _exact, "below"),
+    ),
+]
+
+
+def claims(
+    analyses: dict[str, Path], beyond: list[str], grounding: list[str], output: Path
+) -> None:
+    """Judge every claim by the measurements of this study.
+
+    A claim has one line per data set, backbone and decoder. See `verdict` for the rule; an effect
+    without an interval is undecided.
+
+    Args:
+        analyses: CSV files by the name of their analysis; `gains_over/<base>` are gains with
+            another base. What is not given is not measured.
+        beyond: data sets that are not from Amazon.
+        grounding: decoders that ground free text.
+        output: CSV to write: claim, source (paper, readers), measured, unit, dataset, backbone,
+            decoder, effect, low, high (95 %; of times, the range over seeds), p (two-sided, against
+            0), seeds, examples, users, p_holm (p adjusted over all lines), verdict.
+    """
+    study = Study(beyond, grounding)
+    frames = {name: read_csv(path) for name, path in analyses.items()}
+    parts = []
+    for claim in CLAIMS:
+        frame = frames.get(claim.analysis)
+        lines = pd.DataFrame(columns=LINE) if frame is None else claim.lines(frame, study)
+        lines = lines.reindex(columns=LINE).dropna(subset="effect")
+        verdicts = [
+            verdict(low, high, claim.side, claim.bound)
+            for low, high in zip(lines["low"], lines["high"], strict=True)
+        ]
+        if lines.empty:
+            lines, verdicts = pd.DataFrame([{}], columns=LINE), [UNMEASURED]
+        parts.append(
+            lines.assign(
+                claim=claim.text,
+                source=claim.source,
+                measured=claim.measured,
+                unit=claim.unit,
+                row=[f"{claim.analysis} {index}" for index in lines.index],
+                verdict=verdicts,
+            )
+        )
+    frame = pd.concat([part.astype(object) for part in parts], ignore_index=True)
+    # Claims on other backbones or data sets share rows with the first ones: each is one test.
+    tests = frame.dropna(subset="p").drop_duplicates("row").set_index("row")["p"].astype(float)
+    adjusted = dict(zip(tests.index, holm(tests.to_numpy()), strict=True))
+    frame["p_holm"] = frame["row"].map(adjusted).where(frame["p"].notna())
+    write_csv(frame[COLUMNS], output)
+
+
+if __name__ == "__main__":
+    run(claims)

@@ -1,0 +1,88 @@
+"""Table of claims: what was claimed, what this study measured, and whether it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scripts.analyse.headline import ALL
+from scripts.command import run
+from scripts.files import read_csv
+from scripts.labels import Labels
+from scripts.tables.format import INTERVALS, UNKNOWN, choices, number, sample, write
+
+#: Decimals of an effect by its unit; of accuracy where there is none.
+DIGITS = {" %": 1, " nats": 3, " ×": 2}
+
+
+def claims(
+    claims: Path,
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
+    chosen: Path | None = None,
+) -> None:
+    """Show every claim with its lines and, where there are several, a count of their verdicts.
+
+    Args:
+        claims: `claims.csv` of the analyses.
+        labels: names to show.
+        output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for how settings came about.
+    """
+    frame = read_csv(claims).fillna({"unit": ""})
+    rows = []
+    for (claim, source), lines in frame.groupby(["claim", "source"], sort=False):
+        for line in lines.itertuples():
+            known = pd.notna(line.effect)
+            rows.append(
+                {
+                    "Claim": claim,
+                    "From": source,
+                    "Measured": line.measured,
+                    "Data set": labels.dataset(line.dataset) if known else UNKNOWN,
+                    "Backbone": labels.block(line.backbone) if known else UNKNOWN,
+                    "Decoder": UNKNOWN if pd.isna(line.decoder) else labels.decoder(line.decoder),
+                    "Effect": _effect(line),
+                    "p": number(line.p_holm, 3),
+                    "Verdict": line.verdict,
+                }
+            )
+        single = lines[lines["dataset"] != ALL]
+        if len(single) > 1:
+            counts = single["verdict"].value_counts(sort=False)
+            tally = "; ".join(f"{name}: {count}" for name, count in counts.items())
+            empty = dict.fromkeys(("Backbone", "Decoder", "Effect", "p"), UNKNOWN)
+            same = {name: rows[-1][name] for name in ("Claim", "From", "Measured")}
+            rows.append(same | {"Data set": "(each of them)"} | empty | {"Verdict": tally})
+    measured = frame.dropna(subset=["examples", "users"])
+    notes = [
+        sample(measured, cost) if len(measured) else "",
+        "Verdict: supported where the whole interval of the effect lies on the claim's side of its "
+        "bound (0, unless the claim names another), not supported where it lies on the other side, "
+        "undecided where it holds the bound or there is none. " + INTERVALS + " Of times, the "
+        "interval is the range over seeds.",
+        "p: two-sided against 0, adjusted by Holm's method over all lines of this table; a verdict "
+        "reads its own line's interval alone, so chance makes a supported line with a high p. "
+        "Percentages of the paper are quoted from outside and were not measured here.",
+        choices(chosen),
+    ]
+    write(pd.DataFrame(rows), output, [note for note in notes if note], left=6)
+
+
+def _effect(line: Any) -> str:
+    """`value unit [low, high]`, signed where the bound is 0."""
+    digits, signed = DIGITS.get(line.unit, 4), line.unit != " ×"
+    if pd.isna(line.effect):
+        return UNKNOWN
+    value = number(line.effect, digits, signed) + line.unit
+    if pd.isna(line.low):
+        return value
+    return f"{value} [{number(line.low, digits, signed)}, {number(line.high, digits, signed)}]"
+
+
+if __name__ == "__main__":
+    run(claims)

@@ -1,0 +1,203 @@
+"""Every claim gets the verdict that its interval gives it, and none is lost."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from scripts.analyse.claims import CLAIMS, claims, verdict
+from scripts.files import read_csv, write_csv, write_text
+from scripts.labels import Labels
+from scripts.tables.claims import claims as table
+
+#: Where a sample stands, on all hand-made rows.
+WHERE = {"dataset": "toy", "backbone": "tiny", "decoder": "search"}
+SIZE = {"seeds": 2, "examples": 9, "users": 3}
+GAIN = WHERE | SIZE | {"history": "with", "metric": "ndcg", "k": 5, "p": 0.02}
+
+
+def judged(
+    tmp_path: Path, analyses: dict[str, list[dict]], beyond: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    paths = {}
+    for name, rows in analyses.items():
+        paths[name] = tmp_path / f"{name}.csv"
+        write_csv(pd.DataFrame(rows), paths[name])
+    claims(paths, list(beyond), ["grounded"], tmp_path / "claims.csv")
+    return read_csv(tmp_path / "claims.csv")
+
+
+def of(found: pd.DataFrame, words: str) -> pd.DataFrame:
+    return found[found["claim"].str.contains(words)]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "side", "bound", "expected"),
+    [
+        (0.1, 0.2, "above", 0.0, "supported"),
+        (-0.2, -0.1, "above", 0.0, "not supported"),
+        (-0.1, 0.2, "above", 0.0, "undecided at this size"),
+        (0.0, 0.2, "above", 0.0, "undecided at this size"),
+        (-0.2, -0.1, "below", 0.0, "supported"),
+        (1.2, 1.4, "above", 2.0, "not supported"),
+        (1.0, 1.05, "below", 1.1, "supported"),
+        (float("nan"), float("nan"), "above", 0.0, "undecided at this size"),
+    ],
+)
+def test_the_verdict_is_the_place_of_the_interval(
+    low: float, high: float, side: str, bound: float, expected: str
+) -> None:
+    assert verdict(low, high, side, bound) == expected
+
+
+def test_what_is_not_given_is_not_measured(tmp_path: Path) -> None:
+    found = judged(tmp_path, {})
+    assert list(found["claim"]) == [claim.text for claim in CLAIMS]
+    assert set(found["verdict"]) == {"not measured in this study"}
+    assert found[["effect", "p_holm"]].isna().all(axis=None)
+
+
+def test_gains_judge_the_parts(tmp_path: Path) -> None:
+    gains = [
+        GAIN | {"objective": "causal", "difference": 0.02, "low": 0.01, "high": 0.03},
+        GAIN | {"objective": "weighted", "difference": -0.02, "low": -0.03, "high": -0.01},
+        # Other metrics and histories are not read.
+        GAIN | {"objective": "causal", "k": 10, "difference": 9, "low": 9, "high": 9},
+        GAIN | {"objective": "cft", "difference": 9, "low": 9, "high": 9},
+        GAIN
+        | {"objective": "cft", "history": "without"}
+        | {"difference": -0.02, "low": -0.03, "high": -0.01},
+    ]
+    over = [GAIN | {"objective": "cft", "difference": 0.0, "low": -0.01, "high": 0.01, "p": 0.9}]
+    found = judged(tmp_path, {"gains": gains, "gains_over/causal": over})
+    (causal,) = of(found, "causal loss helps").itertuples()
+    assert (causal.effect, causal.low, causal.high, causal.verdict) == (
+        *(0.02, 0.01, 0.03),
+        "supported",
+    )
+    assert list(of(found, "weights help by")["verdict"]) == ["not supported"]
+    assert list(of(found, "beat the causal loss")["verdict"]) == ["undecided at this size"]
+    assert list(of(found, "beat the token weights")["verdict"]) == ["not measured in this study"]
+    # Without the history a lower accuracy is what is claimed.
+    assert list(of(found, "leans less")["verdict"]) == ["supported"]
+    # Holm over the four p-values: 3 or 4 times 0.02 for the small ones, by hand.
+    assert sorted(found["p_holm"].dropna()) == pytest.approx([0.08, 0.08, 0.08, 0.9])
+
+
+def test_headlines_go_to_their_claims(tmp_path: Path) -> None:
+    row = WHERE | SIZE | {"objective": "cft", "base": "plain", "datasets": 1, "p": 0.01}
+    headline = [
+        row | {"decoder": "grounded", "relative_gain": 9.0, "low": 1.0, "high": 19.0},
+        row | {"relative_gain": -9.0, "low": -19.0, "high": -1.0, "p": 0.02},
+        row
+        | {"backbone": "other", "dataset": "books", "relative_gain": 5.0}
+        | {"low": -1.0, "high": 9.0, "p": 0.5},
+    ]
+    found = judged(tmp_path, {"headline": headline}, beyond=("toy",))
+    assert list(of(found, "BIGRec")["effect"]) == [9.0]
+    assert list(of(found, "BIGRec")["verdict"]) == ["supported"]
+    assert list(of(found, "D3")["verdict"]) == ["not supported", "undecided at this size"]
+    assert list(of(found, "other backbones")["dataset"]) == ["books"]
+    assert list(of(found, "beyond Amazon")["dataset"]) == ["toy", "toy"]
+    # A line that two claims share is one test of the three.
+    assert list(of(found, "BIGRec")["p_holm"]) == pytest.approx([0.03])
+    assert list(of(found, "beyond Amazon")["p_holm"]) == pytest.approx([0.03, 0.04])
+
+
+def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
+    balance = WHERE | SIZE | {"block": "tiny", "objective": "cft", "measure": "total_variation"}
+    del balance["backbone"]
+    bounds = ("difference", "difference_low", "difference_high")
+    closer = dict(zip(bounds, (-0.1, -0.2, -0.05), strict=True))
+    farther = dict(zip(bounds, (0.1, 0.05, 0.2), strict=True))
+    grid = GAIN | {"parameter": "alpha", "low": 0.5, "high": 0.6}
+    length = GAIN | {"objective": "cft", "low": 0.5, "high": 0.6}
+    search = WHERE | SIZE | {"objective": "cft", "metric": "ndcg", "k": 10}
+    found = judged(
+        tmp_path,
+        {
+            "balance": [
+                balance | closer | {"k": 10, "value": 0.3, "low": 0.2, "high": 0.4, "p": 0.01},
+                balance | farther | {"k": 20, "value": 0.3, "low": 0.2, "high": 0.4, "p": 0.01},
+            ],
+            "positions": [
+                WHERE
+                | {"objective": "plain", "position": position, "effect": effect, "p": 0.01}
+                | {"low": effect - 0.1, "high": effect + 0.1, "n": 9, "users": 3, "seeds": 2}
+                for position, effect in (("1", 7.0), ("halves", 0.3))
+            ],
+            "sensitivity": [
+                grid | {"parameter_value": 0.1} | farther,
+                grid | {"parameter_value": 0.3} | closer,
+            ],
+            "history_length": [
+                length | {"length": 10, "difference": None},
+                length | {"length": 20} | closer,
+                length | {"length": 50} | farther,
+            ],
+            "search_error": [
+                search | {"beams": None, "difference": 0.0, "low": 0.0, "high": 0.0},
+                search | {"beams": 10, "difference": -0.3, "low": -0.4, "high": -0.2},
+                search | {"beams": 50, "difference": -0.1, "low": -0.2, "high": 0.0},
+            ],
+        },
+    )
+    assert list(of(found, "balanced")["effect"]) == [-0.1]
+    assert list(of(found, "balanced")["verdict"]) == ["supported"]
+    assert list(of(found, "first tokens")["effect"]) == [0.3]
+    assert list(of(found, "first tokens")["verdict"]) == ["supported"]
+    assert list(of(found, "on alpha")["effect"]) == [-0.1]
+    assert list(of(found, "on alpha")["low"]) == [-0.2]
+    assert list(of(found, "on alpha")["verdict"]) == ["not supported"]
+    assert list(of(found, "on beta")["verdict"]) == ["not measured in this study"]
+    assert list(of(found, "Longer histories")["effect"]) == [0.1]
+    assert list(of(found, "Longer histories")["verdict"]) == ["supported"]
+    assert list(of(found, "Beam search")["effect"]) == [-0.1]
+    assert list(of(found, "Beam search")["verdict"]) == ["undecided at this size"]
+
+
+def test_times_are_judged_by_their_range_over_seeds(tmp_path: Path) -> None:
+    row = {"dataset": "toy", "backbone": "tiny", "objective": "cft", "examples": 9}
+    train = row | {"stage": "training", "decoder": None, "history": None}
+    decode = row | {"stage": "decoding", "decoder": "search", "history": "with"}
+    cost = [
+        train | {"seed": 0, "relative": 1.2},
+        train | {"seed": 1, "relative": 1.4},
+        decode | {"seed": 0, "relative": 1.0},
+        decode | {"seed": 1, "relative": 1.2},
+        decode | {"seed": 1, "relative": 9.0, "history": "without"},
+        decode | {"seed": 0, "relative": 1.0, "decoder": "grounded"},
+    ]
+    found = judged(tmp_path, {"cost": cost})
+    (training,) = of(found, "training time").itertuples()
+    assert (training.effect, training.low, training.high) == pytest.approx((1.3, 1.2, 1.4))
+    assert training.verdict == "not supported"
+    decoding = of(found, "to recommend").set_index("decoder")
+    assert decoding.loc["search", "verdict"] == "undecided at this size"
+    # One seed has no range.
+    assert decoding.loc["grounded", "effect"] == 1.0
+    assert decoding.loc["grounded", ["low", "high"]].isna().all()
+    assert decoding.loc["grounded", "verdict"] == "undecided at this size"
+
+
+def test_the_table_shows_every_line_and_counts_verdicts(tmp_path: Path) -> None:
+    gains = [
+        GAIN
+        | {"objective": "causal", "dataset": name}
+        | {"difference": 0.02, "low": low, "high": 0.03}
+        for name, low in (("toy", 0.01), ("other", -0.01))
+    ]
+    judged(tmp_path, {"gains": gains})
+    write_text("device\na machine\n", tmp_path / "cost.csv")
+    labels = Labels(datasets={"toy": "Toy set"})
+    table(tmp_path / "claims.csv", labels, tmp_path / "table.csv", tmp_path / "cost.csv")
+    shown = read_csv(tmp_path / "table.csv")
+    lines = shown[shown["Claim"] == "The causal loss helps by itself"]
+    assert list(lines["Data set"]) == ["Toy set", "other", "(each of them)"]
+    assert list(lines["Effect"]) == [
+        *("+0.0200 [+0.0100, +0.0300]", "+0.0200 [−0.0100, +0.0300]", "–")
+    ]
+    assert lines["Verdict"].iloc[-1] == "supported: 1; undecided at this size: 1"
+    assert len(shown) == len(CLAIMS) + 2
+    text = (tmp_path / "table.md").read_text()
+    assert "9 test examples of 3 users; seeds per row: 2; device: a machine." in text
