@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from scripts.command import InputError
-from scripts.contracts import CUTOFFS, PER_EXAMPLE
+from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
 from scripts.evaluate.per_example import evaluate
-from scripts.files import read_table
+from scripts.files import read_table, write_table
 from tests.small_data import write_examples, write_items, write_recommendations
 
 
@@ -89,6 +89,37 @@ def test_bad_lists_are_named(
     with pytest.raises(InputError, match=message):
         metrics_of_rows(tmp_path, ["a", "b", "c"], [0, 1], rows)
     assert not (tmp_path / "metrics").exists()
+
+
+def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
+    """A recommender breaks its ties by its own rule; the metrics look at its ranks alone."""
+    rows = pd.DataFrame(
+        [(0, 3, 0), (0, 1, 2), (0, 2, 1)], columns=["example_id", "rank", "item_id"]
+    ).assign(score=0.5)
+    write_table(rows, tmp_path / "lists", RECOMMENDATIONS)
+    evaluate(
+        tmp_path / "lists",
+        write_examples(tmp_path / "test", [("ann", [0], 1)]),
+        write_items(tmp_path / "items", ["a", "b", "c", "d"]),
+        tmp_path / "metrics",
+    )
+    found = read_table(tmp_path / "metrics", PER_EXAMPLE)
+    assert found["rank"].to_list() == [2]
+    assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3)])
+
+
+def test_target_outside_the_catalogue_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"test: example_id 1, target: item 4 .*items file"):
+        metrics(tmp_path, ["a", "b", "c"], targets=[0, 4], lists={0: [0, 1], 1: [1, 2]})
+
+
+def test_two_items_of_the_targets_title_in_a_list(tmp_path: Path) -> None:
+    """The better rank counts, once."""
+    titles = ["Heat", "Alien", "Heat", "Heat", "Dune"]
+    found = metrics(tmp_path, titles, targets=[3, 4], lists={0: [1, 2, 0], 1: [0, 2, 3]})
+    assert found["rank"].fillna(-1).to_list() == [2, -1]
+    assert found["hr@3"].to_list() == [1, 0]
+    assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3), 0])
 
 
 @pytest.mark.slow  # numba compiles

@@ -102,6 +102,8 @@ def test_every_output_exists(finished: Path) -> None:
     assert {"statistics", "accuracy", "ablation", "balance", "dependence", "cost"} <= tables
     assert {"data", "balance", "dependence", "positions", "sensitivity", "cost"} <= figures
     assert "history_length" in tables & figures
+    assert {"concentration", "cases"} <= tables
+    assert "strata" in figures
     for name in tables:
         assert (results / f"tables/{name}.md").stat().st_size
         assert (results / f"tables/{name}.tex").stat().st_size

@@ -16,9 +16,10 @@ from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_
 from scripts.analyse.catalogue import Catalogue, read_catalogue
 from scripts.cells import Cell, cell_of
 from scripts.command import InputError, progress, run
-from scripts.contracts import CUTOFFS, EXAMPLES, RECOMMENDATIONS
+from scripts.contracts import CUTOFFS, RECOMMENDATIONS
 from scripts.data.rules import GROUPS
-from scripts.files import read_table, write_csv
+from scripts.examples import read_examples
+from scripts.files import write_csv
 
 #: The name under which the users' histories stand among the recommenders.
 HISTORIES = "histories"
@@ -277,9 +278,9 @@ def _block(
     """What a block is measured against, and the rows of the histories themselves.
 
     Raises:
-        InputError: the test split lacks an example.
+        InputError: the test split lacks an example, or has an item that the catalogue lacks.
     """
-    table = read_table(test, EXAMPLES, ["example_id", "user", "history"])
+    table = read_examples(test, len(catalogue.title_of))[["example_id", "user", "history"]]
     table = table.set_index("example_id").reindex(examples)
     if table["user"].isna().any():
         raise InputError(f"{test}: lacks examples of the lists; rerun the lists")

@@ -10,8 +10,9 @@ import pandas as pd
 from scripts.analyse.blocks import read_block
 from scripts.cells import Cell, cell_of
 from scripts.command import InputError, run
-from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
-from scripts.files import read_table, write_csv
+from scripts.contracts import RECOMMENDATIONS
+from scripts.examples import read_examples, read_titles
+from scripts.files import write_csv
 
 #: Titles shown of each list.
 TOP = 5
@@ -89,10 +90,8 @@ def cases(
     files: dict[Cell, Path] = {cell_of(path): path for path in recommendations}
     lists = read_block(files, RECOMMENDATIONS, ["rank", "item_id"])
     examples = next(iter(lists.values())).index.unique()
-    title = read_table(items, ITEMS, ["item_id", "title"]).sort_values("item_id")["title"]
-    titles = title.to_numpy(object)
-    table = read_table(test, EXAMPLES, ["example_id", "user", "history", "target"])
-    table = table.set_index("example_id").reindex(examples)
+    titles = np.array(read_titles(items), dtype=object)
+    table = read_examples(test, len(titles)).set_index("example_id").reindex(examples)
     if table["user"].isna().any():
         raise InputError(f"{test}: lacks examples of {recommendations[0]}; rerun the lists")
     target = table["target"].astype(int)
