@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from scripts.analyse.blocks import blocks_of, codes, read_block
-from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval
+from scripts.analyse.bootstrap import RESAMPLES
 from scripts.analyse.catalogue import read_catalogue
-from scripts.analyse.measure import METRICS, split_name
+from scripts.analyse.measure import METRICS, estimates, split_name
 from scripts.cells import cell_of
 from scripts.command import InputError, progress, run
 from scripts.contracts import EXAMPLES, PER_EXAMPLE, SPLITS
 from scripts.data.rules import GROUPS
+from scripts.examples import read_examples
 from scripts.files import read_table, write_csv
 
 #: Strata of activity.
@@ -86,9 +87,9 @@ def read_strata(items: Path, splits: dict[str, Path]) -> tuple[pd.Index, dict[st
     every = pd.concat(users).sort_values("example_id", ignore_index=True)
     # Every interaction of a user but the first is an example.
     every["activity"] = every.groupby("user").cumcount() + 1
-    test = read_table(splits["test"], EXAMPLES, ["example_id", "target"])
-    activity = every.set_index("example_id")["activity"].loc[test["example_id"]]
     catalogue = read_catalogue(items)
+    test = read_examples(splits["test"], len(catalogue.title_of))
+    activity = every.set_index("example_id")["activity"].loc[test["example_id"]]
     target = catalogue.title_of[test["target"]]
     return pd.Index(test["example_id"]), {
         "activity": by_activity(activity.to_numpy()),
@@ -110,28 +111,22 @@ def compare(
 
     Returns:
         m rows: base_value, value, difference, low, high, seed_sd, users, differing (users whose
-            metric differs with some seed; no interval below `LEAST_DIFFERING`).
+            metric differs with some seed; no interval below `LEAST_DIFFERING`); no difference where
+            a metric is NaN.
     """
     change = objective - base
     names, user = np.unique(users, return_inverse=True)
     differs = np.zeros((len(names), change.shape[2]), bool)
     np.logical_or.at(differs, user, (change != 0).any(axis=0))
-    differing = differs.sum(axis=0)
-    bounds = np.stack(interval(cluster_bootstrap(change, users, resamples, seed)))
-    low, high = np.where(differing >= LEAST_DIFFERING, bounds, np.nan)
-    per_seed = change.mean(axis=1)
-    return pd.DataFrame(
-        {
-            "base_value": base.mean(axis=(0, 1)),
-            "value": objective.mean(axis=(0, 1)),
-            "difference": per_seed.mean(axis=0),
-            "low": low,
-            "high": high,
-            "seed_sd": per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else np.nan,
-            "users": len(names),
-            "differing": differing,
-        }
+    found = estimates(change, users, resamples, seed).rename(columns={"value": "difference"})
+    found = found.assign(
+        base_value=base.mean(axis=(0, 1)),
+        value=objective.mean(axis=(0, 1)),
+        users=len(names),
+        differing=differs.sum(axis=0),
     )
+    found.loc[found["differing"] < LEAST_DIFFERING, ["low", "high"]] = np.nan
+    return found
 
 
 def strata(
@@ -168,6 +163,7 @@ def strata(
     splits: dict[str, dict[str, Path]] = {}
     for path in examples:
         splits.setdefault(path.parent.parent.name, {})[path.stem] = path
+    names = pd.DataFrame([split_name(column) for column in METRICS])
     parts = [pd.DataFrame(columns=COLUMNS)]
     cells = {path: cell_of(path) for path in metrics}
     shown = [p for p, cell in cells.items() if not cell.is_baseline and cell.history == "with"]
@@ -195,19 +191,13 @@ def strata(
                 np.stack([frames[c._replace(seed=s)][METRICS].to_numpy(float) for s in seeds])
                 for c in (cell, cell._replace(objective=base))
             )
-            known = ~np.isnan(ours - bases).any(axis=(0, 1))
-            names = [split_name(name) for name, k in zip(METRICS, known, strict=True) if k]
             for by, of in found.items():
                 for stratum, members in of.items():
                     here = members[place]
                     if not here.any():
                         continue
-                    part = compare(
-                        ours[:, here][..., known],
-                        bases[:, here][..., known],
-                        users[here],
-                        resamples,
-                        seed,
+                    part = names.join(
+                        compare(ours[:, here], bases[:, here], users[here], resamples, seed)
                     ).assign(
                         dataset=dataset,
                         backbone=backbone,
@@ -216,12 +206,10 @@ def strata(
                         base=base,
                         by=by,
                         stratum=stratum,
-                        metric=[name["metric"] for name in names],
-                        k=[name["k"] for name in names],
                         seeds=len(seeds),
                         examples=here.sum(),
                     )
-                    parts.append(part[COLUMNS])
+                    parts.append(part.dropna(subset="difference")[COLUMNS])
     write_csv(pd.concat(parts[1:] or parts, ignore_index=True), output)
 
 

@@ -12,7 +12,18 @@ from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.rows import in_order
-from scripts.tables.format import UNKNOWN, number, sample, with_interval, with_sd, write
+from scripts.tables.format import (
+    P_VALUES,
+    UNDECIDED,
+    UNKNOWN,
+    choices,
+    number,
+    sample,
+    with_interval,
+    with_p,
+    with_sd,
+    write,
+)
 
 #: The name of the histories among the recommenders (`scripts.analyse.balance`), and to show.
 HISTORIES, HISTORIES_LABEL = "histories", "users' histories"
@@ -53,10 +64,9 @@ def methods_of(
         )
 
 
-def difference(row: pd.Series, digits: int = 3) -> str:
-    """The difference to the base with its interval."""
-    bounds = row["difference_low"], row["difference_high"]
-    return with_interval(row["difference"], *bounds, digits, sign=True)
+def difference(row: pd.Series) -> str:
+    """The difference to the base with its interval and p."""
+    return with_p(*row[["difference", "difference_low", "difference_high", "p"]])
 
 
 def balance(
@@ -64,6 +74,7 @@ def balance(
     labels: Labels,
     output: Path,
     cost: Path | None = None,
+    chosen: Path | None = None,
     k: int = 10,
 ) -> None:
     """Set the top-K shares of the popularity groups beside those of the users' histories.
@@ -73,6 +84,7 @@ def balance(
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
         cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for the settings.
         k: depth of the lists.
     """
     values = at_k(read_csv(balance), k, ["total_variation"])
@@ -91,7 +103,6 @@ def balance(
                 "95 % interval": _bounds(tv),
                 "JS distance": with_interval(js["value"], js["low"], js["high"], 3),
                 "Δ distance": difference(tv),
-                "p": number(tv["p"], 3),
             }
         rows.append(row)
     frame = pd.DataFrame(rows)
@@ -103,11 +114,12 @@ def balance(
         "total variation distance of these shares to the histories', JS: their Jensen-Shannon "
         "distance to base 2; 0 equal and 1 disjoint, ± the standard deviation over seeds (no ± "
         "where there is one seed). Δ: paired difference of the distance to that of "
-        f"{bases(values, labels)} on the same seeds, below 0 nearer to the histories; p adjusted "
-        "by Holm over this table. 95 % intervals draw users and, crossed with them, seeds, and "
-        "reflect the resamples about the value, as resampled distances lie too high.",
+        f"{bases(values, labels)} on the same seeds, below 0 nearer to the histories. 95 % "
+        "intervals draw users and, crossed with them, seeds with replacement, and reflect the "
+        f"resamples about the value, as resampled distances lie too high. {P_VALUES} {UNDECIDED}",
+        choices(chosen),
     ]
-    write(frame, output, notes, left=3)
+    write(frame, output, [note for note in notes if note], left=3)
 
 
 def _bounds(row: pd.Series) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.tables.format import sample, write
+from scripts.tables.format import choices, sample, write
 
 #: Longest title that is shown whole.
 WIDTH = 30
@@ -34,7 +34,13 @@ def shortened(title: str, width: int = WIDTH) -> str:
     return title if len(title) <= width else f"{title[: width - 1].rstrip()}…"
 
 
-def cases(cases: Path, labels: Labels, output: Path, cost: Path | None = None) -> None:
+def cases(
+    cases: Path,
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
+    chosen: Path | None = None,
+) -> None:
     """Set the history of each case beside the first titles of every list, the target in bold.
 
     Args:
@@ -42,6 +48,7 @@ def cases(cases: Path, labels: Labels, output: Path, cost: Path | None = None) -
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
         cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for the settings.
     """
     values = read_csv(cases)
     rows, bold = [], set()
@@ -64,7 +71,8 @@ def cases(cases: Path, labels: Labels, output: Path, cost: Path | None = None) -
                     if entry["is_target"]:
                         bold.add((len(rows), column))
             rows.append(row | {"#": f"{position}"} | cells)
-    notes = [_sample(values, labels, cost), RULE] if rows else []
+    notes = [_sample(values, labels, cost), RULE, choices(chosen)] if rows else []
+    notes = [note for note in notes if note]
     write(pd.DataFrame(rows), output, notes, left=len(rows[0]) if rows else 1, bold=bold)
 
 

@@ -10,7 +10,7 @@ from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.tables.balance import at_k, bases, difference, methods_of
-from scripts.tables.format import number, sample, with_interval, write
+from scripts.tables.format import UNDECIDED, choices, sample, with_interval, write
 
 MEASURES = {"gini": "Gini", "coverage": "Coverage"}
 
@@ -20,6 +20,7 @@ def concentration(
     labels: Labels,
     output: Path,
     cost: Path | None = None,
+    chosen: Path | None = None,
     k: int = 10,
 ) -> None:
     """Set Gini index and coverage of the top K beside those of the users' histories.
@@ -29,6 +30,7 @@ def concentration(
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
         cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for the settings.
         k: depth of the lists.
     """
     values = at_k(read_csv(balance), k, list(MEASURES))
@@ -41,7 +43,6 @@ def concentration(
             row |= {
                 title: with_interval(one["value"], one["low"], one["high"], 3),
                 f"Δ {title}": difference(one),
-                f"p ({title})": number(one["p"], 3),
             }
         rows.append(row)
     notes = [
@@ -50,12 +51,14 @@ def concentration(
         "catalogue is listed: 0 all equally often, near 1 always the same few. Coverage: share of "
         "the catalogue that is listed at least once; it grows with the number of examples, so "
         "compare rows of the same examples. Both are taken of each seed, then averaged. Δ: paired "
-        f"difference to {bases(values, labels)} on the same seeds; p adjusted by Holm over this "
-        "table. 95 % intervals: 1.96 standard errors, the variance over users by leaving out each "
-        "of up to 100 groups of users in turn, that over seeds added where there are several; a "
-        "bootstrap would hold fewer distinct users and miss the value.",
+        f"difference to {bases(values, labels)} on the same seeds. 95 % intervals: 1.96 standard "
+        "errors, the variance over users by leaving out each of up to 100 groups of users in "
+        "turn, that over seeds added where there are several; a bootstrap would hold fewer "
+        "distinct users and miss the value. p: two-sided, from the same standard errors, adjusted "
+        f"by Holm's method over all comparisons of this table. {UNDECIDED}",
+        choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, notes, left=3)
+    write(pd.DataFrame(rows), output, [note for note in notes if note], left=3)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,14 @@ RECUT = study_config.recut_datasets(STUDY)
 BASELINE_CELLS = study_config.baseline_cells(STUDY)
 #: Empty where no objective is compared with plain fine-tuning.
 CASE_CELLS = study_config.case_cells(STUDY)
+#: Objectives with the one that has equal token weights in their place; the cells of both.
+SCHEDULES = study_config.schedule_bases(STUDY)
+SCHEDULE_CELLS = [
+    cell
+    for cell in CELLS
+    if cell.history == "with" and cell.objective in {*SCHEDULES, *SCHEDULES.values()}
+]
+SCHEDULE_GAINS = [f"schedule_gains/{base}" for base in dict.fromkeys(SCHEDULES.values())]
 #: Models of the experiments, without the sensitivity grids' own.
 MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
 LENGTH_MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in LENGTH_CELLS))
@@ -88,15 +96,16 @@ TABLES = {
     "cutoffs": ["accuracy", "cost", "chosen"],
     "chosen": ["chosen"],
     "ablation": ["accuracy", "gains", "cost", "chosen"],
+    "schedules": ["accuracy", "schedules", *SCHEDULE_GAINS, "cost", "chosen"],
     "backbones": ["gains", "headline", "cost", "chosen"],
     "beyond": ["gains", "headline", "cost", "chosen"],
-    "balance": ["balance", "cost"],
-    "concentration": ["balance", "cost"],
+    "balance": ["balance", "cost", "chosen"],
+    "concentration": ["balance", "cost", "chosen"],
     "dependence": ["dependence", "cost"],
     "sensitivity": ["sensitivity", "cost"],
     "history_length": ["history_length"],
     "search_error": ["search_error"],
-    "cases": ["cases", "cost"],
+    "cases": ["cases", "cost", "chosen"],
     "cost": ["cost"],
     "claims": ["claims", "cost", "chosen"],
 }
@@ -108,6 +117,7 @@ FIGURES = [
     "strata",
     "dependence",
     "positions",
+    "schedules",
     "sensitivity",
     "history_length",
     "curves",
@@ -116,6 +126,9 @@ FIGURES = [
 if not CASE_CELLS:
     TABLES.pop("cases")
     FIGURES.remove("strata")
+if not SCHEDULES:
+    TABLES.pop("schedules")
+    FIGURES.remove("schedules")
 if all(cell.history == "with" for cell in CELLS):
     TABLES.pop("dependence")
     FIGURES.remove("dependence")
@@ -177,6 +190,7 @@ TABLE_OPTIONS = {
         ),
     },
     "cutoffs": {"methods": METHODS},
+    "schedules": {"gains": json.dumps([f"{ANALYSES}/{name}.csv" for name in SCHEDULE_GAINS])},
     "backbones": {"methods": METHODS},
     "beyond": {"methods": METHODS, "datasets": json.dumps(BEYOND)},
     "balance": {"k": HEADLINE_K},
@@ -362,6 +376,12 @@ def rival_metrics(wildcards) -> list[str]:
     return cell_files("metrics", rivals)
 
 
+def schedule_metrics(base: str) -> list[str]:
+    """Metrics of an objective with equal token weights and of those that differ in weights alone."""
+    group = {base, *(name for name, equal in SCHEDULES.items() if equal == base)}
+    return cell_files("metrics", [cell for cell in SCHEDULE_CELLS if cell.objective in group])
+
+
 def grid_metrics() -> list[str]:
     """Metrics of the sensitivity grids and of plain fine-tuning where it shares their setting."""
     base = [
@@ -375,6 +395,8 @@ def grid_metrics() -> list[str]:
 
 def table_options(name: str) -> str:
     """Options of a table's step: its analyses by name, and its own."""
-    options = {analysis: f"{ANALYSES}/{analysis}.csv" for analysis in TABLES[name]}
+    # Those in a folder of their own are an option together.
+    alone = [analysis for analysis in TABLES[name] if "/" not in analysis]
+    options = {analysis: f"{ANALYSES}/{analysis}.csv" for analysis in alone}
     options |= TABLE_OPTIONS.get(name, {})
     return " ".join(f"--{option} {shlex.quote(value)}" for option, value in options.items())
