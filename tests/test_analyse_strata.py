@@ -108,6 +108,6 @@ def test_differences_per_stratum_by_hand(tmp_path: Path, data: dict[str, list[Pa
 
 
 def test_missing_split_is_named(tmp_path: Path, data: dict[str, list[Path]]) -> None:
-    path = metrics(tmp_path, llm("cft"), [1])
+    paths = [metrics(tmp_path, llm(name), [1]) for name in ("plain", "cft")]
     with pytest.raises(InputError, match=r"toy: give its items\.parquet"):
-        strata([path], data["items"], data["examples"][1:], tmp_path / "out.csv")
+        strata(paths, data["items"], data["examples"][1:], tmp_path / "out.csv")

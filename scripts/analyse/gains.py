@@ -35,6 +35,8 @@ class Pair(NamedTuple):
     """The same of the base."""
     users: np.ndarray
     """Int (n,), whose example it is."""
+    examples: pd.Index
+    """`example_id` (n,), ascending."""
 
 
 def pairs(metrics: list[Path], base: str) -> Iterator[Pair]:
@@ -47,7 +49,8 @@ def pairs(metrics: list[Path], base: str) -> Iterator[Pair]:
     llms = [path for path in metrics if not cell_of(path).is_baseline]
     for cells in blocks_of(llms).values():
         frames = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
-        users = codes(next(iter(frames.values()))["user"])
+        first = next(iter(frames.values()))
+        users = codes(first["user"])
         both: dict[Cell, list[Cell]] = {}
         for cell in frames:
             if cell.objective != base and cell._replace(objective=base) in frames:
@@ -57,7 +60,7 @@ def pairs(metrics: list[Path], base: str) -> Iterator[Pair]:
                 np.stack([frames[one][METRICS].to_numpy(float) for one in chosen])
                 for chosen in (of_seeds, [one._replace(objective=base) for one in of_seeds])
             )
-            yield Pair(cell, ours, bases, users)
+            yield Pair(cell, ours, bases, users, first.index)
 
 
 def gains(
@@ -85,7 +88,7 @@ def gains(
     """
     names = pd.DataFrame([split_name(column) for column in METRICS])
     parts = [pd.DataFrame(columns=COLUMNS)]
-    for cell, values, bases, users in pairs(metrics, base):
+    for cell, values, bases, users, _ in pairs(metrics, base):
         found = estimates(values - bases, users, resamples, seed)
         known = found["value"].notna()
         base_value = pd.Series(bases.mean(axis=(0, 1))).where(known)

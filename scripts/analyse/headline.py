@@ -54,7 +54,7 @@ def headline(
     rows: list[dict] = []
     samples: list[np.ndarray] = []
     drawn = dict[str, int]()
-    for cell, values, bases, users in pairs(metrics, base):
+    for cell, values, bases, users, _ in pairs(metrics, base):
         if cell.history != "with":
             continue
         both = np.concatenate([values[:, :, columns], bases[:, :, columns]], axis=2)

@@ -3,18 +3,19 @@ popularity."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.blocks import blocks_of, codes, read_block
 from scripts.analyse.bootstrap import RESAMPLES
 from scripts.analyse.catalogue import read_catalogue
+from scripts.analyse.gains import pairs
 from scripts.analyse.measure import METRICS, estimates, split_name
 from scripts.cells import cell_of
 from scripts.command import InputError, progress, run
-from scripts.contracts import EXAMPLES, PER_EXAMPLE, SPLITS
+from scripts.contracts import EXAMPLES, SPLITS
 from scripts.data.rules import GROUPS
 from scripts.examples import read_examples
 from scripts.files import read_table, write_csv
@@ -73,7 +74,9 @@ def by_popularity(group: np.ndarray, train_count: np.ndarray) -> Strata:
     return {name: members for name, members in strata.items() if members.any()}
 
 
-def read_strata(items: Path, splits: dict[str, Path]) -> tuple[pd.Index, dict[str, Strata]]:
+def read_strata(
+    items: Path, splits: dict[str, Path]
+) -> tuple[pd.Index, list[tuple[str, str, np.ndarray]]]:
     """The strata of a data set's whole test split, whatever sub-sample a backbone is tested on.
 
     Args:
@@ -81,7 +84,8 @@ def read_strata(items: Path, splits: dict[str, Path]) -> tuple[pd.Index, dict[st
         splits: the examples of each of `SPLITS`.
 
     Returns:
-        `example_id` of the test examples; and the strata by `activity` and `popularity`.
+        `example_id` of the test examples; and of every stratum what it is by (`activity` or
+            `popularity`), its name and its members, bool (n,).
     """
     users = [read_table(splits[split], EXAMPLES, ["example_id", "user"]) for split in SPLITS]
     every = pd.concat(users).sort_values("example_id", ignore_index=True)
@@ -91,10 +95,13 @@ def read_strata(items: Path, splits: dict[str, Path]) -> tuple[pd.Index, dict[st
     test = read_examples(splits["test"], len(catalogue.title_of))
     activity = every.set_index("example_id")["activity"].loc[test["example_id"]]
     target = catalogue.title_of[test["target"]]
-    return pd.Index(test["example_id"]), {
+    found = {
         "activity": by_activity(activity.to_numpy()),
         "popularity": by_popularity(catalogue.group[target], catalogue.train_count[target]),
     }
+    return pd.Index(test["example_id"]), [
+        (by, name, members) for by, strata in found.items() for name, members in strata.items()
+    ]
 
 
 def compare(
@@ -165,51 +172,32 @@ def strata(
         splits.setdefault(path.parent.parent.name, {})[path.stem] = path
     names = pd.DataFrame([split_name(column) for column in METRICS])
     parts = [pd.DataFrame(columns=COLUMNS)]
-    cells = {path: cell_of(path) for path in metrics}
-    shown = [p for p, cell in cells.items() if not cell.is_baseline and cell.history == "with"]
-    for (dataset, backbone), files in progress(blocks_of(shown).items(), "strata"):
-        if dataset not in catalogues or len(splits.get(dataset, {})) < len(SPLITS):
-            raise InputError(f"{dataset}: give its items.parquet and examples/ of every split")
-        frames = read_block(files, PER_EXAMPLE, ["user", *METRICS])
-        first = next(iter(frames.values()))
-        test, found = read_strata(catalogues[dataset], splits[dataset])
-        place = test.get_indexer(first.index)
+    shown = [path for path in metrics if cell_of(path).history == "with"]
+    read = cache(lambda dataset: read_strata(catalogues[dataset], splits[dataset]))
+    for cell, ours, bases, users, tested in progress(pairs(shown, base), "strata"):
+        if cell.dataset not in catalogues or len(splits.get(cell.dataset, {})) < len(SPLITS):
+            raise InputError(f"{cell.dataset}: give its items.parquet and examples/ of every split")
+        test, found = read(cell.dataset)
+        place = test.get_indexer(tested)
         if (place < 0).any():
             raise InputError(
-                f"{splits[dataset]['test']}: lacks examples of the metrics; rerun the lists"
+                f"{splits[cell.dataset]['test']}: lacks examples of the metrics; rerun the lists"
             )
-        users = codes(first["user"])
-        for cell in dict.fromkeys(cell._replace(seed=0) for cell in frames):
-            seeds = [
-                c.seed
-                for c in frames
-                if c._replace(seed=0) == cell and c._replace(objective=base) in frames
-            ]
-            if cell.objective == base or not seeds:
+        for by, stratum, members in found:
+            here = members[place]
+            if not here.any():
                 continue
-            ours, bases = (
-                np.stack([frames[c._replace(seed=s)][METRICS].to_numpy(float) for s in seeds])
-                for c in (cell, cell._replace(objective=base))
+            part = names.join(
+                compare(ours[:, here], bases[:, here], users[here], resamples, seed)
+            ).assign(
+                **{name: getattr(cell, name) for name in COLUMNS[:4]},
+                base=base,
+                by=by,
+                stratum=stratum,
+                seeds=len(ours),
+                examples=here.sum(),
             )
-            for by, of in found.items():
-                for stratum, members in of.items():
-                    here = members[place]
-                    if not here.any():
-                        continue
-                    part = names.join(
-                        compare(ours[:, here], bases[:, here], users[here], resamples, seed)
-                    ).assign(
-                        dataset=dataset,
-                        backbone=backbone,
-                        decoder=cell.decoder,
-                        objective=cell.objective,
-                        base=base,
-                        by=by,
-                        stratum=stratum,
-                        seeds=len(seeds),
-                        examples=here.sum(),
-                    )
-                    parts.append(part.dropna(subset="difference")[COLUMNS])
+            parts.append(part.dropna(subset="difference")[COLUMNS])
     write_csv(pd.concat(parts[1:] or parts, ignore_index=True), output)
 
 
