@@ -26,11 +26,13 @@ def accuracy(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     values = values[(values["k"] == k) & (values["history"] == "with")].dropna(subset="value")
     data = style.some(values, output)
     llms = data[data["recommender"] != BASELINES]
-    looks = style.looks(llms["objective"])
+    looks = style.looks(data["objective"])
     blocks = llms[["dataset", "block"]].drop_duplicates()
     if blocks.empty:
         blocks = data[["dataset", "block"]].drop_duplicates()
     data = data.merge(blocks)
+    # Within a decoder the objectives stand in the order of the legend.
+    places = {name: i for i, name in enumerate(style.looks(llms["objective"]))}
     lines = data.groupby(["dataset", "block"], sort=False)[["recommender", "objective", "decoder"]]
     most = max(len(frame.drop_duplicates()) for _, frame in lines)
     figure, axes = style.panels(len(blocks), 2, style.PAGE, 0.45 + 0.135 * most)
@@ -50,8 +52,10 @@ def accuracy(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
                 baseline = recommender == BASELINES
                 name = labels.baselines.get(line, line) if baseline else labels.decoder(line)
                 ticks.append((middle, name))
-                for point in group.itertuples():
-                    colour, marker = (style.NEUTRAL, "o") if baseline else looks[point.objective]
+                for point in group.sort_values(
+                    "objective", key=lambda names: names.map(places), kind="stable"
+                ).itertuples():
+                    colour, marker = looks[point.objective]
                     axis.plot([point.low, point.high], [height, height], color=colour)
                     axis.plot(point.value, height, marker, color=colour, clip_on=False)
                     height += 1
@@ -64,10 +68,10 @@ def accuracy(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
             axis.set_xlabel(f"{metric.upper()}@{k}")
         row[1].set_yticklabels([])
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(block)}")
-    handles = [style.handle(labels.objective(name), look) for name, look in looks.items()]
-    if (data["recommender"] == BASELINES).any():
-        handles.insert(0, style.handle("baselines", (style.NEUTRAL, "o")))
-    style.legend(figure, handles, across=5)
+    # Baselines are named beside their points.
+    handles = [style.handle(labels.objective(name), looks[name]) for name in places]
+    if handles:
+        style.legend(figure, handles, across=5)
     style.save(figure, data, output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,11 @@ def gains(input: Path, labels: Labels, output: Path) -> None:
     data = style.some(data[data["history"] == "with"].dropna(subset="difference"), output)
     looks = style.looks(data["objective"])
     rows = data[["dataset", "backbone"]].drop_duplicates()
-    columns = [(metric, decoder) for metric in METRICS for decoder in data["decoder"].unique()]
+    decoders = data["decoder"].unique()
+    # More than four panels side by side cannot be read at the width of a page.
+    metrics = METRICS if len(decoders) <= 2 else METRICS[-1:]
+    data = data[data["metric"].isin(metrics)]
+    columns = [(metric, decoder) for metric in metrics for decoder in decoders]
     cutoffs = {k: i for i, k in enumerate(sorted(data["k"].unique()))}
     figure, axes = style.panels(len(rows), len(columns), style.PAGE, 1.35)
     blocks = zip(axes, rows.itertuples(index=False), strict=True)
@@ -58,7 +63,9 @@ def gains(input: Path, labels: Labels, output: Path) -> None:
                 axis.set_xlabel("K")
             if i_row == 0:
                 style.panel_name(axis, f"{metric.upper()}@K", labels.decoder(decoder))
-        row[0].set_ylabel(f"{labels.dataset(dataset)}\n{labels.block(backbone)}\ndifference")
+        # Wrapped to the height of a row.
+        names = [labels.dataset(dataset), labels.block(backbone)]
+        row[0].set_ylabel("\n".join(textwrap.fill(name, 20) for name in names))
     bases = ", ".join(labels.objective(base) for base in pd.unique(data["base"]))
     handles = [
         style.handle(f"{labels.objective(name)} − {bases}", look, "")

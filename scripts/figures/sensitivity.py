@@ -22,13 +22,12 @@ def sensitivity(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         output: PDF to write; .svg, .png and .csv beside it.
         k: the cut-off K.
     """
-    values = read_csv(input)
-    values = values[values["k"] == k].dropna(subset="value")
-    data = style.some(values, output)
+    data = read_csv(input)
+    data = style.some(data[data["k"] == k].dropna(subset="value"), output)
     parameters = [name for name in SIGNS if (data["parameter"] == name).any()]
     blocks = data[["dataset", "backbone", "decoder"]].drop_duplicates()
     columns = [(metric, parameter) for metric in METRICS for parameter in parameters]
-    figure, axes = style.panels(len(blocks), len(columns), style.PAGE, 1.5)
+    figure, axes = style.panels(len(blocks), len(columns), style.PAGE, 1.7)
     colour, marker = style.OBJECTIVES["cft"]
     bases = data.loc[data["parameter"] == "base", "objective"].unique()
     base_colour = style.looks(bases)[bases[0]][0] if len(bases) else style.NEUTRAL
@@ -49,20 +48,21 @@ def sensitivity(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
                 color=colour,
                 elinewidth=1,
             )
-            axis.set_xticks(list(places), [f"{value:g}" for value in points["parameter_value"]])
+            values = [f"{value:g}" for value in points["parameter_value"]]
+            axis.set_xticks(list(places), values, rotation=90 if len(values) > 4 else 0)
             axis.margins(x=0.12)
             axis.grid(visible=False, axis="x")
             axis.locator_params(axis="y", nbins=5)
             axis.set_xlabel(SIGNS[parameter])
             if parameter != parameters[0]:
                 axis.sharey(row[columns.index((metric, parameters[0]))])
+                axis.tick_params(labelleft=False)
             else:
                 axis.set_ylabel(f"{metric.upper()}@{k}")
         dataset, backbone, decoder = block
-        style.panel_name(
-            row[0],
-            f"{labels.dataset(dataset)}, {labels.block(backbone)}, {labels.decoder(decoder)}",
-        )
+        # In three lines, as a longer name would push the panels apart.
+        names = labels.dataset(dataset), labels.block(backbone), labels.decoder(decoder)
+        style.panel_name(row[0], *names)
     handles = [style.handle("points of the grid", (colour, marker))]
     handles += [
         style.handle(f"{labels.objective(base)} (base)", (base_colour, ""), "--") for base in bases

@@ -42,6 +42,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "±": r"$\pm$",
     "–": "--",
     "−": "$-$",
@@ -163,12 +164,14 @@ def markdown(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]]) 
 
 
 def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], left: int) -> str:
-    r"""A `tabular` with booktabs' rules; the notes follow in \footnotesize.
+    r"""A `tabular` with booktabs' rules, shrunk to the line where it is wider; notes follow in
+    \footnotesize.
 
     A thin rule parts the groups of rows that share their first cell.
     """
     lines = [
-        "% needs \\usepackage{booktabs}",
+        "% needs \\usepackage{booktabs,graphicx}; scripts beyond Latin need XeLaTeX or LuaLaTeX",
+        r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{" + "l" * left + "r" * (len(frame.columns) - left) + "}",
         r"\toprule",
         " & ".join(escape_latex(column) for column in frame.columns) + r" \\",
@@ -182,8 +185,9 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
         previous = first
         cells = {column: escape_latex(text) for column, text in row.items()}
         line = [rf"\textbf{{{t}}}" if (i, c) in bold else t for c, t in cells.items()]
-        lines.append(" & ".join(line) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
+        # After the end of a row LaTeX takes [ and * for its own.
+        lines.append("{}" * first.startswith(("[", "*")) + " & ".join(line) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     lines += [rf"\par{{\footnotesize {escape_latex(note)}}}" for note in notes]
     return "\n".join(lines) + "\n"
 
