@@ -254,6 +254,7 @@ def test_grid_points():
         "weighted": (0, 0.25),
         "causal": (0.1, 1),
         "cft": (0.1, 0.25),
+        "cft-learned": (0.1, 1),
         "cft-alpha0.02": (0.02, 0.25),
         "cft-beta0.5": (0.1, 0.5),
         "cft-beta1": (0.1, 1),

@@ -154,6 +154,7 @@ class Study(Settings):
         "weighted": Objective(beta=0.25),
         "causal": Objective(alpha=0.1),
         "cft": Objective(alpha=0.1, beta=0.25),
+        "cft-learned": Objective(alpha=0.1, schedule="learned"),
     }
     """Objectives by name."""
     decoders: dict[str, Decoder]
@@ -439,6 +440,20 @@ def case_cells(study: Study) -> list[Cell]:
             if history in block.histories
         ]
     return []
+
+
+def schedule_bases(study: Study) -> dict[str, str]:
+    """Objectives of the experiments, each with the one that has equal token weights and is the same
+    otherwise; those that have none are left out."""
+    used = dict.fromkeys(cell.objective for cell in experiment_cells(study))
+    settings = {name: study.objectives[name] for name in used}
+    equal = {
+        (one.alpha, one.counterfactual): name
+        for name, one in settings.items()
+        if one.schedule == "linear" and one.beta == 1
+    }
+    bases = {name: equal.get((one.alpha, one.counterfactual)) for name, one in settings.items()}
+    return {name: base for name, base in bases.items() if base not in (None, name)}
 
 
 def shared_datasets(study: Study) -> list[str]:

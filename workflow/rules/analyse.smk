@@ -106,6 +106,46 @@ rule gains_over:
         " --output {output:q} &> {log:q}"
 
 
+rule schedule_gains:
+    input:
+        lambda wildcards: schedule_metrics(wildcards.base),
+    output:
+        f"{ANALYSES}/schedule_gains/{{base}}.csv",
+    log:
+        f"{LOGS}/analyse/schedule_gains/{{base}}.log",
+    wildcard_constraints:
+        base=one_of(SCHEDULES.values()),
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.gains"),
+        metrics=lambda wildcards, input: listed(input),
+    shell:
+        "python -m scripts.analyse.gains --metrics {params.metrics:q} --base {wildcards.base:q}"
+        " --output {output:q} &> {log:q}"
+
+
+rule schedules:
+    input:
+        [
+            f"{RESULTS}/models/{model}"
+            for model in dict.fromkeys(cells.model_path(*cell[:4]) for cell in SCHEDULE_CELLS)
+        ],
+    output:
+        f"{ANALYSES}/schedules.csv",
+    log:
+        f"{LOGS}/analyse/schedules.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.analyse.schedules"),
+        models=lambda wildcards, input: listed(f"{model}/run.json" for model in input),
+        bases=json.dumps(SCHEDULES),
+    shell:
+        "python -m scripts.analyse.schedules --models {params.models:q} --bases {params.bases:q}"
+        " --output {output:q} &> {log:q}"
+
+
 rule headline:
     input:
         cell_files("metrics", [cell for cell in CELLS if cell.history == "with"]),

@@ -1,0 +1,134 @@
+"""Weight schedules: weights by position, and the table and figure that show them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.analyse.accuracy import accuracy
+from scripts.analyse.gains import gains
+from scripts.analyse.schedules import schedules
+from scripts.cells import model_path
+from scripts.figures.schedules import schedules as figure
+from scripts.files import read_csv, write_json
+from scripts.labels import Labels
+from scripts.study.config import Study, resolve, schedule_bases
+from scripts.tables.schedules import schedules as table
+from tests.tiny_study import llm, metrics
+
+EQUAL = {"alpha": 0.1, "beta": 1.0, "schedule": "linear"}
+SETTINGS = {
+    "causal": EQUAL,
+    "cft": EQUAL | {"beta": 0.25},
+    "cft-learned": EQUAL | {"schedule": "learned"},
+}
+BASES = {"cft": "causal", "cft-learned": "causal"}
+
+
+def record(root: Path, objective: str, seed: int, weights: list[float | None]) -> Path:
+    """The run record of a model whose answers have two to four tokens, most of them three."""
+    path = root / "models" / model_path("toy", "tiny", objective, seed) / "run.json"
+    facts = {"token_weights": weights, "position_tokens": [10, 10, 9, 1, 0]}
+    write_json(facts | {"settings": {"objective": SETTINGS[objective]}}, path)
+    return path
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    return [
+        record(tmp_path, "causal", 0, [1.0, 1.0, 1.0, 1.0, None]),
+        record(tmp_path, "cft", 0, [1.0, 0.625, 0.25, 0.25, None]),
+        record(tmp_path, "cft-learned", 0, [2.0, 1.0, 0.5, 0.5, None]),
+        record(tmp_path, "cft-learned", 1, [2.2, 1.0, 0.4, 0.4, None]),
+    ]
+
+
+def test_weights_are_relative_to_their_mean_over_the_tokens(tmp_path, models):
+    schedules(models, BASES, tmp_path / "out.csv")
+    found = read_csv(tmp_path / "out.csv")
+    assert found.groupby("objective")["schedule"].first().to_dict() == {
+        "causal": "equal",
+        "cft": "linear",
+        "cft-learned": "learned",
+    }
+    assert set(found["base"]) == {"causal"}
+    learned = found[(found["objective"] == "cft-learned") & (found["seed"] == 0)]
+    # The 30 tokens weigh 10 * 2 + 10 * 1 + 9 * 0.5 + 1 * 0.5 = 35.
+    assert learned["weight"].tolist() == pytest.approx(np.array([2, 1, 0.5, 0.5]) * 30 / 35)
+    assert learned["position"].tolist() == [1, 2, 3, 4]
+    assert found.loc[found["objective"] == "causal", "weight"].tolist() == [1] * 4
+
+
+def test_objectives_without_an_equal_counterpart_are_left_out(tmp_path, models):
+    schedules(models, {"cft": "causal"}, tmp_path / "out.csv")
+    assert set(read_csv(tmp_path / "out.csv")["objective"]) == {"causal", "cft"}
+
+
+def test_table_and_figure(tmp_path, models):
+    measured = [
+        metrics(tmp_path, llm("causal"), [1, 1, None, None]),
+        metrics(tmp_path, llm("cft"), [1, 1, 1, None]),
+        metrics(tmp_path, llm("cft-learned"), [1, None, None, None]),
+        metrics(tmp_path, llm("plain"), [1, 1, 1, 1]),
+    ]
+    schedules(models, BASES, tmp_path / "schedules.csv")
+    accuracy(measured, tmp_path / "accuracy.csv", resamples=20)
+    gains(measured[:3], tmp_path / "gains.csv", base="causal", resamples=20)
+    table(
+        tmp_path / "accuracy.csv",
+        [tmp_path / "gains.csv"],
+        tmp_path / "schedules.csv",
+        Labels(),
+        tmp_path / "table.csv",
+    )
+    rows = read_csv(tmp_path / "table.csv").set_index("Weights")
+    assert rows["Objective"].to_dict() == {
+        "equal": "causal",
+        "linear": "cft",
+        "learned": "cft-learned",
+    }
+    assert rows["HR@5"].astype(float).to_dict() == {"equal": 0.5, "linear": 0.75, "learned": 0.25}
+    assert rows.loc["equal", "Δ HR@5"] == "–"
+    assert rows.loc["linear", "Δ HR@5"].startswith("+0.2500 [")
+    assert rows.loc["learned", "Δ HR@5"].startswith("−0.2500 [")
+    weights = rows["Weight of tokens 1, 2, 3, 5, 10"]
+    assert weights["equal"] == "1.00 / 1.00 / 1.00 / – / –"
+    # The mean of two seeds: 2 * 30 / 35 and 2.2 * 30 / 36.
+    assert weights["learned"].startswith("1.77 / ")
+
+    figure(tmp_path / "schedules.csv", Labels(), tmp_path / "figure.pdf")
+    assert (tmp_path / "figure.svg").read_text().count("<text") > 5
+
+
+def study(objectives: list[str]) -> Study:
+    """A study of these objectives."""
+    return resolve(
+        {
+            "study": "s",
+            "datasets": {
+                "d": {
+                    "label": "D",
+                    "source": {"kind": "amazon-2018", "reviews": "r", "metadata": "m"},
+                    "prompt": {"instruction": "I", "history": "H"},
+                }
+            },
+            "backbones": {"b": {"label": "B", "source": {"kind": "folder", "path": "p"}}},
+            "decoders": {"constrained": {"kind": "constrained"}},
+            "experiments": [
+                {
+                    "backbones": ["b"],
+                    "datasets": ["d"],
+                    "objectives": objectives,
+                    "decoders": ["constrained"],
+                    "seeds": [0],
+                }
+            ],
+        }
+    )
+
+
+def test_bases_share_all_but_the_weights():
+    assert schedule_bases(study(["plain", "cft"])) == {}
+    assert schedule_bases(study(["cft", "cft-learned"])) == {}
+    found = schedule_bases(study(["plain", "weighted", "causal", "cft", "cft-learned"]))
+    assert found == {"weighted": "plain", "cft": "causal", "cft-learned": "causal"}
