@@ -46,7 +46,7 @@ OBJECTIVES = {
 }
 BASELINES = {
     "most-popular": ("#A6A6A6", "h"),
-    "transitions": ("#5C5C5C", "*"),
+    "transitions": ("#5C5C5C", ">"),
     "gru4rec": ("#8C6D31", "P"),
     "caser": ("#5E2B97", "<"),
     "sasrec": ("#56B4E9", "v"),
@@ -54,7 +54,7 @@ BASELINES = {
 
 #: Looks of any other name follow from the name alone, so that it has them in every figure.
 COLOURS = ["#332288", "#882255", "#44AA99", "#999933", "#AA4499"]
-MARKERS = ["p", ">", "d", "8"]
+MARKERS = ["p", "d", "8", "*"]
 
 #: Reference lines, and markers that stand for any objective.
 NEUTRAL = "#666666"
