@@ -64,7 +64,8 @@ def test_accuracy(tmp_path: Path, analyses: Path) -> None:
     accuracy(*inputs, METHODS, LABELS, output)
     table = read_csv(output)
     assert table["Method"].tolist() == [
-        *("Most popular", "BIGRec", "BIGRec + CFT", "gain over BIGRec", "Most popular"),
+        *("Most popular", "BIGRec", "BIGRec + CFT"),
+        *("gain over BIGRec", "difference to BIGRec", "Most popular"),
     ]
     assert table["Data set"].unique().tolist() == ["Toy"]
     by_name = table.drop_duplicates("Method").set_index("Method")
@@ -72,8 +73,8 @@ def test_accuracy(tmp_path: Path, analyses: Path) -> None:
     assert by_name.loc["Most popular", "HR@5"].startswith("0.2500 [")
     assert by_name.loc["BIGRec", "HR@5"].startswith("0.3750 [")
     assert by_name.loc["BIGRec + CFT", "HR@5"].startswith("0.7500 [")
-    gain = by_name.loc["gain over BIGRec"]
-    assert gain["HR@5"].startswith("+100.0 %; +0.3750 [")
+    assert by_name.loc["gain over BIGRec", "HR@5"].startswith("+100.0 %; p ")
+    assert by_name.loc["difference to BIGRec", "HR@5"].startswith("+0.3750 [")
     text = output.with_suffix(".md").read_text()
     assert "**0.7500 [" in text
     assert "undecided" in text
@@ -149,14 +150,21 @@ def test_backbones_and_sets_beyond(tmp_path: Path, measured: list[Path]) -> None
     inputs = [tmp_path / "gains.csv", tmp_path / "headline.csv", METHODS]
     backbones(*inputs, LABELS, tmp_path / "t.csv")
     table = read_csv(tmp_path / "t.csv")
-    assert table[["Data set", "Backbone"]].to_numpy().tolist() == [["Toy", "tiny"], ["Toy", "big"]]
-    assert table["HR@5"].str.partition(" %")[0].tolist() == ["+100.0", "+100.0"]
+    assert table["Data set"].unique().tolist() == ["Toy"]
+    assert table["Backbone"].tolist() == ["tiny", "tiny", "big", "big"]
+    assert table["HR@5"].str.partition(" ")[0].tolist() == [
+        "+100.0",
+        "+0.3750",
+        "+100.0",
+        "+0.5000",
+    ]
     beyond(*inputs, ["far"], LABELS, tmp_path / "t.csv")
     table = read_csv(tmp_path / "t.csv")
-    assert table[["Data set", "Method", "Base"]].to_numpy().tolist() == [
-        ["far", "BIGRec + CFT", "BIGRec"]
+    assert table[["Data set", "Method", "Row"]].to_numpy().tolist() == [
+        ["far", "BIGRec + CFT", "gain over BIGRec"],
+        ["far", "BIGRec + CFT", "difference to BIGRec"],
     ]
-    assert table["HR@5"].tolist() == ["+0.0 %; +0.0000 [+0.0000, +0.0000]; p 1.000"]
+    assert table["HR@5"].tolist() == ["+0.0 %; p 1.000", "+0.0000 [+0.0000, +0.0000]"]
     # The mean over data sets, of the backbone that has two.
     accuracy_csv = tmp_path / "accuracy.csv"
     analyse_accuracy([*measured, *other], accuracy_csv, 50)
@@ -186,9 +194,12 @@ def test_balance_and_dependence(tmp_path: Path) -> None:
     analyse_dependence(measured, lists, tmp_path / "d.csv", 20)
     dependence(tmp_path / "d.csv", LABELS, tmp_path / "t.csv")
     row = read_csv(tmp_path / "t.csv").iloc[0]
-    assert row["HR@10 ratio"] == 1
-    assert row["Overlap@10"] == 1
-    assert row["Δ HR@10"] == "+0.0000 [+0.0000, +0.0000]"
+    assert (row["History"], row["NDCG@10"], row["Δ NDCG@10"]) == ("with", 0.5, "–")
+    row = read_csv(tmp_path / "t.csv").iloc[1]
+    assert row["History"] == "without"
+    assert row["Overlap@10"] == "1.00 [1.00, 1.00]"
+    assert row["Δ NDCG@10"] == "+0.0000 [+0.0000, +0.0000]; p 1.000"
+    assert row["Δ beyond base"] == "–"
 
 
 def test_sensitivity(tmp_path: Path, measured: list[Path]) -> None:
@@ -355,10 +366,15 @@ def test_search_error(tmp_path: Path) -> None:
         ),
         audit,
     )
-    analyse_search_error([audit], tmp_path / "search_error.csv", resamples=50)
+    analyse_search_error([audit], tmp_path / "search_error.csv", resamples=400)
     search_error(tmp_path / "search_error.csv", LABELS, tmp_path / "table.csv")
     table = read_csv(tmp_path / "table.csv").set_index("Beams")
-    assert table.loc["exact", "HR@10"] == 0.5
+    assert table.loc["exact", "HR@10"] == "0.5000"
     assert table.loc["exact", "Δ HR@10"] == "–"
-    assert table.loc["5", ["Overlap@10", "Proven", "HR@10", "NDCG@10"]].tolist() == [0.4, 0.5, 0, 0]
-    assert table.loc["5", "Δ HR@10"] == "−0.5000 [−1.0000, +0.0000]"
+    columns = ["Overlap@10", "Proven", "HR@10", "NDCG@10"]
+    assert table.loc["5", columns].tolist() == ["0.400 [0.300, 0.500]", "0.50", "0.0000", "0.0000"]
+    # Of two users both are the first, who alone is missed, in a quarter of the draws, and in another
+    # none is: p = 2 x 1/4, adjusted over two comparisons.
+    effect, p = table.loc["5", "Δ HR@10"].split("; p ")
+    assert effect == "−0.5000 [−1.0000, +0.0000]"
+    assert float(p) == pytest.approx(1, abs=0.1)

@@ -63,19 +63,20 @@ def accuracy(
             rows.append(name | {"Method": label} | texts)
             here = points.iloc[0]
             rows += [
-                name | {"Method": f"gain over {over}"} | line
-                for (*key, over), line in lines.items()
+                name | {"Method": f"{line.name} {over}"} | line.cells
+                for (*key, over), both in lines.items()
                 if key == [here["dataset"], here["block"], label]
+                for line in both
             ]
         bold |= best(pd.DataFrame(found), METRICS)
     for _, mean in means[means["dataset"] == ALL].iterrows():
-        text = gain_lines.percent(mean["relative_gain"], mean["low"], mean["high"])
+        interval = gain_lines.bounds_text(mean["low"], mean["high"])
         rows.append(
             {
                 "Data set": f"mean of {mean['datasets']} data sets",
                 "Examples of": labels.block(mean["backbone"]),
                 "Method": f"{mean['method']}, gain over {mean['over']}",
-                MEAN_GAIN: text,
+                MEAN_GAIN: f"{gain_lines.percent(mean['relative_gain'])} {interval}",
             }
         )
     outside = {name: numbers for name, numbers in (references or {}).items() if len(values)}

@@ -51,19 +51,20 @@ def backbones(
 
 
 def gain_table(found: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    """A row per comparison, in the order of `found`; see `scripts.tables.gains.lines`."""
+    """Two rows per comparison, in the order of `found`; see `scripts.tables.gains.lines`."""
     rows = [
         {
             "Data set": labels.dataset(dataset),
             "Method": method,
             "Backbone": labels.block(backbone),
-            "Base": over,
-            **line,
+            "Row": f"{line.name} {over}",
+            **line.cells,
         }
-        for (dataset, backbone, method, over), line in gain_lines.lines(found, means).items()
+        for (dataset, backbone, method, over), both in gain_lines.lines(found, means).items()
+        for line in both
     ]
     return pd.DataFrame(
-        rows, columns=["Data set", "Method", "Backbone", "Base", *METRICS, MEAN_GAIN]
+        rows, columns=["Data set", "Method", "Backbone", "Row", *METRICS, MEAN_GAIN]
     )
 
 

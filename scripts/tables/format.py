@@ -81,8 +81,12 @@ def with_p(difference: float, low: float, high: float, p: float) -> str:
     """`difference [low, high]; p 0.042`, signed."""
     if math.isnan(difference):
         return UNKNOWN
-    shown = "p < 0.001" if p < 0.0005 else f"p {number(p, 3)}"
-    return f"{with_interval(difference, low, high, sign=True)}; {shown}"
+    return f"{with_interval(difference, low, high, sign=True)}; {p_text(p)}"
+
+
+def p_text(p: float) -> str:
+    """`p 0.042`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.0005 else f"p {number(p, 3)}"
 
 
 def span(values: pd.Series) -> str:
@@ -188,7 +192,7 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
         # After the end of a row LaTeX takes [ and * for its own.
         lines.append("{}" * first.startswith(("[", "*")) + " & ".join(line) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    lines += [rf"\par{{\footnotesize {escape_latex(note)}}}" for note in notes]
+    lines += [rf"\par{{\footnotesize\noindent {escape_latex(note)}\par}}" for note in notes]
     return "\n".join(lines) + "\n"
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
 import pandas as pd
 
 from scripts.analyse.bootstrap import holm
-from scripts.tables.format import INTERVALS, P_VALUES, UNDECIDED, UNKNOWN, number, with_p
+from scripts.tables.format import (
+    INTERVALS,
+    P_VALUES,
+    UNDECIDED,
+    UNKNOWN,
+    number,
+    p_text,
+    with_interval,
+)
 from scripts.tables.settings import Method
 
 #: The metrics that are shown, by column.
@@ -20,10 +28,19 @@ MEAN_GAIN = "Mean gain at 5"
 
 #: What stands below every table of gains.
 NOTE = (
-    "Gain: the change relative to the base's mean, then the paired difference with its interval "
-    f"and p. {MEAN_GAIN}: mean of the relative gains in HR@5 and NDCG@5, with its interval where "
-    f"the base has hits enough. {INTERVALS} {P_VALUES} {UNDECIDED}"
+    "Gain: the change relative to the base's mean, with p. Difference: paired, with its interval. "
+    f"{MEAN_GAIN}: mean of the relative gains in HR@5 and NDCG@5, its interval in percent below it "
+    f"where the base has hits enough. {INTERVALS} {P_VALUES} {UNDECIDED}"
 )
+
+
+class Line(NamedTuple):
+    """One line of a comparison."""
+
+    name: str
+    """What it shows, to be followed by the base."""
+    cells: dict[str, str]
+    """Texts by column."""
 
 
 def compared(frame: pd.DataFrame, methods: list[Method]) -> pd.DataFrame:
@@ -52,27 +69,35 @@ def compared(frame: pd.DataFrame, methods: list[Method]) -> pd.DataFrame:
     return found[found["history"] == "with"] if "history" in found else found
 
 
-def lines(
-    gains: pd.DataFrame, headline: pd.DataFrame
-) -> dict[tuple[str, str, str, str], dict[str, str]]:
-    """One line per comparison.
+def lines(gains: pd.DataFrame, headline: pd.DataFrame) -> dict[tuple[str, ...], list[Line]]:
+    """Two lines per comparison.
 
     Args:
         gains: `compared` of `gains.csv`, just the comparisons that the table shows.
         headline: `compared` of `headline.csv`.
 
     Returns:
-        texts of the columns of `METRICS` and of `MEAN_GAIN`, by (dataset, backbone, method, over).
+        by (dataset, backbone, method, over) the gain with its p and the difference with its
+        interval, each with the texts of the columns of `METRICS` and of `MEAN_GAIN`.
     """
     shown = shown_points(gains)
     shown = shown.assign(p=holm(shown["p"].to_numpy(float)))
-    shown = shown.assign(text=[gain_text(row) for _, row in shown.iterrows()])
     means = headline.set_index(KEYS)[["relative_gain", "low", "high"]]
     rows = {}
     for key, cell in shown.groupby(KEYS, sort=False):
-        texts = cell.set_index(["metric", "k"])["text"]
-        rows[key] = {name: texts[point] for name, point in METRICS.items()}
-        rows[key][MEAN_GAIN] = percent(*means.loc[key])
+        points = cell.set_index(["metric", "k"])
+        gain, difference = {}, {}
+        for name, point in METRICS.items():
+            found = points.loc[point]
+            gain[name] = percent(found["relative_gain"])
+            if pd.notna(found["p"]):
+                gain[name] += f"; {p_text(found['p'])}"
+            bounds = found[["difference", "low", "high"]]
+            difference[name] = with_interval(*bounds, sign=True)
+        mean = means.loc[key]
+        gain[MEAN_GAIN] = percent(mean["relative_gain"])
+        difference[MEAN_GAIN] = bounds_text(mean["low"], mean["high"])
+        rows[key] = [Line("gain over", gain), Line("difference to", difference)]
     return rows
 
 
@@ -82,19 +107,13 @@ def shown_points(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[points.isin(list(METRICS.values()))]
 
 
-def gain_text(gain: pd.Series) -> str:
-    """Relative gain, difference with its interval, and p."""
-    if pd.isna(gain["difference"]):
-        return UNKNOWN
-    difference = with_p(*gain[["difference", "low", "high", "p"]])
-    return f"{percent(gain['relative_gain'])}; {difference}"
+def percent(value: float) -> str:
+    """`+3.1 %`."""
+    return UNKNOWN if pd.isna(value) else f"{number(value, 1, sign=True)} %"
 
 
-def percent(value: float, low: float = math.nan, high: float = math.nan) -> str:
-    """`+3.1 %`, or `+3.1 % [−1.0, +7.2]` where a bound is known."""
-    if pd.isna(value):
-        return UNKNOWN
-    text = f"{number(value, 1, sign=True)} %"
+def bounds_text(low: float, high: float) -> str:
+    """The interval of a relative gain, in percent: `[−1.0, +7.2]`."""
     if pd.isna(low) and pd.isna(high):
-        return text
-    return f"{text} [{number(low, 1, sign=True)}, {number(high, 1, sign=True)}]"
+        return UNKNOWN
+    return f"[{number(low, 1, sign=True)}, {number(high, 1, sign=True)}]"
