@@ -124,7 +124,7 @@ def draw(
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_locator(NullLocator())
         else:
-            axis.set_xlim(left=0)
+            axis.set_xlim(0, 1.1 * shown.max())
             axis.locator_params(axis="x", nbins=4)
 
 
