@@ -87,6 +87,21 @@ def test_difference_to_the_base_on_common_seeds(tmp_path: Path) -> None:
     assert rows.loc["plain", ["base", "difference", "p"]].isna().all()
 
 
+def test_lists_of_equal_spread_do_not_differ(tmp_path: Path) -> None:
+    """Rounding alone must not move a distance, let alone with a small p."""
+    items = catalogue(tmp_path, [0, 1, 2, 3, 3, 4])
+    test = split(tmp_path, [[0, 1, 2], [1], [2, 5], [3, 1, 1]])
+    paths = [
+        recommendations(tmp_path, llm(name), {e: [item, 0, 1] for e in range(4)})
+        for name, item in (("plain", 3), ("cft", 4))
+    ]
+    balance(paths, [items], [test], tmp_path / "out.csv", resamples=200)
+    rows = read_csv(tmp_path / "out.csv").query("objective == 'cft'")
+    assert (rows["difference"] == 0).all()
+    assert (rows["difference_low"] == 0).all()
+    assert (rows["p"] == 1).all()
+
+
 def test_equal_titles_are_one_whichever_item_is_listed(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {

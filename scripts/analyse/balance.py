@@ -27,6 +27,9 @@ HISTORIES = "histories"
 #: Groups of users that the jackknife leaves out, one at a time.
 LEFT_OUT = 100
 
+#: Decimals of differences: what is smaller is rounding, and must not look like an effect.
+DECIMALS = 12
+
 #: Columns of `spread`, then of `concentration`: measure and group.
 SPREAD = [
     *(("share", g) for g in range(GROUPS)),
@@ -397,13 +400,13 @@ def _differences(ours: Counted, theirs: Counted, block: Block) -> dict[str, np.n
         Counted(m.groups[:, :, :both], m.concentration[:, :both], m.without[:, :both])
         for m in (ours, theirs)
     )
-    value = _spread(one, block) - _spread(two, block)
+    value = np.round(_spread(one, block) - _spread(two, block), DECIMALS)
     first, second = _resampled([one, two], block)
-    samples = _reflected(first - second, value)
+    samples = _reflected(np.round(first - second, DECIMALS), value)
     low, high = interval(samples)
-    change = one.concentration - two.concentration
+    change = np.round(one.concentration - two.concentration, DECIMALS)
     mean = change.mean(axis=0)
-    error = standard_error(change, one.without - two.without)
+    error = standard_error(change, np.round(one.without - two.without, DECIMALS))
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(mean == 0, 1.0, 2 * norm.sf(np.abs(mean) / error))
     margin = norm.ppf(0.975) * error
