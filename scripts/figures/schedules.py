@@ -21,7 +21,7 @@ def schedules(input: Path, labels: Labels, output: Path) -> None:
         labels: names to show.
         output: PDF to write; .svg, .png and .csv beside it.
     """
-    data = style.some(read_csv(input), output)
+    data = style.some(read_csv(input).sort_values("alpha", kind="stable"), output)
     runs = ["dataset", "backbone", "objective", "seed"]
     data = data[data["tokens"] >= REACHED * data.groupby(runs)["tokens"].transform("first")]
     looks = style.looks(data["objective"])
@@ -43,7 +43,8 @@ def schedules(input: Path, labels: Labels, output: Path) -> None:
         dataset, backbone, alpha = block
         names = labels.dataset(dataset), f"{labels.block(backbone)}, α = {alpha:g}"
         style.panel_name(axis, *names)
-    style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
+    handles = [style.handle(labels.objective(name), look) for name, look in looks.items()]
+    style.legend(figure, handles, across=6)
     style.save(figure, data, output)
 
 

@@ -1,7 +1,7 @@
 """What decoding over a catalogue costs: ours, and what it is measured against.
 
     python -m tests.benchmarks.decoding
-    python -m tests.benchmarks.decoding --parts '["curves"]' --output curves --threads 4
+    python -m tests.benchmarks.decoding --parts '["curves"]' --output docs/figures --rounds 5
 
 A random Qwen2 of width 128 and 4 layers with the given vocabulary, made-up titles of about 14
 tokens, prompts of 200 tokens. The peers are written anew from their descriptions:
@@ -11,10 +11,11 @@ tokens, prompts of 200 tokens. The peers are written anew from their description
   by a string made of its tokens.
 - `dict of prefixes`: what the published processor looks up, allowed tokens by that string.
 
-Rounds take turns; times are medians over the rounds. A step is one token of every beam: the time
-of the prompts, or of a `generate` of a single token, is taken off. The figure's floor is the time
-inside the model's own forward passes of the same search. Memory is by what a fresh process grows
-(resident) while it builds, and by Python's own count of what is kept.
+Rounds take turns; times are medians over the rounds: wall time on a GPU, CPU time otherwise. A step
+is one token of every beam: the time of the prompts, or of a `generate` of a single token, is taken
+off. The figure's floor is the time inside the model's own forward passes of the same search. Memory
+is by what a fresh process grows (resident) while it builds, and by Python's own count of what is
+kept.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 import tracemalloc
@@ -43,11 +43,11 @@ from transformers import (
 )
 
 from scripts.backbones.load import Device, torch_device
-from scripts.command import run
+from scripts.command import progress, run
 from scripts.decode.constrained import search, to_device
 from scripts.decode.trie import build_trie
-from scripts.files import write_csv
-from scripts.provenance import device_name
+from scripts.files import atomic, write_csv
+from tests.benchmarks.finetune_step import machine, now, on_gpu
 
 Part = Literal["trie", "step", "throughput", "curves"]
 Title = tuple[int, ...]
@@ -220,28 +220,18 @@ class Timed:
 
     def __call__(self, **inputs: Any) -> Any:
         """Run the model."""
-        synchronise(self.device)
-        start = time.perf_counter()
+        start = now(self.device)
         output = self.model(**inputs)
-        synchronise(self.device)
-        self.seconds += time.perf_counter() - start
+        self.seconds += now(self.device) - start
         self.calls += 1
         return output
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait for the GPU, if there is one."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def seconds(action: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Wall time of an action, and its result."""
-    synchronise(device)
-    start = time.perf_counter()
+    """Time of an action, and its result."""
+    start = now(device)
     result = action()
-    synchronise(device)
-    return time.perf_counter() - start, result
+    return now(device) - start, result
 
 
 def bar(ratio: float, least: float) -> str:
@@ -356,49 +346,63 @@ def throughput_part(bench: Bench, beams: int, batch: int, examples: int) -> None
 
 def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> None:
     """Time an example against titles, beams and batch, with the model's own as the floor."""
-    points = [("titles", n, (n, 10, 4)) for n in (1_000, 3_000, 10_000, 30_000, 100_000)]
-    points += [("beams", n, (10_000, n, 4)) for n in (1, 5, 10, 20, 50)]
-    points += [("batch", n, (10_000, 10, n)) for n in (1, 2, 4, 8, 16)]
-    benches: dict[int, Bench] = {}
+    varied = {
+        "titles": [(n, 10, 4) for n in (1_000, 3_000, 10_000, 30_000, 100_000)],
+        "beams": [(10_000, n, 4) for n in (1, 5, 10, 20, 50)],
+        "batch": [(10_000, 10, n) for n in (1, 2, 4, 8, 16)],
+    }
+    points = list(dict.fromkeys(point for line in varied.values() for point in line))
+    benches = {n: Bench(words, n, device) for n in {titles for titles, _, _ in points}}
     rows = []
-    for varied, value, (titles, beams, batch) in points:
-        bench = benches.setdefault(titles, Bench(words, titles, device))
-        prompts = make_prompts(batch, words, device)
-        timed = Timed(bench.model, device)
-        for _ in range(rounds):
-            timed.seconds = 0.0
+    # The first round warms up.
+    for _ in progress(range(rounds + 1), "rounds"):
+        for titles, beams, batch in points:
+            bench = benches[titles]
+            timed = Timed(bench.model, device)
+            prompts = make_prompts(batch, words, device)
             whole, _ = seconds(lambda: bench.ours(prompts, beams, timed), device)  # noqa: B023
-            rows.append(
-                {
-                    "varied": varied,
-                    "value": value,
-                    "seconds": whole / batch,
-                    "model": timed.seconds / batch,
-                }
-            )
-    frame = pd.DataFrame(rows).groupby(["varied", "value"], sort=False).median().reset_index()
-    print(frame.to_string(index=False), flush=True)
-    write_csv(frame, output / "decoding.csv")
-    draw(frame, output / "decoding.png", device_name(device))
+            rows.append((titles, beams, batch, whole / batch, timed.seconds / batch))
+    measures = ["seconds", "model"]
+    frame = pd.DataFrame(rows[len(points) :], columns=["titles", "beams", "batch", *measures])
+    frame["ratio"] = frame["seconds"] / frame["model"]
+    medians = frame.groupby(["titles", "beams", "batch"]).median()
+    lines = [
+        medians.loc[line].reset_index().assign(varied=name).assign(value=lambda f: f[f.varied[0]])
+        for name, line in varied.items()
+    ]
+    curves = pd.concat(lines)[["varied", "value", *measures, "ratio"]]
+    print(curves.to_string(index=False, float_format="{:.4g}".format), flush=True)
+    write_csv(curves, output / "decoding.csv")
+    draw(curves, output / "decoding.svg", "seconds" if on_gpu(device) else "CPU seconds")
 
 
-def draw(frame: pd.DataFrame, path: Path, machine: str) -> None:
-    """One panel per varied quantity."""
-    from matplotlib.figure import Figure
+def draw(curves: pd.DataFrame, path: Path, unit: str) -> None:
+    """One panel per varied quantity: the search, and the model's own passes in it."""
+    # Sets the theme of all figures, which only this part wants.
+    from scripts.figures import style
 
     names = {"titles": "titles in the catalogue", "beams": "beams", "batch": "examples in a batch"}
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    for axes, (varied, part) in zip(
-        figure.subplots(1, 3, sharey=True), frame.groupby("varied", sort=False), strict=True
-    ):
-        axes.plot(part["value"], part["seconds"], marker="o", label="search")
-        axes.plot(part["value"], part["model"], marker="o", ls="--", label="the model's own passes")
-        axes.set(xscale="log", yscale="log", xlabel=names[varied])
-    axes.legend(frameon=False)
-    figure.axes[0].set_ylabel("seconds an example")
-    figure.suptitle(f"Decoding time ({machine})", fontsize="medium")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    looks = {"seconds": ("#0072B2", "o", "-"), "model": (style.NEUTRAL, "s", "--")}
+    figure, axes = style.panels(1, len(names), style.PAGE, 1.7, sharey=True)
+    for axis, (varied, name) in zip(axes[0], names.items(), strict=True):
+        part = curves[curves["varied"] == varied]
+        for measure, (colour, marker, line) in looks.items():
+            axis.plot(part["value"], part[measure], marker=marker, ls=line, color=colour)
+        axis.set(xscale="log", xlabel=name)
+        axis.set_xticks(
+            part["value"], [f"{n // 1000} k" if n >= 1000 else n for n in part["value"]]
+        )
+        axis.set_xticks([], minor=True)
+    # Shared: once every panel has had its say.
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].set_ylabel(f"{unit} an example")
+    handles = [
+        style.handle("search", looks["seconds"][:2], "-"),
+        style.handle("in the model's own passes", looks["model"][:2], "--"),
+    ]
+    style.legend(figure, handles)
+    with atomic(path) as partial:
+        figure.savefig(partial, format="svg", metadata={"Date": None})
 
 
 def measure(
@@ -430,7 +434,7 @@ def measure(
     torch.set_num_threads(threads)
     place = torch_device(device)
     chosen = parts or ["trie", "step", "throughput", "curves"]
-    print(f"{platform.processor() or platform.machine()}, {device_name(place)}", flush=True)
+    print(machine(place), flush=True)
     with torch.inference_mode():
         if "trie" in chosen:
             trie_part(rounds, words)

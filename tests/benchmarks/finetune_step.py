@@ -11,8 +11,11 @@
 
 Each candidate has a process of its own, for its peak memory; the rounds take turns, and time is
 the median over rounds: wall time on a GPU, CPU time otherwise. Memory is what a step on the first
-batch adds to the model and its gradients. Prompts are of the instruct template: those of a prepared
-data set, or else ten made-up titles each.
+batch adds to the model and its gradients. `share of matrix rate` is the operations per second as a
+share of what a large matrix product reaches in the same run, in the same arithmetic; `MFU`, on a
+GPU whose data sheet is known here, the same as a share of its nominal dense bf16 rate. Operations
+are those of the candidate's own matrix products and attention, padding included. Prompts are of the
+instruct template: those of a prepared data set, or else ten made-up titles each.
 """
 
 from __future__ import annotations
@@ -89,6 +92,17 @@ SHAPES: dict[str, PretrainedConfig] = {
 #: Words of a made-up title: prompts of ten come to about 125 and 270 tokens.
 TITLE_WORDS = {"tiny": 4, "qwen2-0.5b-3-layers": 16, "qwen2-0.5b": 16}
 CANDIDATES = ("released", "ordinary plain", "our plain", "our CFT")
+#: Nominal dense bf16 operations per second by a part of the GPU's name, the first that fits
+#: (NVIDIA's data sheets, without sparsity).
+NOMINAL = {
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "A10G": 70e12,
+}
 #: Examples that the batches are drawn from.
 EXAMPLES_DRAWN = 4096
 
@@ -144,7 +158,7 @@ def finetune_step(
         rates.append(matrix_rate(place))
     for pipe in pipes.values():
         pipe.send(None)
-    table = summary(steps, statistics.median(rates), batch)
+    table = summary(steps, statistics.median(rates), nominal_rate(place), batch)
     print(f"\nmatrix rate: {statistics.median(rates) / 1e9:,.0f} GFLOP/s\n")
     print(table.to_markdown(index=False, floatfmt=",.4g"))
     print_ratios(steps, table)
@@ -453,15 +467,22 @@ def matrix_rate(device: torch.device) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def print_machine(device: torch.device, shape: Shape, batches: list[list[Encoded]]) -> None:
-    """The machine, the model and the lengths of the prompts."""
+def machine(device: torch.device) -> str:
+    """Device, processor, load and torch's version."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     processor = next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "")
+    return (
+        f"machine: {device_name(device)}; {processor}, {os.cpu_count()} cores, load average "
+        f"{os.getloadavg()[0]:.1f}, {platform.system()}; torch {torch.__version__}"
+    )
+
+
+def print_machine(device: torch.device, shape: Shape, batches: list[list[Encoded]]) -> None:
+    """The machine, the model and the lengths of the prompts."""
     prompts = [len(example.prompt) for batch in batches for example in batch]
     answers = [len(example.answer) for batch in batches for example in batch]
     print(
-        f"machine: {device_name(device)}; {processor}, {os.cpu_count()} cores, "
-        f"{platform.system()}; torch {torch.__version__}\n"
+        f"{machine(device)}\n"
         f"model: {shape}, batches of {len(batches[0])}\n"
         f"prompts: {statistics.mean(prompts):.0f} tokens (longest {max(prompts)}), "
         f"answers {statistics.mean(answers):.1f} (longest {max(answers)})"
@@ -496,7 +517,16 @@ def print_differences(
     )
 
 
-def summary(steps: dict[str, list[dict[str, float]]], rate: float, batch: int) -> pd.DataFrame:
+def nominal_rate(device: torch.device) -> float:
+    """Operations per second that the data sheet of the GPU promises, NaN if it is not known."""
+    if not on_gpu(device):
+        return float("nan")
+    return next((r for name, r in NOMINAL.items() if name in device_name(device)), float("nan"))
+
+
+def summary(
+    steps: dict[str, list[dict[str, float]]], rate: float, nominal: float, batch: int
+) -> pd.DataFrame:
     """One row per candidate: medians over the rounds but the first."""
     rows = []
     for name, measured in steps.items():
@@ -513,10 +543,11 @@ def summary(steps: dict[str, list[dict[str, float]]], rate: float, batch: int) -
                 "tokens/s": found["tokens"] / found["seconds"],
                 "GFLOP": found["operations"] / 1e9,
                 "share of matrix rate": found["operations"] / found["seconds"] / rate,
+                "MFU": found["operations"] / found["seconds"] / nominal,
                 "extra MiB": pd.DataFrame(measured)["extra_mb"].max(),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
 def print_ratios(steps: dict[str, list[dict[str, float]]], table: pd.DataFrame) -> None:
