@@ -18,6 +18,7 @@ from scripts.study import resources
 from scripts.study.config import (
     all_objectives,
     baseline_cells,
+    beyond_amazon,
     case_cells,
     experiment_cells,
     history_length_cells,
@@ -25,6 +26,7 @@ from scripts.study.config import (
     recut_datasets,
     resolve,
     sensitivity_cells,
+    shared_datasets,
 )
 from scripts.study.document import document
 
@@ -314,6 +316,41 @@ def test_the_papers_study():
     assert training.lora is None
     # The released grids, alpha 0.1 being the centre: 6 + 8 points around it.
     assert len(sensitivity_cells(study)) == 15
+
+
+def test_backbones_are_compared_where_they_share_a_data_set() -> None:
+    study = load(ROOT / "config" / "config.yaml")
+    assert set(shared_datasets(study)) == {"video-games", "toys"}
+    # One backbone; and y has no plain model to compare with.
+    assert shared_datasets(resolve(SMALL)) == []
+    config = changed("backbones.other", SMALL["backbones"]["tiny"])
+    config["experiments"][1]["backbones"] = ["tiny", "other"]
+    assert shared_datasets(resolve(config)) == []
+    config["experiments"][0]["backbones"] = ["tiny", "other"]
+    assert shared_datasets(resolve(config)) == ["x"]
+
+
+def test_sets_beyond_amazon_stand_beside_amazon_sets() -> None:
+    assert beyond_amazon(load(ROOT / "config" / "config.yaml")) == ["steam", "ml-1m"]
+    assert beyond_amazon(load(ROOT / "config" / "quickstart.yaml")) == []
+    assert beyond_amazon(resolve(SMALL)) == []
+
+
+def test_outside_references_of_the_papers_study() -> None:
+    """The four Amazon sets; the means of the relative gains are those that the source states."""
+    references = {
+        name: dataset.references.methods
+        for name, dataset in load(ROOT / "config" / "config.yaml").datasets.items()
+        if dataset.references
+    }
+    assert list(references) == ["books", "video-games", "toys", "cds"]
+    for base, stated in (("BIGRec", 4.0), ("D3", 3.3)):
+        gains = [
+            numbers[f"{base} + CFT"][metric] / numbers[base][metric] - 1
+            for numbers in references.values()
+            for metric in ("ndcg@5", "hr@5")
+        ]
+        assert round(100 * sum(gains) / len(gains), 1) == stated
 
 
 def test_reference_and_schema_are_in_step(tmp_path):
