@@ -46,6 +46,8 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     bases = ", ".join(labels.objective(base) for base in data["base"].dropna().unique())
     for row, (dataset, block) in zip(axes, blocks.itertuples(index=False), strict=True):
         here = data[(data["dataset"] == dataset) & (data["block"] == block)]
+        # First, as its own limits would be rounded into those of points that all lie at 0.
+        row[2].axvline(0, color=style.NEUTRAL, linewidth=0.8)
         names = []
         for y, (key, cell) in enumerate(here.groupby(keys, sort=False)):
             seen = key[0] == HISTORIES
@@ -70,7 +72,6 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         row[0].set_xlim(0, 100)
         row[0].grid(visible=False)
         row[1].set_xlim(left=0)
-        row[2].axvline(0, color=style.NEUTRAL, linewidth=0.8)
         for axis in row[1:]:
             axis.grid(visible=False, axis="y")
             axis.tick_params(axis="y", length=0)
