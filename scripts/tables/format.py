@@ -29,6 +29,9 @@ P_VALUES = (
     "table: judge many rows at once by p, a single one by its interval."
 )
 
+#: A cell of more characters is a sentence.
+SENTENCE = 50
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -171,12 +174,17 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
     r"""A `tabular` with booktabs' rules, shrunk to the line where it is wider; notes follow in
     \footnotesize.
 
-    A thin rule parts the groups of rows that share their first cell.
+    A thin rule parts the groups of rows that share their first cell. Leading columns of sentences
+    are broken into lines.
     """
+    kinds = ["l"] * left + ["r"] * (len(frame.columns) - left)
+    for i, column in enumerate(frame.columns[:left]):
+        if frame[column].str.len().max() > SENTENCE:
+            kinds[i] = "p{4.5cm}"
     lines = [
         "% needs \\usepackage{booktabs,graphicx}; scripts beyond Latin need XeLaTeX or LuaLaTeX",
         r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        r"\begin{tabular}{" + "l" * left + "r" * (len(frame.columns) - left) + "}",
+        r"\begin{tabular}{" + "".join(kinds) + "}",
         r"\toprule",
         " & ".join(escape_latex(column) for column in frame.columns) + r" \\",
         r"\midrule",
