@@ -1,37 +1,133 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from scripts.analyse.dependence import dependence, overlap
+from scripts.analyse.dependence import dependence, overlaps
 from scripts.command import InputError
 from scripts.files import read_csv
-from tests.tiny_study import llm, metrics, recommendations
+from tests.tiny_study import USERS, llm, metrics, recommendations
+
+HISTORIES = ("with", "without", "wrong")
+#: Ranks of the target of four examples by objective, seed and history.
+RANKS = {
+    ("plain", 0): ([1, 1, 2, 2], [1, None, None, 2], [2, 2, 2, 2]),
+    ("plain", 1): ([1, 2, 2, 1], [1, None, 2, 2], [2, 1, None, 2]),
+    ("cft", 0): ([1, 1, 1, 2], [None] * 4, [2, None, 1, 2]),
+    ("cft", 1): ([1, 1, 1, 1], [None, 1, None, None], [1, 2, None, 1]),
+}
+LISTS = {"with": [0, 1, 2, 3], "without": [3, 7, 8, 9], "wrong": [0, 1, 8, 9]}
 
 
-def test_a_pair_by_hand(tmp_path: Path) -> None:
-    shown, hidden = llm(), llm(history="without")
-    paths = [metrics(tmp_path, shown, [1, 1, 2, 2]), metrics(tmp_path, hidden, [1, None, None, 2])]
-    lists = [
-        recommendations(tmp_path, shown, {i: [0, 1, 2, 3] for i in range(4)}),
-        recommendations(tmp_path, hidden, {i: [3, 7, 8, 9] for i in range(4)}),
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    paths, lists = [], []
+    for (objective, seed), by_history in RANKS.items():
+        for history, ranks in zip(HISTORIES, by_history, strict=True):
+            cell = llm(objective, seed, history)
+            paths.append(metrics(root, cell, ranks))
+            lists.append(recommendations(root, cell, {i: LISTS[history] for i in range(4)}))
+    # With a single history there is nothing to compare.
+    paths.append(metrics(root, llm("cft", decoder="constrained"), [1, 1, 1, 1]))
+    dependence(paths, lists, root / "out.csv", resamples=400)
+    return read_csv(root / "out.csv")
+
+
+def hits(objective, history, k=1):
+    """(2, 4) HR@K by hand."""
+    which = HISTORIES.index(history)
+    rows = [RANKS[objective, seed][which] for seed in (0, 1)]
+    return np.array([[float(rank is not None and rank <= k) for rank in row] for row in rows])
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("objective", ["plain", "cft"])
+def test_means_by_hand(study, objective, history):
+    row = study.query("objective == @objective and history == @history and metric == 'hr' and k==1")
+    row = row.iloc[0]
+    value, own = hits(objective, history), hits(objective, "with")
+    assert row["value"] == pytest.approx(value.mean())
+    assert row["seed_sd"] == pytest.approx(value.mean(axis=1).std(ddof=1))
+    assert (row["seeds"], row["examples"], row["users"]) == (2, 4, 3)
+    if history == "with":
+        assert row[["difference", "p", "contrast", "base"]].isna().all()
+        return
+    change = (value - own).mean()
+    assert row["difference"] == pytest.approx(change)
+    assert row["difference_low"] <= change <= row["difference_high"]
+    if objective == "plain":
+        assert row[["contrast", "contrast_p", "base"]].isna().all()
+        return
+    others = (hits("plain", history) - hits("plain", "with")).mean()
+    assert row["base"] == "plain"
+    assert row["contrast"] == pytest.approx(change - others)
+    assert row["contrast_low"] <= change - others <= row["contrast_high"]
+
+
+def test_intervals_draw_users_and_seeds(study):
+    """Against all pairs of draws: three users (ann has two examples) and two seeds."""
+    change = (hits("cft", "without") - hits("cft", "with")).reshape(2, 4)
+    change = change - (hits("plain", "without") - hits("plain", "with"))
+    rows = [[i for i, user in enumerate(USERS) if user == name] for name in ("ann", "bob", "cid")]
+    means = [
+        np.mean([change[seed, [i for user in users for i in rows[user]]].mean() for seed in seeds])
+        for users in np.ndindex(3, 3, 3)
+        for seeds in np.ndindex(2, 2)
     ]
-    dependence(paths, lists, tmp_path / "out.csv", resamples=50)
-    found = read_csv(tmp_path / "out.csv").set_index(["metric", "k"])
-    row = found.loc[("hr", 1)]
-    assert (row["with_history"], row["without_history"]) == (0.5, 0.25)
-    assert (row["ratio"], row["difference"], row["overlap"]) == (0.5, 0.25, 0.25)
-    assert found.loc[("hr", 3), "ratio"] == 0.5
-    assert (row["examples"], row["users"]) == (4, 3)
+    low, high = np.quantile(means, [0.025, 0.975])
+    row = study.query(
+        "objective == 'cft' and history == 'without' and metric == 'hr' and k == 1"
+    ).iloc[0]
+    assert (row["contrast_low"], row["contrast_high"]) == pytest.approx((low, high), abs=0.13)
+
+
+def test_overlap_is_with_the_list_with_the_history(study):
+    rows = study[study["metric"] == "overlap"].set_index(["objective", "history"])
+    assert set(rows.index) == {(o, h) for o in ("plain", "cft") for h in ("without", "wrong")}
+    assert (rows["k"] == 10).all()
+    for history, share in (("without", 0.25), ("wrong", 0.5)):
+        for objective in ("plain", "cft"):
+            row = rows.loc[(objective, history)]
+            assert row[["value", "low", "high"]].tolist() == [share] * 3
+            assert np.isnan(row["difference"])
+        assert row["contrast"] == 0
+    assert set(study["decoder"]) == {"grounded"}
+
+
+def test_a_condition_of_one_seed_is_paired_with_it_alone(tmp_path):
+    """With both seeds the second's accuracy would count as a fall."""
+    cells = [llm(seed=0), llm(seed=1), llm(seed=0, history="wrong")]
+    ranks = ([1, None, 1, None], [1, 1, 1, 1], [1, None, 1, None])
+    paths = [metrics(tmp_path, c, r) for c, r in zip(cells, ranks, strict=True)]
+    lists = [recommendations(tmp_path, c, {i: [0] for i in range(4)}) for c in cells]
+    dependence(paths, lists, tmp_path / "out.csv", resamples=20)
+    rows = read_csv(tmp_path / "out.csv").query("metric == 'hr' and k == 1").set_index("history")
+    assert rows["seeds"].to_dict() == {"with": 2, "wrong": 1}
+    assert rows["value"].to_dict() == {"with": 0.75, "wrong": 0.5}
+    assert rows.loc["wrong", "difference"] == 0
+
+
+def test_cutoffs_beyond_a_list_are_unknown(tmp_path):
+    cells = [llm(), llm(history="without")]
+    paths = [metrics(tmp_path, c, [1, None], depth=5) for c in cells]
+    lists = [recommendations(tmp_path, c, {i: [0] for i in range(2)}) for c in cells]
+    dependence(paths, lists, tmp_path / "out.csv", resamples=20)
+    found = read_csv(tmp_path / "out.csv").query("metric == 'ndcg'")
+    assert found.set_index("k")["value"].isna().groupby("k").all().to_dict() == {
+        **dict.fromkeys([1, 3, 5], False),
+        **dict.fromkeys([10, 20, 50], True),
+    }
 
 
 def test_overlap_counts_the_top_alone(tmp_path: Path) -> None:
     one = recommendations(tmp_path, llm(), {0: [1, 2, 3], 1: [1, 2, 3]})
     two = recommendations(tmp_path, llm("cft"), {0: [2, 1, 9], 1: [9, 8, 1]})
-    assert overlap(one, two, top=2) == 0.5
-    assert overlap(one, two, top=3) == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert overlaps(one, two, top=2).tolist() == [1, 0]
+    assert overlaps(one, two, top=3).tolist() == pytest.approx([2 / 3, 1 / 3])
 
 
 def test_a_pair_without_lists_is_named(tmp_path: Path) -> None:
     cells = [llm(), llm(history="without")]
     with pytest.raises(InputError, match="no recommendations were given"):
-        dependence([metrics(tmp_path, c, [1]) for c in cells], [], tmp_path / "out.csv", 10)
+        dependence([metrics(tmp_path, c, [1]) for c in cells], [], tmp_path / "out.csv")

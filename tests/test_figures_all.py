@@ -53,7 +53,7 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         ]
         frame = pd.DataFrame(points, columns=["curve", "x", "y"])
         return pd.concat([frame.assign(dataset=dataset) for dataset in datasets])
-    if name in {"gains", "accuracy", "sensitivity", "history_length"}:
+    if name in {"gains", "accuracy", "sensitivity", "history_length", "dependence"}:
         del cells["seed"]
     if name == "gains":
         frame = product(**cells, **metric, decoder=["grounded"], history=["with"], base=["plain"])
@@ -80,10 +80,13 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         frame = pd.concat([trained, lists.assign(seconds_per_prompt=lists["value"])])
         return frame.assign(relative=1.0, peak_memory_mb=100.0)
     if name == "dependence":
-        frame = product(**cells, **metric, decoder=["grounded", "constrained"])
-        return frame.rename(columns={"value": "with_history"}).assign(
-            without_history=0.05, ratio=0.5, difference=0.1, overlap=0.3, examples=9, users=3
-        )
+        histories = ["with", "without", "wrong", "shuffled"]
+        frame = product(**cells, **metric, decoder=["grounded", "constrained"], history=histories)
+        frame[["difference", "difference_low", "difference_high"]] = [-0.1, -0.12, -0.08]
+        frame.loc[frame["history"] == "with", "difference"] = np.nan
+        overlap = frame[(frame["history"] != "with") & (frame["k"] == 10)]
+        overlap = overlap[overlap["metric"] == "hr"].assign(metric="overlap", difference=np.nan)
+        return pd.concat([frame, overlap]).assign(examples=9, users=3)
     if name == "history_length":
         lengths = {"decoder": ["grounded"], "length": [10, 50]}
         records = ["training_seconds_per_step", "training_peak_memory_mb", "mean_history"]

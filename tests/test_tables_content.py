@@ -369,12 +369,12 @@ def test_search_error(tmp_path: Path) -> None:
     analyse_search_error([audit], tmp_path / "search_error.csv", resamples=400)
     search_error(tmp_path / "search_error.csv", LABELS, tmp_path / "table.csv")
     table = read_csv(tmp_path / "table.csv").set_index("Beams")
-    assert table.loc["exact", "HR@10"] == "0.5000"
+    assert table.loc["exact", "HR@10"] == 0.5
     assert table.loc["exact", "Δ HR@10"] == "–"
     columns = ["Overlap@10", "Proven", "HR@10", "NDCG@10"]
-    assert table.loc["5", columns].tolist() == ["0.400 [0.300, 0.500]", "0.50", "0.0000", "0.0000"]
-    # Of two users both are the first, who alone is missed, in a quarter of the draws, and in another
-    # none is: p = 2 x 1/4, adjusted over two comparisons.
+    assert table.loc["5", columns].tolist() == ["0.400 [0.300, 0.500]", "0.50", 0, 0]
+    # In a quarter of the draws of two users both are the second, whose change is 0: p is twice
+    # that, adjusted over two comparisons.
     effect, p = table.loc["5", "Δ HR@10"].split("; p ")
     assert effect == "−0.5000 [−1.0000, +0.0000]"
     assert float(p) == pytest.approx(1, abs=0.1)

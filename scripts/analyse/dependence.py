@@ -1,4 +1,5 @@
-"""How much a model leans on the history: the same decoding with and without it."""
+"""How much a model leans on the history: the same decoding with it, without it, with another user's
+and with its items in another order."""
 
 from __future__ import annotations
 
@@ -8,38 +9,28 @@ import numpy as np
 import pandas as pd
 
 from scripts.analyse.blocks import blocks_of, codes, read_block
-from scripts.analyse.bootstrap import cluster_bootstrap, interval
-from scripts.analyse.measure import METRICS, split_name
+from scripts.analyse.bootstrap import RESAMPLES
+from scripts.analyse.measure import COMPARED, METRICS, estimates, split_name
 from scripts.cells import Cell, cell_of
 from scripts.command import InputError, run
 from scripts.contracts import PER_EXAMPLE, RECOMMENDATIONS
 from scripts.files import read_table, write_csv
 
-#: Depth at which the two lists are compared.
+#: Depth at which the lists are compared with those with the history.
 TOP = 10
 
+MEASURES = [*METRICS, f"overlap@{TOP}"]
+CONTRAST = ["contrast", "contrast_low", "contrast_high", "contrast_p"]
 COLUMNS = [
-    "dataset",
-    "backbone",
-    "objective",
-    "decoder",
-    "seed",
-    "metric",
-    "k",
-    "with_history",
-    "without_history",
-    "ratio",
-    "difference",
-    "low",
-    "high",
-    "overlap",
-    "examples",
-    "users",
+    *("dataset", "backbone", "decoder", "objective", "history", "metric", "k"),
+    *("value", "low", "high", "seed_sd", *COMPARED, "base", *CONTRAST),
+    *("seeds", "examples", "users"),
 ]
+ESTIMATES = ["value", "low", "high", "p"]
 
 
-def overlap(first: Path, second: Path, top: int = TOP) -> float:
-    """Mean share of the first lists' top items that the second lists' top holds as well.
+def overlaps(first: Path, second: Path, top: int = TOP) -> pd.Series:
+    """Share of the first list's top items that the second list's top holds as well.
 
     Args:
         first: ranked lists.
@@ -47,7 +38,7 @@ def overlap(first: Path, second: Path, top: int = TOP) -> float:
         top: depth of both; a shorter list counts as it is.
 
     Returns:
-        a share between 0 and 1.
+        float64 by `example_id`, in ascending order.
     """
     one, two = (
         table[table["rank"] <= top]
@@ -58,51 +49,66 @@ def overlap(first: Path, second: Path, top: int = TOP) -> float:
     )
     shared = one.merge(two, on=["example_id", "item_id"]).groupby("example_id").size()
     listed = one.groupby("example_id").size()
-    return float((shared.reindex(listed.index, fill_value=0) / listed).mean())
+    return shared.reindex(listed.index, fill_value=0) / listed
 
 
 def dependence(
     metrics: list[Path],
     recommendations: list[Path],
     output: Path,
-    resamples: int = 2000,
+    base: str = "plain",
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> None:
-    """Compare accuracy and lists with and without the history, per LLM, decoder and seed.
+    """Compare accuracy and lists under every history, per LLM, decoder and objective.
+
+    All differences are paired: the same examples and seeds, and the same wrong and shuffled
+    histories for every model. Intervals and p-values draw users and, crossed with them, seeds (see
+    `cluster_bootstrap`).
 
     Args:
-        metrics: per-example metrics of LLM cells; baselines and unpaired cells are ignored.
+        metrics: per-example metrics of LLM cells; baselines and cells whose model is seen under
+            one history alone are ignored.
         recommendations: ranked lists of the same cells.
-        output: CSV to write: dataset, backbone, objective, decoder, seed, metric, k,
-            with_history, without_history, ratio (without / with), difference (with - without)
-            and its 95 % interval over users low, high, overlap (of the top 10, the same on all
-            rows of a pair), examples, users.
+        output: CSV to write: dataset, backbone, decoder, objective, history, metric (hr, ndcg, or
+            overlap: the share of the top 10 with the history that is in this top 10 too), k, value,
+            low, high, seed_sd (over seeds, null for one), difference (to the value with the
+            history; null for it and for the overlap) with difference_low, difference_high and p,
+            base (objective that the next are measured against), contrast (the difference minus the
+            base's, or the overlap minus the base's; null for the base) with contrast_low,
+            contrast_high and contrast_p, seeds, examples, users. P-values are two-sided and not
+            adjusted.
+        base: name of the objective that the others are compared with.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
     """
     lists = {cell_of(path): path for path in recommendations}
     parts = [pd.DataFrame(columns=COLUMNS)]
     llms = [path for path in metrics if not cell_of(path).is_baseline]
-    for (dataset, backbone), cells in blocks_of(llms).items():
+    for cells in blocks_of(llms).values():
         frames = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
         users = codes(next(iter(frames.values()))["user"])
-        for cell in frames:
-            other = cell._replace(history="without")
-            if cell.history != "with" or other not in frames:
-                continue
-            parts.append(
-                _pair(frames[cell], frames[other], users, resamples, seed).assign(
-                    dataset=dataset,
-                    backbone=backbone,
-                    objective=cell.objective,
-                    decoder=cell.decoder,
-                    seed=cell.seed,
-                    overlap=overlap(_listed(lists, cell), _listed(lists, other)),
-                    examples=len(users),
-                    users=users.max() + 1,
-                )[COLUMNS]
-            )
+        probed = [cell for cell in frames if cell.history != "with" and _shown(cell) in frames]
+        values = {cell: _measures(frames[cell]) for cell in frames}
+        for cell in probed:
+            values[cell][:, -1] = overlaps(_listed(lists, _shown(cell)), _listed(lists, cell))
+        changes = {cell: values[cell] - values[_shown(cell)] for cell in probed}
+        for cell in probed:  # An overlap is one with the list with the history already.
+            changes[cell][:, -1] = values[cell][:, -1]
+        for model in dict.fromkeys(_shown(cell)._replace(seed=0) for cell in probed):
+            found = _conditions(model, values, changes, base, users, resamples, seed)
+            parts.append(found.assign(examples=len(users), users=users.max() + 1)[COLUMNS])
     write_csv(pd.concat(parts[1:] or parts, ignore_index=True), output)
+
+
+def _shown(cell: Cell) -> Cell:
+    """The same cell with the history."""
+    return cell._replace(history="with")
+
+
+def _measures(frame: pd.DataFrame) -> np.ndarray:
+    """Float (n, m): `MEASURES` of every example, the overlap still unknown."""
+    return np.column_stack([frame[METRICS].to_numpy(float), np.full(len(frame), np.nan)])
 
 
 def _listed(lists: dict[Cell, Path], cell: Cell) -> Path:
@@ -116,27 +122,61 @@ def _listed(lists: dict[Cell, Path], cell: Cell) -> Path:
     return lists[cell]
 
 
-def _pair(
-    shown: pd.DataFrame, hidden: pd.DataFrame, users: np.ndarray, resamples: int, seed: int
+def _conditions(
+    model: Cell,
+    values: dict[Cell, np.ndarray],
+    changes: dict[Cell, np.ndarray],
+    base: str,
+    users: np.ndarray,
+    resamples: int,
+    seed: int,
 ) -> pd.DataFrame:
-    """One row per metric of a pair of cells with and without the history."""
-    one, two = shown[METRICS].to_numpy(float), hidden[METRICS].to_numpy(float)
-    known = ~np.isnan(one - two).any(axis=0)
-    low, high = np.full((2, len(METRICS)), np.nan)
-    if known.any():
-        low[known], high[known] = interval(
-            cluster_bootstrap((one - two)[:, known], users, resamples, seed)
+    """The rows of one objective and decoder under every history, without examples and users.
+
+    Args:
+        model: the cell with the history, of whichever seed.
+        values: per cell float (n, m), `MEASURES` of every example.
+        changes: per cell with another history the differences to the one with the history.
+        base: name of the base objective.
+        users: int (n,), whose example it is.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+    """
+    parts = []
+    for history in dict.fromkeys(cell.history for cell in values):
+        here = model._replace(history=history)
+        own = [cell for cell in values if cell._replace(seed=0) == here]
+        own = [cell for cell in own if history == "with" or cell in changes]
+        if not own:
+            continue
+        paired = [] if history == "with" else own
+        rivals = [
+            cell
+            for cell in paired
+            if cell.objective != base and cell._replace(objective=base) in changes
+        ]
+        # Each with its own seeds: a condition may have been run for some of them only.
+        arrays = {
+            "value": [values[cell] for cell in own],
+            "difference": [changes[cell] for cell in paired],
+            "contrast": [changes[c] - changes[c._replace(objective=base)] for c in rivals],
+        }
+        found = {
+            name: estimates(np.stack(each), users, resamples, seed)
+            for name, each in arrays.items()
+            if each
+        }
+        part = pd.DataFrame([split_name(name) for name in MEASURES]).assign(
+            **{name: getattr(here, name) for name in COLUMNS[:5]},
+            base=base if rivals else None,
+            seeds=len(own),
         )
-    first = np.where(known, one.mean(axis=0), np.nan)
-    second = np.where(known, two.mean(axis=0), np.nan)
-    return pd.DataFrame([split_name(column) for column in METRICS]).assign(
-        with_history=first,
-        without_history=second,
-        ratio=second / np.where(first > 0, first, np.nan),
-        difference=first - second,
-        low=low,
-        high=high,
-    )
+        part[[*ESTIMATES[:3], "seed_sd"]] = found["value"][[*ESTIMATES[:3], "seed_sd"]]
+        for name, columns in (("difference", COMPARED), ("contrast", CONTRAST)):
+            part[columns] = found[name][ESTIMATES].to_numpy() if name in found else np.nan
+        part.loc[part["metric"] == "overlap", COMPARED] = np.nan
+        parts.append(part if paired else part[part["metric"] != "overlap"])
+    return pd.concat(parts, ignore_index=True)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from scripts.analyse.bootstrap import cluster_bootstrap, interval
+from scripts.analyse.blocks import codes
+from scripts.analyse.bootstrap import RESAMPLES
+from scripts.analyse.measure import estimates
 from scripts.cells import model_of
 from scripts.command import run
 from scripts.evaluate.ranking import gains, hits
@@ -16,49 +19,51 @@ METRICS = {"hr": hits, "ndcg": gains}
 K = 10
 
 
-def search_error(audits: list[Path], output: Path, resamples: int = 2000) -> None:
+def search_error(
+    audits: list[Path], output: Path, resamples: int = RESAMPLES, seed: int = 0
+) -> None:
     """Compare every width with the exact ranking of the same examples.
 
     Args:
         audits: the audit of every model, at .../<dataset>/<backbone>/<objective>/seed-<n>.csv.
         output: CSV to write: dataset, backbone, objective, seed, beams (empty: exact), overlap,
-            proven, metric, k, value, difference (to exact), low, high, examples, users. Intervals
-            resample users, examples paired.
+            overlap_low, overlap_high, proven, metric, k, value, difference (to exact), low, high
+            and p of the difference (two-sided, not adjusted), examples, users. Intervals draw
+            users, examples paired.
         resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
     """
     rows = []
     for path in audits:
-        dataset, backbone, objective, seed = model_of(path)
         audit = read_csv(path)
         exact = audit[audit["beams"].isna()]
+        name = dict(zip(["dataset", "backbone", "objective", "seed"], model_of(path), strict=True))
         for beams, found in audit.groupby("beams", dropna=False, sort=False):
-            for name, measure in METRICS.items():
-                value = measure(found["rank"].to_numpy(float), K)
-                change = value - measure(exact["rank"].to_numpy(float), K)
-                means = cluster_bootstrap(change[:, None], found["user"].to_numpy(), resamples)
-                low, high = interval(means[:, 0])
+            values = _accuracy(found)
+            columns = [found["overlap"].to_numpy(float), *(values - _accuracy(exact)).T]
+            users = codes(found["user"])
+            overlap, *changes = estimates(
+                np.column_stack(columns)[None], users, resamples, seed
+            ).itertuples(index=False)
+            for metric, value, change in zip(METRICS, values.mean(axis=0), changes, strict=True):
                 rows.append(
-                    {
-                        "dataset": dataset,
-                        "backbone": backbone,
-                        "objective": objective,
-                        "seed": seed,
-                        "beams": beams,
-                        "overlap": found["overlap"].mean(),
-                        "proven": found["proven"].mean(),
-                        "metric": name,
-                        "k": K,
-                        "value": value.mean(),
-                        "difference": change.mean(),
-                        "low": low,
-                        "high": high,
-                        "examples": len(found),
-                        "users": found["user"].nunique(),
-                    }
+                    name
+                    | {"beams": beams, "overlap": overlap.value}
+                    | {"overlap_low": overlap.low, "overlap_high": overlap.high}
+                    | {"proven": found["proven"].mean(), "metric": metric, "k": K, "value": value}
+                    | {"difference": change.value, "low": change.low, "high": change.high}
+                    | {"p": np.nan if pd.isna(beams) else change.p}
+                    | {"examples": len(found), "users": users.max() + 1}
                 )
     frame = pd.DataFrame(rows)
     frame["beams"] = frame["beams"].astype("Int64")
     write_csv(frame, output)
+
+
+def _accuracy(audit: pd.DataFrame) -> np.ndarray:
+    """Float (n, m): `METRICS` at `K` of every example."""
+    rank = audit["rank"].to_numpy(float)
+    return np.column_stack([measure(rank, K) for measure in METRICS.values()])
 
 
 if __name__ == "__main__":

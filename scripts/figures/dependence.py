@@ -4,72 +4,103 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import over_seeds
 
-MEASURES = ["with_history", "without_history", "ratio", "difference", "low", "high", "overlap"]
-METRICS = ("hr", "ndcg")
+METRIC = "ndcg"
+#: Histories from the top of a panel down: from the own one to none.
+ORDER = ["with", "shuffled", "wrong", "without"]
 
 
 def dependence(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
-    """Draw accuracy with and without the history, and the overlap of the two lists.
+    """Draw accuracy under every history, its change, and the overlap with the own lists.
 
     Args:
         input: `dependence.csv` of the analyses.
         labels: names to show.
         output: PDF to write; .svg, .png and .csv beside it.
-        k: the cut-off K of the metrics.
+        k: the cut-off K of the accuracy.
     """
     values = read_csv(input)
-    values = values[values["k"] == k].dropna(subset="with_history")
-    data = style.some(over_seeds(values, MEASURES, "difference"), output)
+    accuracy = (values["metric"] == METRIC) & (values["k"] == k)
+    values = values[accuracy | (values["metric"] == "overlap")].dropna(subset="value")
+    data = style.some(values, output)
     looks = style.looks(data["objective"])
     blocks = data[["dataset", "backbone"]].drop_duplicates()
-    most = max(
-        len(frame.drop_duplicates())
-        for _, frame in data.groupby(["dataset", "backbone"])[["decoder", "objective"]]
-    )
-    figure, axes = style.panels(len(blocks), 3, style.PAGE, 0.5 + 0.15 * most)
+    lines = data.drop_duplicates(["dataset", "backbone", "decoder", "history"])
+    most = lines.groupby(["dataset", "backbone"]).size().max()
+    decoders = lines.groupby(["dataset", "backbone"])["decoder"].nunique().max()
+    figure, axes = style.panels(len(blocks), 3, style.PAGE, 0.5 + 0.24 * (most + decoders))
     for row, (dataset, backbone) in zip(axes, blocks.itertuples(index=False), strict=True):
         here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
+        here_looks = {name: looks[name] for name in looks if name in set(here["objective"])}
+        step = 0.8 / len(here_looks)
         height, ticks = 0.0, []
-        for decoder, group in here.groupby("decoder", sort=False):
-            objectives = group["objective"].unique()
-            ticks.append((height + (len(objectives) - 1) / 2, labels.decoder(decoder)))
-            for objective in objectives:
-                colour, marker = looks[objective]
-                points = group[group["objective"] == objective].set_index("metric")
-                for axis, metric in zip(row, METRICS, strict=False):
-                    point = points.loc[metric]
-                    ends = [point["without_history"], point["with_history"]]
-                    axis.plot(ends, [height, height], color=colour, alpha=0.5)
-                    axis.plot(ends[0], height, marker, color=colour, mfc="white", clip_on=False)
-                    axis.plot(ends[1], height, marker, color=colour, clip_on=False)
-                row[2].plot(points["overlap"].iloc[0], height, marker, color=colour)
+        for decoder in here["decoder"].unique():
+            group = here[here["decoder"] == decoder]
+            row[0].annotate(  # In a line of its own.
+                labels.decoder(decoder),
+                (0, height),
+                xycoords=("axes fraction", "data"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+            )
+            height += 1
+            for history in [name for name in ORDER if name in set(group["history"])]:
+                ticks.append((height, history))
+                for i, (objective, look) in enumerate(here_looks.items()):
+                    points = group[
+                        (group["history"] == history) & (group["objective"] == objective)
+                    ]
+                    at = height + step * (i - (len(here_looks) - 1) / 2)
+                    _mark(row, points.set_index("metric"), at, look)
                 height += 1
-            height += 0.6
-        for axis, name in zip(
-            row, [*(f"{metric.upper()}@{k}" for metric in METRICS), "overlap@10"], strict=True
-        ):
-            axis.set_ylim(height - 0.1, -0.9)
+            for axis in row:
+                axis.axhline(height - 0.5, color=style.NEUTRAL, linewidth=0.5)
+        names = [f"{METRIC.upper()}@{k}", f"change of {METRIC.upper()}@{k}", "overlap@10"]
+        for axis, name in zip(row, names, strict=True):
+            axis.set_ylim(height - 0.5, -0.5)
             axis.set_yticks([tick for tick, _ in ticks], [name for _, name in ticks])
             axis.grid(visible=False, axis="y")
-            axis.margins(x=0.08)
-            axis.set_xlim(left=0)
             axis.locator_params(axis="x", nbins=5)
             axis.set_xlabel(name)
         for axis in row[1:]:
             axis.set_yticklabels([])
+        row[0].set_xlim(left=0)
+        row[1].axvline(0, color=style.NEUTRAL, linewidth=0.8)
+        row[2].set_xlim(0, 1.02)
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(backbone)}")
-    handles = [style.handle(labels.objective(name), look) for name, look in looks.items()]
-    grey = style.handle("with history", (style.NEUTRAL, "o"), "")
-    hollow = style.handle("without", (style.NEUTRAL, "o"), "")
-    hollow.set_markerfacecolor("white")
-    style.legend(figure, [*handles, grey, hollow], across=6)
+    handles = [style.handle(labels.objective(name), look, "") for name, look in looks.items()]
+    style.legend(figure, handles)
     style.save(figure, data, output)
+
+
+def _mark(row: list, points: pd.DataFrame, height: float, look: tuple[str, str]) -> None:
+    """One model and history in the three panels, as far as it is there."""
+    columns = [
+        (METRIC, "value", "low", "high"),
+        (METRIC, "difference", "difference_low", "difference_high"),
+        ("overlap", "value", "low", "high"),
+    ]
+    colour, marker = look
+    for axis, (metric, value, low, high) in zip(row, columns, strict=True):
+        if metric in points.index and pd.notna(points.loc[metric, value]):
+            point = points.loc[[metric]]
+            axis.errorbar(
+                point[value],
+                [height],
+                xerr=style.bars(point[low], point[value], point[high]),
+                fmt=marker,
+                color=colour,
+                markersize=3.5,
+                elinewidth=1,
+                clip_on=False,
+            )
 
 
 if __name__ == "__main__":

@@ -6,54 +6,97 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.bootstrap import holm
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import in_order, over_seeds
-from scripts.tables.format import UNDECIDED, UNKNOWN, number, sample, with_interval, write
+from scripts.rows import in_order
+from scripts.tables.format import (
+    INTERVALS,
+    P_VALUES,
+    UNDECIDED,
+    choices,
+    sample,
+    with_interval,
+    with_p,
+    with_sd,
+    write,
+)
 
-METRICS = (("hr", 10), ("ndcg", 10))
-MEASURES = ["with_history", "without_history", "ratio", "difference", "low", "high", "overlap"]
+METRIC, K = "ndcg", 10
+KEYS = ["dataset", "backbone", "decoder", "objective"]
+
+#: What each history that is not the own one is, for the notes.
+CONDITIONS = {
+    "without": "without: no history in the prompt, so that all examples get one list",
+    "wrong": "wrong: the history of another user, of a similar length",
+    "shuffled": "shuffled: the own items in another order (a single item stays as it is)",
+}
 
 
-def dependence(dependence: Path, labels: Labels, output: Path, cost: Path | None = None) -> None:
-    """Set accuracy with and without the history side by side.
+def dependence(
+    dependence: Path,
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
+    chosen: Path | None = None,
+) -> None:
+    """Set accuracy and lists under every history side by side.
 
     Args:
         dependence: `dependence.csv` of the analyses.
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
         cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for the settings.
     """
-    keys = ["dataset", "backbone", "decoder", "objective"]
-    summary = in_order(over_seeds(read_csv(dependence), MEASURES, "difference"), keys)
+    values = in_order(read_csv(dependence), KEYS)
+    overlap = values["metric"] == "overlap"
+    accuracy = (values["metric"] == METRIC) & (values["k"] == K)
+    values = values[overlap | accuracy].reset_index(drop=True)
+    # One family: all differences of the accuracy, and what separates the objectives.
+    columns = ["p", "contrast_p"]
+    adjusted = holm(values[columns].to_numpy(float).ravel())
+    values[columns] = adjusted.reshape(-1, len(columns))
+    name = f"{METRIC.upper()}@{K}"
     rows = []
-    for (dataset, backbone, decoder, objective), cell in summary.groupby(keys, sort=False):
+    for (dataset, backbone, decoder, objective, history), cell in values.groupby(
+        [*KEYS, "history"], sort=False
+    ):
+        points = cell.set_index("metric")
+        point = points.loc[METRIC]
         row = {
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
             "Decoder": labels.decoder(decoder),
             "Objective": labels.objective(objective),
+            "History": history,
+            name: with_sd(point["value"], point["seed_sd"]),
+            f"Δ {name}": with_p(*point[["difference", "difference_low", "difference_high", "p"]]),
+            "Δ beyond base": with_p(
+                *point[["contrast", "contrast_low", "contrast_high", "contrast_p"]]
+            ),
         }
-        points = cell.set_index(["metric", "k"])
-        for metric, k in METRICS:
-            point, name = points.loc[(metric, k)], f"{metric.upper()}@{k}"
-            row[f"{name} with"] = number(point["with_history"])
-            row[f"{name} without"] = number(point["without_history"])
-            row[f"{name} ratio"] = number(point["ratio"], 2)
-            row[f"Δ {name}"] = with_interval(
-                point["difference"], point["low"], point["high"], sign=True
+        if "overlap" in points.index:
+            one = points.loc["overlap"]
+            row["Overlap@10"] = with_interval(one["value"], one["low"], one["high"], 2)
+            row["Overlap beyond base"] = with_p(
+                *one[["contrast", "contrast_low", "contrast_high", "contrast_p"]]
             )
-        row["Overlap@10"] = number(cell["overlap"].iloc[0], 2)
         rows.append(row)
+    bases = ", ".join(labels.objective(base) for base in values["base"].dropna().unique())
+    shown = [text for name, text in CONDITIONS.items() if name in set(values["history"])]
     notes = [
-        sample(summary, cost),
-        "Means over seeds. Ratio: without over with, averaged over the seeds where it is defined. "
-        "Δ: with minus without; its 95 % interval in brackets resamples users, examples paired, "
-        "bounds averaged over seeds. Overlap@10: share of the top 10 with the history that the top "
-        f"10 without it holds too. {UNKNOWN}: unknown or undefined. {UNDECIDED}",
+        sample(values, cost),
+        f"History that the model is shown. {'; '.join(shown)}. Every model sees the same ones. "
+        "Values are means over seeds ± the standard deviation over seeds. Δ: minus the same model "
+        "with its history, paired. Beyond base: the difference, or the overlap, minus that of "
+        f"{bases or 'the base'}, paired; below 0 the objective falls more. Overlap@10: share of "
+        f"the top 10 with the history that this top 10 holds too. {INTERVALS} {P_VALUES} "
+        f"{UNDECIDED}",
+        choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, notes, left=4)
+    write(pd.DataFrame(rows), output, [note for note in notes if note], left=5)
 
 
 if __name__ == "__main__":

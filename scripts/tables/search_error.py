@@ -6,53 +6,74 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.bootstrap import holm
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.tables.format import UNDECIDED, UNKNOWN, number, sample, with_interval, write
+from scripts.tables.format import (
+    P_VALUES,
+    UNDECIDED,
+    UNKNOWN,
+    choices,
+    number,
+    sample,
+    with_interval,
+    with_p,
+    write,
+)
 
 
-def search_error(search_error: Path, labels: Labels, output: Path) -> None:
+def search_error(
+    search_error: Path,
+    labels: Labels,
+    output: Path,
+    cost: Path | None = None,
+    chosen: Path | None = None,
+) -> None:
     """List overlap, proof and accuracy of every width, and of the exact ranking.
 
     Args:
         search_error: `search_error.csv` of the analyses.
         labels: names to show.
         output: CSV to write; .md and .tex beside it.
+        cost: `cost.csv` of the analyses, for the device.
+        chosen: `chosen.csv` of the analyses, for the settings.
     """
     frame = read_csv(search_error)
+    frame = frame.assign(p=holm(frame["p"].to_numpy(float)))
     rows = []
     keys = ["dataset", "backbone", "objective", "seed", "beams"]
     for key, cell in frame.groupby(keys, sort=False, dropna=False):
         dataset, backbone, objective, _, beams = key
-        first = cell.iloc[0]
+        first, exact = cell.iloc[0], pd.isna(beams)
         row = {
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
             "Objective": labels.objective(objective),
-            "Beams": "exact" if pd.isna(beams) else f"{beams:.0f}",
-            "Overlap@10": number(first["overlap"], 3),
-            "Proven": number(first["proven"], 2),
+            "Beams": "exact" if exact else f"{beams:.0f}",
+            "Overlap@10": UNKNOWN
+            if exact
+            else with_interval(first["overlap"], first["overlap_low"], first["overlap_high"], 3),
+            "Proven": UNKNOWN if exact else number(first["proven"], 2),
         }
         for metric, point in cell.set_index("metric").iterrows():
             name = f"{str(metric).upper()}@{point['k']:.0f}"
             row[name] = number(point["value"])
             row[f"Δ {name}"] = (
-                UNKNOWN
-                if pd.isna(beams)
-                else with_interval(point["difference"], point["low"], point["high"], sign=True)
+                UNKNOWN if exact else with_p(*point[["difference", "low", "high", "p"]])
             )
         rows.append(row)
     notes = [
-        sample(frame, None),
+        sample(frame, cost),
         "Constrained search without length penalty, with history. Exact: every title of the "
         "catalogue scored. Overlap@10: share of the exact top 10 that the list's top 10 holds; a "
         "list is as long as the search is wide, so that 5 beams reach 0.5 at most. Proven: share "
         "of the examples for which the search itself knows that its top 10 is the exact one. "
-        "Δ: minus exact; its 95 % interval in brackets resamples users, examples paired. "
-        f"{UNDECIDED}",
+        "Δ: minus exact, paired. 95 % intervals draw users with replacement; they say nothing of "
+        f"other trainings. {P_VALUES} {UNDECIDED}",
+        choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, notes, left=4)
+    write(pd.DataFrame(rows), output, [note for note in notes if note], left=4)
 
 
 if __name__ == "__main__":

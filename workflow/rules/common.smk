@@ -29,11 +29,6 @@ os.environ.update(
     # Jobs find the steps wherever the workflow is run from, and the Python that runs it.
     PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.getenv("PYTHONPATH")])),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
-    # A fine-tuning takes as many GPUs as it has processes; any other job takes the first.
-    CUDA_VISIBLE_DEVICES=os.getenv(
-        "CUDA_VISIBLE_DEVICES",
-        ",".join(map(str, range(max(b.training.processes for b in STUDY.backbones.values())))),
-    ),
     # Libraries' own progress bars write to log files now and then only.
     TQDM_MININTERVAL="15",
     # By default glibc hands every freed tensor back to the system, and each training or decoding
@@ -251,7 +246,7 @@ def prompt_of(wildcards) -> str:
 
 
 def needs_gpu(wildcards) -> int:
-    """GPUs that a job on a model asks for."""
+    """GPUs that a job on a model asks for; `scripts.gpu` gives it its own."""
     return int(ON_GPU)
 
 
