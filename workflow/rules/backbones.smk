@@ -61,6 +61,7 @@ rule scratch_backbone:
         settings=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].source),
         device=device_of,
     shell:
-        "python -m scripts.backbones.scratch --train {input.train:q} --items {input.catalogue:q}"
+        "python -m scripts.gpu {resources.gpu}"
+        " python -m scripts.backbones.scratch --train {input.train:q} --items {input.catalogue:q}"
         " --prompt {params.prompt:q} --settings {params.settings:q} --device {params.device}"
         " --output {output:q} &> {log:q}"

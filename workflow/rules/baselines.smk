@@ -67,7 +67,8 @@ rule sequential:
         settings=baseline_settings,
         device=device_of,
     shell:
-        "python -m scripts.baselines.sequential --train {input.train:q} --valid {input.valid:q}"
+        "python -m scripts.gpu {resources.gpu}"
+        " python -m scripts.baselines.sequential --train {input.train:q} --valid {input.valid:q}"
         " --test {input.test:q} --items {input.catalogue:q} --settings {params.settings:q}"
         " --seed {wildcards.seed} --device {params.device} --output {output.lists:q}"
         " --model_output {output.model:q} &> {log:q}"

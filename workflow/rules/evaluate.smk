@@ -42,6 +42,7 @@ rule token_effects:
         options=model_options,
         device=device_of,
     shell:
-        "python -m scripts.evaluate.token_effects --model {input.model:q}"
+        "python -m scripts.gpu {resources.gpu}"
+        " python -m scripts.evaluate.token_effects --model {input.model:q}"
         " --backbone {input.backbone:q} --test {input.test:q} --items {input.catalogue:q}"
         " --prompt {params.prompt:q} {params.options} --device {params.device} --output {output:q} &> {log:q}"

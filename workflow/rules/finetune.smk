@@ -28,9 +28,11 @@ rule finetune:
         ),
         training=lambda wildcards, output: as_json(STUDY.backbones[wildcards.backbone].training),
         launcher=finetune_launcher,
+        # Not `resources.gpu`, which Snakemake lowers to its limit.
+        gpus=lambda wildcards, output: finetune_gpus(wildcards),
         device=device_of,
     shell:
-        "{params.launcher} scripts.finetune.train --backbone {input.backbone:q}"
+        "python -m scripts.gpu {params.gpus} {params.launcher} scripts.finetune.train --backbone {input.backbone:q}"
         " --train {input.train:q} --valid {input.valid:q} --items {input.catalogue:q}"
         " --prompt {params.prompt:q} --objective {params.objective:q}"
         " --training {params.training:q} --seed {wildcards.seed} --device {params.device}"

@@ -24,7 +24,8 @@ rule tune_assistant:
         options=model_limits,
         device=device_of,
     shell:
-        "python -m scripts.decode.tune_assistant --model {input.model:q}"
+        "python -m scripts.gpu {resources.gpu}"
+        " python -m scripts.decode.tune_assistant --model {input.model:q}"
         " --backbone {input.backbone:q} --valid {input.valid:q} --items {input.catalogue:q}"
         " --assistant {input.assistant:q} --prompt {params.prompt:q} --decoder {params.decoder:q}"
         " {params.options} --device {params.device} --output {output:q} &> {log:q}"
@@ -55,7 +56,8 @@ rule recommend:
         assistant=lambda wildcards, input: options_of(input, assistant_inputs(wildcards)),
         device=device_of,
     shell:
-        "python -m scripts.decode.recommend --model {input.model:q} --backbone {input.backbone:q}"
+        "python -m scripts.gpu {resources.gpu}"
+        " python -m scripts.decode.recommend --model {input.model:q} --backbone {input.backbone:q}"
         " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --decoder {params.decoder:q} --history {wildcards.history} {params.options} {params.assistant}"
         " --device {params.device} --output {output.lists:q} --record {output.record:q} &> {log:q}"
@@ -84,7 +86,8 @@ rule audit:
         options=model_limits,
         device=device_of,
     shell:
-        "python -m scripts.decode.audit --model {input.model:q} --backbone {input.backbone:q}"
+        "python -m scripts.gpu {resources.gpu}"
+        " python -m scripts.decode.audit --model {input.model:q} --backbone {input.backbone:q}"
         " --test {input.test:q} --items {input.catalogue:q} --prompt {params.prompt:q}"
         " --beams {params.beams:q} --examples {params.examples} {params.options}"
         " --device {params.device} --output {output:q} &> {log:q}"
