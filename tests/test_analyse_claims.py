@@ -156,6 +156,18 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     assert list(of(found, "Beam search")["verdict"]) == ["undecided at this size"]
 
 
+def test_another_history_is_judged_by_the_contrast(tmp_path: Path) -> None:
+    row = GAIN | {"objective": "cft", "history": "wrong", "low": 0.1, "high": 0.2}
+    contrast = {"contrast": -0.02, "contrast_low": -0.03, "contrast_high": -0.01}
+    rows = [
+        row | contrast | {"contrast_p": 0.04},
+        row | {"history": "without", "contrast": 9, "contrast_low": 9, "contrast_high": 9},
+    ]
+    (line,) = of(judged(tmp_path, {"dependence": rows}), "own history").itertuples()
+    assert (line.effect, line.low, line.high, line.p_holm) == (-0.02, -0.03, -0.01, 0.04)
+    assert line.verdict == "supported"
+
+
 def test_times_are_judged_by_their_range_over_seeds(tmp_path: Path) -> None:
     row = {"dataset": "toy", "backbone": "tiny", "objective": "cft", "examples": 9}
     train = row | {"stage": "training", "decoder": None, "history": None}

@@ -103,9 +103,12 @@ def draw(
             if headed:
                 ticks[y] = line
             for axis, measure in zip(axes, measures, strict=True):
-                for objective, seeds in runs.groupby("objective", sort=False):
+                groups = list(runs.groupby("objective", sort=False))
+                for i, (objective, seeds) in enumerate(groups):
                     colour, marker = looks[objective]
-                    axis.plot(seeds[measure], np.full(len(seeds), y), marker, color=colour)
+                    # Slightly apart: equal costs would hide each other.
+                    at = np.full(len(seeds), y + 0.2 * (i - (len(groups) - 1) / 2))
+                    axis.plot(seeds[measure], at, marker, color=colour)
             y += 1
         y += GAP
     axes[0].set_yticks(list(ticks), list(ticks.values()))

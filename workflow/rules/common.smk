@@ -146,13 +146,14 @@ RIVALS = {
     for base, objective in (("weighted", "cft"), ("causal", "cft"), ("cft", "cft-learned"))
     if {base, objective} <= {cell.objective for cell in CELLS}
 }
-#: What claims are judged by: the analyses of this study.
+#: What claims are judged by: the analyses of this study, some of which it need not have.
+SOMETIMES = ("dependence", "sensitivity", "history_length", "search_error")
 CLAIM_ANALYSES = {
     name: f"{ANALYSES}/{name}.csv"
     for name in [
         *("headline", "gains", "balance", "positions", "cost"),
         *(f"gains_over/{base}" for base in RIVALS),
-        *(n for n in ("sensitivity", "history_length", "search_error") if n in TABLES),
+        *(n for n in SOMETIMES if n in TABLES),
     ]
 }
 LABELS = json.dumps(
