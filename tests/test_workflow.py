@@ -22,7 +22,7 @@ CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
 #: What hangs on everything: these may rerun with any new cell.
 SUMMARIES = re.compile(
     r"(accuracy|gains|balance|strata|cases|dependence|positions|sensitivity|history_length|"
-    r"search_error|cost|curves|schedules|schedule_gains|"
+    r"search_error|cost|curves|schedules|gains_over|headline|chosen|claims|"
     r"statistics|data_curves|(table|figure)_\w+|report|all)$"
 )
 

@@ -95,26 +95,7 @@ rule gains_over:
     log:
         f"{LOGS}/analyse/gains_over/{{base}}.log",
     wildcard_constraints:
-        base=one_of(RIVALS),
-    conda:
-        ENVIRONMENT
-    params:
-        code=fingerprint("scripts.analyse.gains"),
-        metrics=lambda wildcards, input: listed(input),
-    shell:
-        "python -m scripts.analyse.gains --metrics {params.metrics:q} --base {wildcards.base:q}"
-        " --output {output:q} &> {log:q}"
-
-
-rule schedule_gains:
-    input:
-        lambda wildcards: schedule_metrics(wildcards.base),
-    output:
-        f"{ANALYSES}/schedule_gains/{{base}}.csv",
-    log:
-        f"{LOGS}/analyse/schedule_gains/{{base}}.log",
-    wildcard_constraints:
-        base=one_of(SCHEDULES.values()),
+        base=one_of({**RIVALS, **dict.fromkeys(SCHEDULES.values())}),
     conda:
         ENVIRONMENT
     params:

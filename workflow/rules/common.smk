@@ -73,7 +73,7 @@ SCHEDULE_CELLS = [
     for cell in CELLS
     if cell.history == "with" and cell.objective in {*SCHEDULES, *SCHEDULES.values()}
 ]
-SCHEDULE_GAINS = [f"schedule_gains/{base}" for base in dict.fromkeys(SCHEDULES.values())]
+SCHEDULE_GAINS = [f"gains_over/{base}" for base in dict.fromkeys(SCHEDULES.values())]
 #: Models of the experiments, without the sensitivity grids' own.
 MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
 LENGTH_MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in LENGTH_CELLS))
@@ -366,16 +366,11 @@ def options_of(input, names) -> str:
 
 
 def rival_metrics(wildcards) -> list[str]:
-    """Metrics of a base and of the objective that claims compare with it."""
-    objectives = (wildcards.base, RIVALS[wildcards.base])
+    """Metrics of a base and of the objectives that schedules and claims compare with it."""
+    same = {name for name, equal in SCHEDULES.items() if equal == wildcards.base}
+    objectives = {wildcards.base, RIVALS.get(wildcards.base), *same}
     rivals = [c for c in CELLS if c.objective in objectives and c.history == "with"]
     return cell_files("metrics", rivals)
-
-
-def schedule_metrics(base: str) -> list[str]:
-    """Metrics of an objective with equal token weights and of those that differ in weights alone."""
-    group = {base, *(name for name, equal in SCHEDULES.items() if equal == base)}
-    return cell_files("metrics", [cell for cell in SCHEDULE_CELLS if cell.objective in group])
 
 
 def grid_metrics() -> list[str]:
