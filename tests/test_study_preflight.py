@@ -185,7 +185,7 @@ def test_as_a_command_without_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Preflight of the study 'smoke'" in done.stdout
-    assert "Models: 10 to train, 0 already there" in done.stdout
+    assert "Models: 12 to train, 0 already there" in done.stdout
 
 
 @pytest.mark.slow
