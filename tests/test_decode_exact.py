@@ -7,6 +7,7 @@ import torch
 
 from scripts.decode import exact
 from scripts.decode.audit import audit
+from scripts.decode.constrained import search, to_device
 from scripts.decode.exact import score_catalogue
 from scripts.decode.recommend import padded
 from scripts.decode.trie import build_trie
@@ -36,6 +37,22 @@ def test_smallest_catalogues(titles):
     ids, mask = padded(PROMPTS[:1], PAD, CPU)
     [found] = score_catalogue(model, build_trie(titles), ids, mask)
     np.testing.assert_allclose(found, title_scores(model, titles, PROMPTS[0]), atol=1e-5)
+
+
+def test_equal_scores_stand_in_the_order_of_the_titles():
+    """Of a model that finds all tokens equal, titles of one length are one tie, in search and in
+    the exact ranking; the order of their tokens is another one."""
+    model = tiny_model("llama", VOCABULARY)
+    model.get_output_embeddings().weight.data.zero_()
+    titles = [(9, 4, 0), (3, 0), (5, 4, 0), (7, 0), (2, 6, 0), (2, 0)]
+    expected = [1, 3, 5, 0, 2, 4]
+    trie = build_trie(titles)
+    ids, mask = padded(PROMPTS[:1], PAD, CPU)
+    [scores] = score_catalogue(model, trie, ids, mask)
+    assert scores.unique().numel() == 2
+    assert scores.argsort(descending=True, stable=True).tolist() == expected
+    [found] = search(model, to_device(trie, CPU), ids, mask, 6, 0.0)
+    assert found.sequences.tolist() == expected
 
 
 def test_audit(tmp_path):
