@@ -146,8 +146,11 @@ def finetune_step(
     for name in CANDIDATES:
         pipes[name], theirs = context.Pipe()
         context.Process(target=serve, args=(theirs, name, *work), daemon=True).start()
+        # Without this end of the pipe, a candidate that dies is noticed.
+        theirs.close()
         pipes[name].send(batches[0][:1])
-        pipes[name].recv()
+    for pipe in pipes.values():
+        pipe.recv()
     steps: dict[str, list[dict[str, float]]] = {name: [] for name in CANDIDATES}
     rates = []
     for examples in progress(batches, "rounds"):
@@ -210,9 +213,10 @@ def made_up(count: int, words: int, seed: int) -> tuple[pd.DataFrame, list[str]]
 def make_model(shape: Shape, seed: int, device: torch.device) -> Any:
     """The model with random weights, in training mode."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(SHAPES[shape], dtype=torch.float32)
+    with device:
+        model = AutoModelForCausalLM.from_config(SHAPES[shape], dtype=torch.float32)
     model.config.use_cache = False
-    return model.to(device).train()
+    return model.train()
 
 
 def left_padded(
