@@ -13,7 +13,7 @@ from scripts.tables.claims import claims as table
 #: Where a sample stands, on all hand-made rows.
 WHERE = {"dataset": "toy", "backbone": "tiny", "decoder": "search"}
 SIZE = {"seeds": 2, "examples": 9, "users": 3}
-GAIN = WHERE | SIZE | {"history": "with", "metric": "ndcg", "k": 5, "p": 0.02}
+GAIN = WHERE | SIZE | {"history": "with", "metric": "ndcg", "k": 5, "p": 0.01}
 
 
 def judged(
@@ -47,7 +47,20 @@ def of(found: pd.DataFrame, words: str) -> pd.DataFrame:
 def test_the_verdict_is_the_place_of_the_interval(
     low: float, high: float, side: str, bound: float, expected: str
 ) -> None:
-    assert verdict(low, high, side, bound) == expected
+    assert verdict(low, high, 0.01, 2, side, bound) == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "seeds", "expected"),
+    [
+        (0.049, 2, "supported"),
+        (0.05, 2, "undecided at this size"),
+        (float("nan"), 2, "supported"),
+        (0.001, 1, "undecided: one seed"),
+    ],
+)
+def test_an_interval_beside_0_is_not_enough(p: float, seeds: int, expected: str) -> None:
+    assert verdict(0.1, 0.2, p, seeds, "above", 0.0) == expected
 
 
 def test_what_is_not_given_is_not_measured(tmp_path: Path) -> None:
@@ -80,8 +93,8 @@ def test_gains_judge_the_parts(tmp_path: Path) -> None:
     assert list(of(found, "beat the token weights")["verdict"]) == ["not measured in this study"]
     # Without the history a lower accuracy is what is claimed.
     assert list(of(found, "leans less")["verdict"]) == ["supported"]
-    # Holm over the four p-values: 3 or 4 times 0.02 for the small ones, by hand.
-    assert sorted(found["p_holm"].dropna()) == pytest.approx([0.08, 0.08, 0.08, 0.9])
+    # Holm over the four p-values: 4 times 0.01 for the small ones, by hand.
+    assert sorted(found["p_holm"].dropna()) == pytest.approx([0.04, 0.04, 0.04, 0.9])
 
 
 def test_headlines_go_to_their_claims(tmp_path: Path) -> None:
@@ -129,6 +142,10 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
             "sensitivity": [
                 grid | {"parameter_value": 0.1} | farther,
                 grid | {"parameter_value": 0.3} | closer,
+                # A worse effect that is less uncertain.
+                grid
+                | {"parameter_value": 0.4}
+                | dict(zip(bounds, (-0.11, -0.12, -0.1), strict=True)),
             ],
             "history_length": [
                 length | {"length": 10, "difference": None},
@@ -153,7 +170,8 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     assert list(of(found, "Longer histories")["effect"]) == [0.1]
     assert list(of(found, "Longer histories")["verdict"]) == ["supported"]
     assert list(of(found, "Beam search")["effect"]) == [-0.1]
-    assert list(of(found, "Beam search")["verdict"]) == ["undecided at this size"]
+    # An audit is of one training.
+    assert list(of(found, "Beam search")["verdict"]) == ["undecided: one seed"]
 
 
 def test_another_history_is_judged_by_the_contrast(tmp_path: Path) -> None:
@@ -189,7 +207,7 @@ def test_times_are_judged_by_their_range_over_seeds(tmp_path: Path) -> None:
     # One seed has no range.
     assert decoding.loc["grounded", "effect"] == 1.0
     assert decoding.loc["grounded", ["low", "high"]].isna().all()
-    assert decoding.loc["grounded", "verdict"] == "undecided at this size"
+    assert decoding.loc["grounded", "verdict"] == "undecided: one seed"
 
 
 def test_the_table_shows_every_line_and_counts_verdicts(tmp_path: Path) -> None:
@@ -204,6 +222,7 @@ def test_the_table_shows_every_line_and_counts_verdicts(tmp_path: Path) -> None:
     labels = Labels(datasets={"toy": "Toy set"})
     table(tmp_path / "claims.csv", labels, tmp_path / "table.csv", tmp_path / "cost.csv")
     shown = read_csv(tmp_path / "table.csv")
+    assert list(shown["Seeds"].dropna().unique()) == ["–", "2"]
     lines = shown[shown["Claim"] == "The causal loss helps by itself"]
     assert list(lines["Data set"]) == ["Toy set", "other", "(each of them)"]
     assert list(lines["Effect"]) == [

@@ -14,7 +14,11 @@ from scripts.files import read_csv, write_csv
 
 #: Verdicts.
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "not supported", "undecided at this size"
+ONE_SEED = "undecided: one seed"
 UNMEASURED = "not measured in this study"
+
+#: An adjusted p-value from here on decides nothing.
+LEVEL = 0.05
 
 #: What every measurement brings.
 LINE = [
@@ -44,8 +48,9 @@ class Claim(NamedTuple):
     """A claim and where its measurements are."""
 
     text: str
-    source: Literal["paper", "readers"]
-    """Who claims it: the paper, or those who asked on (docs/paper.md §7)."""
+    source: Literal["paper", "paper's analyses", "readers"]
+    """Whose it is: a claim of the paper that is known; the expected answer to a question that the
+    paper analyses, whose own answer is not known here; or a question of its readers."""
     measured: str
     """What is measured."""
     analysis: str
@@ -58,9 +63,26 @@ class Claim(NamedTuple):
     unit: str = ""
 
 
-def verdict(low: float, high: float, side: str, bound: float) -> str:
+def verdict(low: float, high: float, p: float, seeds: int, side: str, bound: float) -> str:
     """Supported where the whole interval lies on the claim's side of the bound, not supported where
-    it lies on the other, undecided where it holds the bound or there is none."""
+    it lies on the other.
+
+    Undecided where the interval holds the bound or there is none, where the adjusted p-value is not
+    below `LEVEL` (of many lines some intervals miss the bound by chance), and with one seed: a
+    claim is about what is trained, and one training cannot tell it from its luck.
+
+    Args:
+        low: lower end of the interval.
+        high: its upper end.
+        p: adjusted p-value; NaN where there is none, as of times.
+        seeds: trainings of each objective.
+        side: `above` or `below`, where the claim has the effect.
+        bound: of what.
+    """
+    if seeds < 2:
+        return ONE_SEED
+    if p >= LEVEL:
+        return UNDECIDED
     if low > bound:
         return SUPPORTED if side == "above" else CONTRADICTED
     if high < bound:
@@ -131,12 +153,12 @@ def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def _least(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
-    """The point of a grid with the least gain over the base."""
+    """The point of a grid whose interval reaches lowest: where it is above 0, all are."""
 
     def lines(sensitivity: pd.DataFrame, study: Study) -> pd.DataFrame:
         chosen = (sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)
         found = sensitivity[chosen & (sensitivity["parameter"] == parameter)]
-        found = found.dropna(subset="difference").sort_values("difference", kind="stable")
+        found = found.dropna(subset="difference").sort_values("difference_low", kind="stable")
         found = found.groupby(["dataset", "backbone", "decoder"], sort=False).head(1)
         names = {"difference": "effect", "difference_low": "low", "difference_high": "high"}
         return found.drop(columns=["low", "high"]).rename(columns=names)
@@ -173,7 +195,7 @@ def _exact(search_error: pd.DataFrame, study: Study) -> pd.DataFrame:
     """What the widest search loses against the exact ranking."""
     found = search_error[(search_error["metric"] == METRIC) & search_error["beams"].notna()]
     found = found[(found["objective"] == "cft") & (found["beams"] == found["beams"].max())]
-    return found.rename(columns={"difference": "effect"})
+    return found.rename(columns={"difference": "effect"}).assign(seeds=1)
 
 
 #: Every claim, in the order of the table.
@@ -194,25 +216,25 @@ CLAIMS = [
     ),
     Claim(
         "The causal loss helps by itself",
-        "paper",
+        "paper's analyses",
         "NDCG@5 of causal less that of plain",
         *("gains", _gain("causal")),
     ),
     Claim(
         "The token weights help by themselves",
-        "paper",
+        "paper's analyses",
         "NDCG@5 of weighted less that of plain",
         *("gains", _gain("weighted")),
     ),
     Claim(
         "Both parts together beat the token weights",
-        "paper",
+        "paper's analyses",
         "NDCG@5 of cft less that of weighted",
         *("gains_over/weighted", _gain("cft")),
     ),
     Claim(
         "Both parts together beat the causal loss: falling weights beat equal ones",
-        "paper",
+        "paper's analyses",
         "NDCG@5 of cft less that of causal",
         *("gains_over/causal", _gain("cft")),
     ),
@@ -225,12 +247,12 @@ CLAIMS = [
     Claim(
         "Without its history, the model leans less on other knowledge",
         "paper",
-        "NDCG@5 without the history, cft less plain",
+        "NDCG@5 without the history, cft less plain; the causal loss trains this directly",
         *("gains", _gain("cft", "without"), "below"),
     ),
     Claim(
         "With CFT, accuracy rests more on the user's own history",
-        "paper",
+        "paper's analyses",
         "change of NDCG@5 under another user's history, cft less plain",
         *("dependence", _other_history, "below"),
     ),
@@ -243,26 +265,26 @@ CLAIMS = [
     ),
     Claim(
         "The gain does not hang on alpha",
-        "paper",
-        "NDCG@5 at the grid's worst alpha less that of plain",
+        "paper's analyses",
+        "NDCG@5 less that of plain, at the alpha of the grid whose interval reaches lowest",
         *("sensitivity", _least("alpha")),
     ),
     Claim(
         "The gain does not hang on beta",
-        "paper",
-        "NDCG@5 at the grid's worst beta less that of plain",
+        "paper's analyses",
+        "NDCG@5 less that of plain, at the beta of the grid whose interval reaches lowest",
         *("sensitivity", _least("beta")),
     ),
     Claim(
         "CFT helps other backbones",
-        "paper",
+        "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain, backbones after the study's first",
         *("headline", _other_backbones),
         unit=" %",
     ),
     Claim(
         "CFT helps beyond Amazon",
-        "paper",
+        "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain, other data sets",
         *("headline", _beyond_amazon),
         unit=" %",
@@ -307,15 +329,14 @@ def claims(
 ) -> None:
     """Judge every claim by the measurements of this study.
 
-    A claim has one line per data set, backbone and decoder. See `verdict` for the rule; an effect
-    without an interval is undecided.
+    A claim has one line per data set, backbone and decoder. See `verdict` for the rule.
 
     Args:
         analyses: CSV files by the name of their analysis; `gains_over/<base>` are gains with
             another base. What is not given is not measured.
         beyond: data sets that are not from Amazon.
         grounding: decoders that ground free text.
-        output: CSV to write: claim, source (paper, readers), measured, unit, dataset, backbone,
+        output: CSV to write: claim, source (see `Claim`), measured, unit, dataset, backbone,
             decoder, effect, low, high (95 %; of times, the range over seeds), p (two-sided, against
             0), seeds, examples, users, p_holm (p adjusted over all lines), verdict.
     """
@@ -326,20 +347,17 @@ def claims(
         frame = frames.get(claim.analysis)
         lines = pd.DataFrame(columns=LINE) if frame is None else claim.lines(frame, study)
         lines = lines.reindex(columns=LINE).dropna(subset="effect")
-        verdicts = [
-            verdict(low, high, claim.side, claim.bound)
-            for low, high in zip(lines["low"], lines["high"], strict=True)
-        ]
         if lines.empty:
-            lines, verdicts = pd.DataFrame([{}], columns=LINE), [UNMEASURED]
+            lines = pd.DataFrame([{}], columns=LINE)
         parts.append(
             lines.assign(
                 claim=claim.text,
                 source=claim.source,
                 measured=claim.measured,
                 unit=claim.unit,
+                side=claim.side,
+                bound=claim.bound,
                 row=[f"{claim.analysis} {index}" for index in lines.index],
-                verdict=verdicts,
             )
         )
     frame = pd.concat([part.astype(object) for part in parts], ignore_index=True)
@@ -347,6 +365,11 @@ def claims(
     tests = frame.dropna(subset="p").drop_duplicates("row").set_index("row")["p"].astype(float)
     adjusted = dict(zip(tests.index, holm(tests.to_numpy()), strict=True))
     frame["p_holm"] = frame["row"].map(adjusted).where(frame["p"].notna())
+    judged = ["low", "high", "p_holm", "seeds", "side", "bound"]
+    frame["verdict"] = [
+        UNMEASURED if pd.isna(effect) else verdict(*line)
+        for effect, *line in frame[["effect", *judged]].itertuples(index=False)
+    ]
     write_csv(frame[COLUMNS], output)
 
 

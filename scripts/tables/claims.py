@@ -46,6 +46,7 @@ def claims(
                     "Data set": labels.dataset(line.dataset) if known else UNKNOWN,
                     "Backbone": labels.block(line.backbone) if known else UNKNOWN,
                     "Decoder": UNKNOWN if pd.isna(line.decoder) else labels.decoder(line.decoder),
+                    "Seeds": number(line.seeds, 0),
                     "Effect": _effect(line),
                     "p": number(line.p_holm, 3),
                     "Verdict": line.verdict,
@@ -55,7 +56,7 @@ def claims(
         if len(single) > 1:
             counts = single["verdict"].value_counts(sort=False)
             tally = "; ".join(f"{name}: {count}" for name, count in counts.items())
-            empty = dict.fromkeys(("Backbone", "Decoder", "Effect", "p"), UNKNOWN)
+            empty = dict.fromkeys(("Backbone", "Decoder", "Seeds", "Effect", "p"), UNKNOWN)
             same = {name: rows[-1][name] for name in ("Claim", "From", "Measured")}
             rows.append(same | {"Data set": "(each of them)"} | empty | {"Verdict": tally})
     measured = frame.dropna(subset=["examples", "users"])
@@ -63,11 +64,14 @@ def claims(
         sample(measured, cost) if len(measured) else "",
         "Verdict: supported where the whole interval of the effect lies on the claim's side of its "
         "bound (0, unless the claim names another), not supported where it lies on the other side, "
-        "undecided where it holds the bound or there is none. " + INTERVALS + " Of times, the "
-        "interval is the range over seeds.",
-        "p: two-sided against 0, adjusted by Holm's method over all lines of this table; a verdict "
-        "reads its own line's interval alone, so chance makes a supported line with a high p. "
-        "Percentages of the paper are quoted from outside and were not measured here.",
+        "undecided where it holds the bound or there is none, where p is 0.05 or more, and with "
+        "one seed, which cannot tell an objective from the luck of its training. " + INTERVALS + " "
+        "Of times, the interval is the range over seeds.",
+        "p: two-sided against 0, adjusted by Holm's method over all lines of this table; times "
+        "have none. From: `paper`, what the paper is known to claim; `paper's analyses`, a question "
+        "that it analyses, with the answer that CFT would want, as the paper's own is not known "
+        "here; `readers`, what its readers asked. Percentages of the paper are quoted from outside "
+        "and were not measured here.",
         choices(chosen),
     ]
     write(pd.DataFrame(rows), output, [note for note in notes if note], left=6)
