@@ -56,7 +56,7 @@ def test_the_verdict_is_the_place_of_the_interval(
         (0.049, 2, "supported"),
         (0.05, 2, "undecided at this size"),
         (float("nan"), 2, "supported"),
-        (0.001, 1, "undecided: one seed"),
+        (0.001, 1, "undecided with one seed"),
     ],
 )
 def test_an_interval_beside_0_is_not_enough(p: float, seeds: int, expected: str) -> None:
@@ -171,7 +171,7 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     assert list(of(found, "Longer histories")["verdict"]) == ["supported"]
     assert list(of(found, "Beam search")["effect"]) == [-0.1]
     # An audit is of one training.
-    assert list(of(found, "Beam search")["verdict"]) == ["undecided: one seed"]
+    assert list(of(found, "Beam search")["verdict"]) == ["undecided with one seed"]
 
 
 def test_another_history_is_judged_by_the_contrast(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_times_are_judged_by_their_range_over_seeds(tmp_path: Path) -> None:
     # One seed has no range.
     assert decoding.loc["grounded", "effect"] == 1.0
     assert decoding.loc["grounded", ["low", "high"]].isna().all()
-    assert decoding.loc["grounded", "verdict"] == "undecided: one seed"
+    assert decoding.loc["grounded", "verdict"] == "undecided with one seed"
 
 
 def test_the_table_shows_every_line_and_counts_verdicts(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scripts.files import read_csv, write_csv
 
 #: Verdicts.
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "not supported", "undecided at this size"
-ONE_SEED = "undecided: one seed"
+ONE_SEED = "undecided with one seed"
 UNMEASURED = "not measured in this study"
 
 #: An adjusted p-value from here on decides nothing.
