@@ -356,12 +356,12 @@ def test_search_error(tmp_path: Path) -> None:
     write_csv(
         pd.DataFrame(
             {
-                "example_id": [1, 2, 1, 2],
-                "user": ["ann", "bob", "ann", "bob"],
-                "beams": pd.array([None, None, 5, 5], dtype="Int64"),
-                "rank": pd.array([1, 30, None, None], dtype="Int64"),
-                "overlap": [1.0, 1.0, 0.3, 0.5],
-                "proven": [True, True, False, True],
+                "example_id": [1, 2] * 3,
+                "user": ["ann", "bob"] * 3,
+                "beams": pd.array([None, None, 5, 5, 10, 10], dtype="Int64"),
+                "rank": pd.array([1, 30, None, None, None, None], dtype="Int64"),
+                "overlap": [1.0, 1.0, 0.3, 0.5, 0.3, 0.5],
+                "proven": [True, True, False, True, False, True],
             }
         ),
         audit,
@@ -369,12 +369,15 @@ def test_search_error(tmp_path: Path) -> None:
     analyse_search_error([audit], tmp_path / "search_error.csv", resamples=400)
     search_error(tmp_path / "search_error.csv", LABELS, tmp_path / "table.csv")
     table = read_csv(tmp_path / "table.csv").set_index("Beams")
-    assert table.loc["exact", "HR@10"] == 0.5
+    assert table.loc["exact", "HR@10"] == "0.5000"
     assert table.loc["exact", "Δ HR@10"] == "–"
     columns = ["Overlap@10", "Proven", "HR@10", "NDCG@10"]
-    assert table.loc["5", columns].tolist() == ["0.400 [0.300, 0.500]", "0.50", 0, 0]
+    assert table.loc["10", columns].tolist() == ["0.400 [0.300, 0.500]", "0.50", "0.0000", "0.0000"]
+    # A list of five has no tenth place.
+    assert table.loc["5", columns].tolist() == ["0.400 [0.300, 0.500]", "0.50", "–", "–"]
+    assert table.loc["5", "Δ HR@10"] == "–"
     # In a quarter of the draws of two users both are the second, whose change is 0: p is twice
     # that, adjusted over two comparisons.
-    effect, p = table.loc["5", "Δ HR@10"].split("; p ")
+    effect, p = table.loc["10", "Δ HR@10"].split("; p ")
     assert effect == "−0.5000 [−1.0000, +0.0000]"
     assert float(p) == pytest.approx(1, abs=0.1)

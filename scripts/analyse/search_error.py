@@ -27,9 +27,9 @@ def search_error(
     Args:
         audits: the audit of every model, at .../<dataset>/<backbone>/<objective>/seed-<n>.csv.
         output: CSV to write: dataset, backbone, objective, seed, beams (empty: exact), overlap,
-            overlap_low, overlap_high, proven, metric, k, value, difference (to exact), low, high
-            and p of the difference (two-sided, not adjusted), examples, users. Intervals draw
-            users, examples paired.
+            overlap_low, overlap_high, proven, metric, k, value (null for fewer than k beams, whose
+            lists are shorter), difference (to exact), low, high and p of the difference (two-sided,
+            not adjusted), examples, users. Intervals draw users, examples paired.
         resamples: bootstrap resamples.
         seed: seed of the bootstrap.
     """
@@ -39,7 +39,7 @@ def search_error(
         exact = audit[audit["beams"].isna()]
         name = dict(zip(["dataset", "backbone", "objective", "seed"], model_of(path), strict=True))
         for beams, found in audit.groupby("beams", dropna=False, sort=False):
-            values = _accuracy(found)
+            values = _accuracy(found) if pd.isna(beams) or beams >= K else np.nan * _accuracy(found)
             columns = [found["overlap"].to_numpy(float), *(values - _accuracy(exact)).T]
             users = codes(found["user"])
             overlap, *changes = estimates(

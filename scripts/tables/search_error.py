@@ -67,8 +67,9 @@ def search_error(
         sample(frame, cost),
         "Constrained search without length penalty, with history. Exact: every title of the "
         "catalogue scored. Overlap@10: share of the exact top 10 that the list's top 10 holds; a "
-        "list is as long as the search is wide, so that 5 beams reach 0.5 at most. Proven: share "
-        "of the examples for which the search itself knows that its top 10 is the exact one. "
+        "list is as long as the search is wide, so that 5 beams reach 0.5 at most, and their HR "
+        "and NDCG at 10 are not known. Proven: share of the examples for which the search itself "
+        "knows that its top 10 is the exact one. "
         "Δ: minus exact, paired. 95 % intervals draw users with replacement; they say nothing of "
         f"other trainings. {P_VALUES} {UNDECIDED}",
         choices(chosen),
