@@ -32,6 +32,17 @@ def test_cost_is_relative_to_the_base_with_the_same_seed(tmp_path: Path) -> None
     assert found.loc[("training", "cft", 1), "examples"] == 64
 
 
+def test_times_of_two_devices_have_no_ratio(tmp_path: Path) -> None:
+    models = []
+    for objective, device in (("plain", "CPU"), ("cft", "a GPU"), ("causal", "CPU")):
+        models.append(tmp_path / "models" / model_path("toy", "tiny", objective, 0) / "run.json")
+        write_json({"seconds_per_step": 1.0, "seconds": 10.0, "device": device}, models[-1])
+    cost(models, [], tmp_path / "out.csv")
+    found = read_csv(tmp_path / "out.csv").set_index("objective")["relative"]
+    assert np.isnan(found["cft"])
+    assert found["causal"] == found["plain"] == 1
+
+
 def test_curves_are_concatenated(tmp_path: Path) -> None:
     paths = []
     for seed in (0, 1):

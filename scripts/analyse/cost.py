@@ -56,8 +56,9 @@ def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.
             decoder, history, device, examples, steps, epochs_run, best_epoch, seconds,
             seconds_per_step, seconds_per_epoch, tokens_per_step, peak_memory_mb, load_average,
             threads, cores, parameters, trainable_parameters, truncated_prompts, seconds_per_prompt
-            (decoding), relative (time per step or per prompt over the base's with the same seed).
-            What a stage does not record is empty.
+            (decoding), relative (time per step or per prompt over the base's with the same seed
+            and on the same device, the number of threads included). What a stage does not record
+            is empty, and so is `relative` where the base ran elsewhere.
     """
     rows = []
     for path in models:
@@ -74,8 +75,8 @@ def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.
     decoding = frame["stage"] == "decoding"
     frame["seconds_per_prompt"] = (frame["seconds"] / frame["prompts"]).where(decoding)
     unit = frame["seconds_per_prompt"].where(decoding, frame["seconds_per_step"]).astype(float)
-    keys = ["dataset", "backbone", "seed", "stage", "decoder", "history"]
-    own = pd.MultiIndex.from_frame(frame[keys].fillna(""))
+    keys = ["dataset", "backbone", "seed", "stage", "decoder", "history", "device"]
+    own = pd.MultiIndex.from_frame(frame[keys].astype(str))
     bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == base).to_numpy()]
     frame["relative"] = unit / bases.reindex(own).to_numpy()
     return frame

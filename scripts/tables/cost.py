@@ -55,8 +55,9 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
         "Training: median seconds per optimiser step and per epoch (validation left out), tokens "
         "that the model runs over in a step, padding included; decoding: seconds per distinct "
         "prompt, named by decoder and history. Means over seeds, ranges where the runs differ. "
-        "Relative: over plain fine-tuning with the same seed. Nothing is chosen on the test split. "
-        f"{UNKNOWN}: not recorded for this stage, or, of total seconds, a run that was resumed.",
+        "Relative: over plain fine-tuning with the same seed on the same device. Nothing is chosen "
+        f"on the test split. {UNKNOWN}: not recorded for this stage; of a ratio, plain fine-tuning "
+        "ran on another device; of total seconds, a run that was resumed.",
     ]
     write(pd.DataFrame(rows), output, notes, left=4)
 
