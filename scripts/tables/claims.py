@@ -68,10 +68,10 @@ def claims(
         "one seed, which cannot tell an objective from the luck of its training. " + INTERVALS + " "
         "Of times, the interval is the range over seeds.",
         "p: two-sided against 0, adjusted by Holm's method over all lines of this table; times "
-        "have none. From paper: what the paper is known to claim; paper's analyses: a question that "
-        "it analyses, with the answer in favour of CFT, as the paper's own is not known here; "
-        "readers: what its readers asked. Percentages of the paper are quoted from outside and were "
-        "not measured here.",
+        "have none. From paper: what the paper is known to claim; paper's analyses: a question "
+        "that it analyses, with the answer in favour of CFT, as the paper's own is not known here; "
+        "readers: what its readers asked. Percentages of the paper are quoted from outside and "
+        "were not measured here.",
         choices(chosen),
     ]
     write(pd.DataFrame(rows), output, [note for note in notes if note], left=6)
