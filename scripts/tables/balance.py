@@ -13,6 +13,7 @@ from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.rows import in_order
 from scripts.tables.format import (
+    INTERVALS,
     P_VALUES,
     UNDECIDED,
     UNKNOWN,
@@ -114,9 +115,9 @@ def balance(
         "total variation distance of these shares to the histories', JS: their Jensen-Shannon "
         "distance to base 2; 0 equal and 1 disjoint, ± the standard deviation over seeds (no ± "
         "where there is one seed). Δ: paired difference of the distance to that of "
-        f"{bases(values, labels)} on the same seeds, below 0 nearer to the histories. 95 % "
-        "intervals draw users and, crossed with them, seeds with replacement, and reflect the "
-        f"resamples about the value, as resampled distances lie too high. {P_VALUES} {UNDECIDED}",
+        f"{bases(values, labels)} on the same seeds, below 0 nearer to the histories. "
+        f"{INTERVALS} Those of distances reflect the resamples about the value, as resampled "
+        f"distances lie too high. {P_VALUES} {UNDECIDED}",
         choices(chosen),
     ]
     write(frame, output, [note for note in notes if note], left=3)

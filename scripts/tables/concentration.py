@@ -53,9 +53,10 @@ def concentration(
         "compare rows of the same examples. Both are taken of each seed, then averaged. Δ: paired "
         f"difference to {bases(values, labels)} on the same seeds. 95 % intervals: 1.96 standard "
         "errors, the variance over users by leaving out each of up to 100 groups of users in "
-        "turn, that over seeds added where there are several; a bootstrap would hold fewer "
-        "distinct users and miss the value. p: two-sided, from the same standard errors, adjusted "
-        f"by Holm's method over all comparisons of this table. {UNDECIDED}",
+        "turn, that over seeds added where there are several (with one seed they say nothing of "
+        "other trainings); a bootstrap would hold fewer distinct users and miss the value. p: "
+        "two-sided, from the same standard errors, adjusted by Holm's method over all comparisons "
+        f"of this table. {UNDECIDED}",
         choices(chosen),
     ]
     write(pd.DataFrame(rows), output, [note for note in notes if note], left=3)

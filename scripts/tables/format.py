@@ -20,7 +20,8 @@ UNDECIDED = "A difference whose interval holds 0 is undecided at this size."
 #: What an interval of `cluster_bootstrap` is over.
 INTERVALS = (
     "95 % intervals draw users and, crossed with them, seeds with replacement; with one seed they "
-    "say nothing of other trainings, and two or three are a coarse sample of them."
+    "say nothing of other trainings, and two or three are a coarse sample of them. An interval "
+    "without width is of examples that are all alike, such as no hit at all, and tells nothing."
 )
 
 #: Where a table's p-values come from.
