@@ -16,7 +16,7 @@ RANKS = {
     ("cft", 0): ([1, 1, 1, 2], [None] * 4, [2, None, 1, 2]),
     ("cft", 1): ([1, 1, 1, 1], [None, 1, None, None], [1, 2, None, 1]),
 }
-LISTS = {"with": [0, 1, 2, 3], "without": [3, 7, 8, 9], "wrong": [0, 1, 8, 9]}
+LISTS = {"with": range(10), "without": [9, 8, *range(10, 18)], "wrong": range(5, 15)}
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,10 @@ def test_overlap_is_with_the_list_with_the_history(study):
     rows = study[study["metric"] == "overlap"].set_index(["objective", "history"])
     assert set(rows.index) == {(o, h) for o in ("plain", "cft") for h in ("without", "wrong")}
     assert (rows["k"] == 10).all()
-    for history, share in (("without", 0.25), ("wrong", 0.5)):
+    for history, share in (("without", 0.2), ("wrong", 0.5)):
         for objective in ("plain", "cft"):
             row = rows.loc[(objective, history)]
-            assert row[["value", "low", "high"]].tolist() == [share] * 3
+            assert row[["value", "low", "high"]].tolist() == pytest.approx([share] * 3)
             assert np.isnan(row["difference"])
         assert row["contrast"] == 0
     assert set(study["decoder"]) == {"grounded"}
@@ -125,6 +125,13 @@ def test_overlap_counts_the_top_alone(tmp_path: Path) -> None:
     two = recommendations(tmp_path, llm("cft"), {0: [2, 1, 9], 1: [9, 8, 1]})
     assert overlaps(one, two, top=2).tolist() == [1, 0]
     assert overlaps(one, two, top=3).tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_overlap_beyond_a_list_is_unknown(tmp_path: Path) -> None:
+    long = recommendations(tmp_path, llm(), {0: [1, 2, 3], 1: [1, 2, 3]})
+    short = recommendations(tmp_path, llm("cft"), {0: [1, 2, 3], 1: [1, 2]})
+    for pair in ((long, short), (short, long)):
+        assert overlaps(*pair, top=3).isna().tolist() == [True, True]
 
 
 def test_a_pair_without_lists_is_named(tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ def overlaps(first: Path, second: Path, top: int = TOP) -> pd.Series:
     Args:
         first: ranked lists.
         second: ranked lists of the same examples.
-        top: depth of both; a shorter list counts as it is.
+        top: depth of both.
 
     Returns:
-        float64 by `example_id`, in ascending order.
+        float64 by `example_id`, in ascending order; all NaN where a list is shorter than `top`.
     """
     one, two = (
         table[table["rank"] <= top]
@@ -48,8 +48,9 @@ def overlaps(first: Path, second: Path, top: int = TOP) -> pd.Series:
         )
     )
     shared = one.merge(two, on=["example_id", "item_id"]).groupby("example_id").size()
-    listed = one.groupby("example_id").size()
-    return shared.reindex(listed.index, fill_value=0) / listed
+    listed = [table.groupby("example_id").size() for table in (one, two)]
+    known = min(sizes.min() for sizes in listed) >= top
+    return shared.reindex(listed[0].index, fill_value=0) / (top if known else np.nan)
 
 
 def dependence(
@@ -71,13 +72,13 @@ def dependence(
             one history alone are ignored.
         recommendations: ranked lists of the same cells.
         output: CSV to write: dataset, backbone, decoder, objective, history, metric (hr, ndcg, or
-            overlap: the share of the top 10 with the history that is in this top 10 too), k, value,
-            low, high, seed_sd (over seeds, null for one), difference (to the value with the
-            history; null for it and for the overlap) with difference_low, difference_high and p,
-            base (objective that the next are measured against), contrast (the difference minus the
-            base's, or the overlap minus the base's; null for the base) with contrast_low,
-            contrast_high and contrast_p, seeds, examples, users. P-values are two-sided and not
-            adjusted.
+            overlap: the share of the top 10 with the history that is in this top 10 too, null for
+            shorter lists), k, value, low, high, seed_sd (over seeds, null for one), difference (to
+            the value with the history; null for it and for the overlap) with difference_low,
+            difference_high and p, base (objective that the next are measured against), contrast
+            (the difference minus the base's, or the overlap minus the base's; null for the base)
+            with contrast_low, contrast_high and contrast_p, seeds, examples, users. P-values are
+            two-sided and not adjusted.
         base: name of the objective that the others are compared with.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
