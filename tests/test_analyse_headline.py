@@ -54,3 +54,15 @@ def test_the_interval_is_that_of_the_ratio_of_means(tmp_path: Path) -> None:
     assert (row["low"], row["high"]) == (-50, 100)
     assert row["seed_sd"] == pytest.approx(np.std([100, -50], ddof=1))
     assert row["p"] > 0.5
+
+
+def test_lists_shorter_than_five_have_no_gain(tmp_path: Path) -> None:
+    paths = [
+        metrics(tmp_path, llm(objective, decoder=decoder), [1, 2, None, None], depth)
+        for decoder, depth in (("greedy", 1), ("grounded", 50))
+        for objective in ("plain", "cft")
+    ]
+    headline(paths, tmp_path / "out.csv", resamples=100)
+    found = read_csv(tmp_path / "out.csv").set_index("decoder")
+    assert found.loc["greedy", ["relative_gain", "low", "high", "p"]].isna().all()
+    assert found.loc["grounded", "relative_gain"] == 0

@@ -158,6 +158,14 @@ def test_backbones_need_not_share_their_objectives(tmp_path: Path, name: str) ->
     assert set(pd.read_csv(tmp_path / "figure.csv")["dataset"]) == {"a"}
 
 
+def test_costs_without_a_base_are_relative_to_nothing(tmp_path: Path) -> None:
+    write_csv(inputs("cost", ["cft"], ["a"]).assign(relative=np.nan), tmp_path / "in.csv")
+    cost(tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+    svg = (tmp_path / "figure.svg").read_text()
+    assert "seconds per step" in svg
+    assert "time / plain" not in svg
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     write_csv(inputs("accuracy", ["plain", "cft"], ["a"]), tmp_path / "in.csv")
     for name in ("one", "two"):

@@ -20,6 +20,7 @@ from scripts.study.config import (
     baseline_cells,
     beyond_amazon,
     case_cells,
+    compares_objectives,
     experiment_cells,
     history_length_cells,
     load,
@@ -132,6 +133,11 @@ def changed(key: str, value: Any) -> dict[str, Any]:
             ["some"],
             ["experiments.0.histories.0", "'with', 'without', 'wrong' or"],
         ),
+        (
+            "experiments.0.histories",
+            ["wrong"],
+            ["experiments: the history 'wrong' is compared with 'with'", "add 'with'"],
+        ),
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
         ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
         (
@@ -243,6 +249,21 @@ def test_cases_are_those_of_the_first_comparison():
     ]
     alone = SMALL | {"experiments": [SMALL["experiments"][0] | {"objectives": ["plain"]}]}
     assert case_cells(resolve(alone)) == []
+
+
+def test_objectives_are_compared_with_plain_of_the_same_cell() -> None:
+    block = SMALL["experiments"][0] | {"datasets": ["x"], "histories": ["with"]}
+
+    def compares(*blocks: dict[str, Any]) -> bool:
+        return compares_objectives(
+            resolve(SMALL | {"experiments": [block | changes for changes in blocks]})
+        )
+
+    assert compares({"objectives": ["plain", "cft"]})
+    assert compares({"objectives": ["plain"]}, {"objectives": ["cft"]})
+    assert not compares({"objectives": ["plain"]})
+    assert not compares({"objectives": ["causal", "cft"]})
+    assert not compares({"objectives": ["plain"]}, {"objectives": ["cft"], "datasets": ["y"]})
 
 
 def test_grid_points():

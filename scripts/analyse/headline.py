@@ -59,7 +59,12 @@ def headline(
             continue
         both = np.concatenate([values[:, :, columns], bases[:, :, columns]], axis=2)
         own_seed = seed + drawn.setdefault(cell.dataset, len(drawn))
-        samples.append(relative_gain(cluster_bootstrap(both, users, resamples, own_seed)))
+        # A K beyond the decoder's lists is not known, and neither is the gain.
+        samples.append(
+            np.full(resamples, np.nan)
+            if np.isnan(both).any()
+            else relative_gain(cluster_bootstrap(both, users, resamples, own_seed))
+        )
         per_seed = relative_gain(both.mean(axis=1))
         rows.append(
             {name: getattr(cell, name) for name in COLUMNS[:4]}
@@ -83,7 +88,7 @@ def headline(
             low, _ = interval(np.where(known, sample, -np.inf))
             _, high = interval(np.where(known, sample, np.inf))
         row["low"], row["high"] = (b if np.isfinite(b) else np.nan for b in (low, high))
-        row["p"] = p_value(np.where(known, sample, 0.0))
+        row["p"] = p_value(np.where(known, sample, 0.0)) if known.any() else np.nan
     write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
 
 

@@ -119,6 +119,9 @@ def draw(
         axis.tick_params(axis="y", length=0)
         axis.margins(x=0.1)
         shown = pd.concat([runs[measure] for block in blocks.values() for runs in block.values()])
+        if shown.isna().all():  # Nothing is relative where there is no base.
+            axis.set_axis_off()
+            continue
         spread = shown.max() / shown.min()
         if spread > WIDE:
             axis.set_xscale("log")

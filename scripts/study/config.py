@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scripts.backbones.settings import BackboneSource
 from scripts.baselines.settings import Baseline, Trained
-from scripts.cells import BASELINES, Cell
+from scripts.cells import BASELINES, Cell, model_path
 from scripts.command import InputError, Settings
 from scripts.contracts import CUTOFFS
 from scripts.data.settings import Dataset
@@ -257,6 +257,18 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
+    def _probes(self) -> Study:
+        cells = experiment_cells(self)
+        shown = {cell for cell in cells if cell.history == "with"}
+        for cell in cells:
+            if cell._replace(history="with") not in shown:
+                raise ValueError(
+                    f"experiments: the history '{cell.history}' is compared with 'with', which "
+                    f"{model_path(*cell[:4])}, {cell.decoder} lacks; add 'with' to its histories"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _shared_downloads(self) -> Study:
         sources = [dataset.source for dataset in self.datasets.values()]
         backbones = [backbone.source for backbone in self.backbones.values()]
@@ -423,6 +435,14 @@ def history_length_cells(study: Study) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
+def compares_objectives(study: Study) -> bool:
+    """Whether the experiments compare an objective, with the history, with `plain`."""
+    cells = {cell for cell in experiment_cells(study) if cell.history == "with"}
+    return any(
+        cell.objective != "plain" and cell._replace(objective="plain") in cells for cell in cells
+    )
+
+
 def case_cells(study: Study) -> list[Cell]:
     """The cells of the case study: of the first experiment that compares an objective with
     `plain`, its first data set, backbone, decoder and seed, and its last objective. First `plain`,
@@ -467,10 +487,18 @@ def shared_datasets(study: Study) -> list[str]:
 def beyond_amazon(study: Study) -> list[str]:
     """Data sets of other sources than Amazon on which a method is compared with its base, where
     the study has Amazon's or local ones, too."""
-    kinds = {name: dataset.source.kind for name, dataset in study.datasets.items()}
-    other = [name for name, kind in kinds.items() if not kind.startswith(("amazon", "local"))]
+    other = not_amazon(study)
     compared = {dataset for dataset, _, _ in _compared_methods(study)}
-    return [name for name in other if name in compared] if len(other) < len(kinds) else []
+    return [name for name in other if name in compared] if len(other) < len(study.datasets) else []
+
+
+def not_amazon(study: Study) -> list[str]:
+    """Data sets of other sources than Amazon; local ones may be from anywhere."""
+    return [
+        name
+        for name, dataset in study.datasets.items()
+        if not dataset.source.kind.startswith(("amazon", "local"))
+    ]
 
 
 def _compared_methods(study: Study) -> list[tuple[str, str, str]]:

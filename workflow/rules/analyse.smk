@@ -129,7 +129,7 @@ rule schedules:
 
 rule headline:
     input:
-        cell_files("metrics", [cell for cell in CELLS if cell.history == "with"]),
+        cell_files("metrics", SHOWN_CELLS),
     output:
         f"{ANALYSES}/headline.csv",
     log:
@@ -147,9 +147,7 @@ rule headline:
 rule chosen:
     input:
         models=expand(f"{RESULTS}/models/{{model}}", model=MODELS),
-        decodings=cell_files(
-            "recommendations", [cell for cell in CELLS if cell.history == "with"], "json"
-        ),
+        decodings=cell_files("recommendations", SHOWN_CELLS, "json"),
     output:
         f"{ANALYSES}/chosen.csv",
     log:
@@ -167,10 +165,7 @@ rule chosen:
 
 rule balance:
     input:
-        recommendations=cell_files(
-            "recommendations",
-            [cell for cell in [*BASELINE_CELLS, *CELLS] if cell.history == "with"],
-        ),
+        recommendations=cell_files("recommendations", [*BASELINE_CELLS, *SHOWN_CELLS]),
         catalogues=expand(rules.prepare.output.catalogue, dataset=STUDY.datasets),
         tests=expand(rules.prepare.output.test, dataset=STUDY.datasets),
     output:
@@ -191,7 +186,7 @@ rule balance:
 
 rule strata:
     input:
-        metrics=cell_files("metrics", [cell for cell in CELLS if cell.history == "with"]),
+        metrics=cell_files("metrics", SHOWN_CELLS),
         catalogues=expand(rules.prepare.output.catalogue, dataset=STUDY.datasets),
         examples=expand(
             [rules.prepare.output.train, rules.prepare.output.valid, rules.prepare.output.test],
@@ -385,9 +380,7 @@ rule claims:
     params:
         code=fingerprint("scripts.analyse.claims"),
         analyses=json.dumps(CLAIM_ANALYSES),
-        beyond=json.dumps(
-            [n for n, s in SOURCES.items() if not s.kind.startswith(("amazon", "local"))]
-        ),
+        beyond=json.dumps(study_config.not_amazon(STUDY)),
         grounding=json.dumps(
             [n for n, d in STUDY.decoders.items() if d.kind.startswith("grounded")]
         ),

@@ -64,14 +64,14 @@ LENGTH_CELLS = study_config.history_length_cells(STUDY)
 LENGTHS = study_config.history_lengths(STUDY)
 RECUT = study_config.recut_datasets(STUDY)
 BASELINE_CELLS = study_config.baseline_cells(STUDY)
+#: Those that see their history.
+SHOWN_CELLS = [cell for cell in CELLS if cell.history == "with"]
 #: Empty where no objective is compared with plain fine-tuning.
 CASE_CELLS = study_config.case_cells(STUDY)
 #: Objectives with the one that has equal token weights in their place; the cells of both.
 SCHEDULES = study_config.schedule_bases(STUDY)
 SCHEDULE_CELLS = [
-    cell
-    for cell in CELLS
-    if cell.history == "with" and cell.objective in {*SCHEDULES, *SCHEDULES.values()}
+    cell for cell in SHOWN_CELLS if cell.objective in {*SCHEDULES, *SCHEDULES.values()}
 ]
 SCHEDULE_GAINS = [f"gains_over/{base}" for base in dict.fromkeys(SCHEDULES.values())]
 #: Models of the experiments, without the sensitivity grids' own.
@@ -120,11 +120,13 @@ FIGURES = [
 ]
 if not CASE_CELLS:
     TABLES.pop("cases")
+if not study_config.compares_objectives(STUDY):
+    FIGURES.remove("gains")
     FIGURES.remove("strata")
 if not SCHEDULES:
     TABLES.pop("schedules")
     FIGURES.remove("schedules")
-if all(cell.history == "with" for cell in CELLS):
+if SHOWN_CELLS == CELLS:
     TABLES.pop("dependence")
     FIGURES.remove("dependence")
 if not study_config.shared_datasets(STUDY):
@@ -369,7 +371,7 @@ def rival_metrics(wildcards) -> list[str]:
     """Metrics of a base and of the objectives that schedules and claims compare with it."""
     same = {name for name, equal in SCHEDULES.items() if equal == wildcards.base}
     objectives = {wildcards.base, RIVALS.get(wildcards.base), *same}
-    rivals = [c for c in CELLS if c.objective in objectives and c.history == "with"]
+    rivals = [cell for cell in SHOWN_CELLS if cell.objective in objectives]
     return cell_files("metrics", rivals)
 
 
