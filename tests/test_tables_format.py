@@ -6,7 +6,7 @@ import pytest
 from scripts.command import InputError
 from scripts.files import read_csv
 from scripts.report import parse_table
-from scripts.rows import in_order, over_seeds
+from scripts.rows import in_order
 from scripts.tables.format import escape_latex, number, with_interval, with_sd, write
 
 
@@ -43,16 +43,6 @@ def test_three_formats(tmp_path: Path) -> None:
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to show"):
         write(pd.DataFrame({"a": []}), tmp_path / "t.csv", [], left=1)
-
-
-def test_summaries_over_seeds() -> None:
-    frame = pd.DataFrame({"name": ["b", "a", "b"], "seed": [0, 0, 1], "value": [1.0, 5.0, 3.0]})
-    found = over_seeds(frame, ["value"], "value")
-    assert found["name"].tolist() == ["b", "a"]
-    assert found["value"].tolist() == [2, 5]
-    assert found["sd"].iloc[0] == pytest.approx(2**0.5)
-    assert pd.isna(found["sd"].iloc[1])
-    assert found["seeds"].tolist() == [2, 1]
 
 
 def test_order_of_first_appearance() -> None:
