@@ -75,7 +75,7 @@ def ablation(
         f"seeds, with its interval in brackets and p. {INTERVALS} {P_VALUES} {UNDECIDED}",
         choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, [note for note in notes if note], left=4)
+    write(pd.DataFrame(rows), output, notes, left=4)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def accuracy(
         choices(chosen),
         *outside_notes(outside, methods, labels),
     ]
-    write(frame, output, [note for note in notes if note], left=3, bold=bold)
+    write(frame, output, notes, left=3, bold=bold)
 
 
 def outside_notes(

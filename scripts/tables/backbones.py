@@ -47,7 +47,7 @@ def backbones(
         f"paired with each other. {NOTE}",
         choices(chosen),
     ]
-    write(gain_table(found, means, labels), output, [n for n in notes if n], left=4)
+    write(gain_table(found, means, labels), output, notes, left=4)
 
 
 def gain_table(found: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.DataFrame:

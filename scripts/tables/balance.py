@@ -120,7 +120,7 @@ def balance(
         f"distances lie too high. {P_VALUES} {UNDECIDED}",
         choices(chosen),
     ]
-    write(frame, output, [note for note in notes if note], left=3)
+    write(frame, output, notes, left=3)
 
 
 def _bounds(row: pd.Series) -> str:

@@ -41,7 +41,7 @@ def beyond(
     found = in_order(found[found["dataset"].isin(datasets)], ["dataset", "backbone", "method"])
     means = gain_lines.compared(read_csv(headline), methods)
     notes = [sample(found, cost) if len(found) else "", NOTE, choices(chosen)]
-    write(gain_table(found, means, labels), output, [n for n in notes if n], left=4)
+    write(gain_table(found, means, labels), output, notes, left=4)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def claims(
         "were not measured here.",
         choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, [note for note in notes if note], left=6)
+    write(pd.DataFrame(rows), output, notes, left=6)
 
 
 def _effect(line: Any) -> str:

@@ -59,7 +59,7 @@ def concentration(
         f"of this table. {UNDECIDED}",
         choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, [note for note in notes if note], left=3)
+    write(pd.DataFrame(rows), output, notes, left=3)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def cutoffs(
         "block, which is no statement about significance.",
         choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, [note for note in notes if note], left=3, bold=bold)
+    write(pd.DataFrame(rows), output, notes, left=3, bold=bold)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def dependence(
         f"{UNDECIDED}",
         choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, [note for note in notes if note], left=5)
+    write(pd.DataFrame(rows), output, notes, left=5)
 
 
 if __name__ == "__main__":

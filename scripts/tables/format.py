@@ -217,7 +217,8 @@ def write(
     Args:
         frame: the cells as they are shown, all text; column names are unique.
         output: the CSV to write; the other two differ in their ending.
-        notes: what stands below the table (data, examples, seeds, meaning of ± and [ ]).
+        notes: what stands below the table (data, examples, seeds, meaning of ± and [ ]); empty ones
+            are left out.
         left: number of leading columns that name the row.
         bold: (row number, column) of the cells in bold; the CSV is without.
 
@@ -227,6 +228,7 @@ def write(
     if frame.empty:
         raise InputError(f"{output}: nothing to show; are the inputs of this table empty?")
     frame = frame.astype(object).where(frame.notna(), UNKNOWN).astype(str)
+    notes = [note for note in notes if note]
     write_csv(frame, output)
     write_text(markdown(frame, notes, bold or set()), output.with_suffix(".md"))
     write_text(latex(frame, notes, bold or set(), left), output.with_suffix(".tex"))

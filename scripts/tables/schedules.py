@@ -95,7 +95,7 @@ def schedules(
         "1 is the mean of all tokens.",
         choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, [note for note in notes if note], left=6)
+    write(pd.DataFrame(rows), output, notes, left=6)
 
 
 if __name__ == "__main__":

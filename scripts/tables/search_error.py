@@ -74,7 +74,7 @@ def search_error(
         f"other trainings. {P_VALUES} {UNDECIDED}",
         choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, [note for note in notes if note], left=4)
+    write(pd.DataFrame(rows), output, notes, left=4)
 
 
 if __name__ == "__main__":
