@@ -9,9 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import sys
 import tempfile
 import time
+from argparse import REMAINDER, ArgumentParser
 from pathlib import Path
 
 #: Seconds between two looks for a free GPU.
@@ -77,4 +77,11 @@ def run_on_gpus(count: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_on_gpus(int(sys.argv[1]), sys.argv[2:])
+    parser = ArgumentParser("python -m scripts.gpu", description=__doc__)
+    parser.add_argument(
+        "count", type=int, help="GPUs that the command is to see; 0 changes nothing"
+    )
+    parser.add_argument("command", help="what to run on them")
+    parser.add_argument("arguments", nargs=REMAINDER, help="of the command")
+    given = parser.parse_args()
+    run_on_gpus(given.count, [given.command, *given.arguments])
