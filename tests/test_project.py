@@ -41,8 +41,9 @@ def test_rule_graph_of_the_readme_names_real_rules() -> None:
     assert shown == rules
 
 
-def test_files_of_the_readme_exist() -> None:
-    for name in ("README.md", "config/README.md"):
+def test_files_that_the_documents_link_to_exist() -> None:
+    documents = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")]
+    for name in ("README.md", "config/README.md", *documents):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "PLACEHOLDER" not in text
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
