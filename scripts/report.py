@@ -66,7 +66,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def _unescape(text: str) -> str:
-    return re.sub(r"\\([\\|*])", r"\1", text).replace("&lt;", "<")
+    return re.sub(r"\\([\\|*_`(])", r"\1", text).replace("&lt;", "<")
 
 
 def parse_table(text: str) -> Table:

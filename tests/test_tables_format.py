@@ -40,6 +40,37 @@ def test_three_formats(tmp_path: Path) -> None:
     assert table.notes == ["A note."]
 
 
+def test_titles_are_no_markup(tmp_path: Path) -> None:
+    titles = ["_x_", "`y`", "[a](b)", r"a\(b", "**z**"]
+    write(pd.DataFrame({"Title": titles}), tmp_path / "t.csv", [], left=1)
+    text = (tmp_path / "t.md").read_text()
+    assert r"\_x\_" in text and r"\`y\`" in text and r"[a]\(b)" in text
+    assert [row[0][0] for row in parse_table(text).rows] == titles
+
+
+def test_repeated_names_are_left_blank(tmp_path: Path) -> None:
+    """Only below the same names, and never the last of them; the CSV has them all."""
+    frame = pd.DataFrame(
+        {
+            "Set": list("aaab"),
+            "Backbone": list("xxyy"),
+            "Objective": list("ppqq"),
+            "HR": list("1234"),
+        }
+    )
+    write(frame, tmp_path / "t.csv", [], left=3)
+    assert read_csv(tmp_path / "t.csv")["Set"].tolist() == list("aaab")
+    rows = [[text for text, _ in row] for row in parse_table((tmp_path / "t.md").read_text()).rows]
+    assert rows == [
+        ["a", "x", "p", "1"],
+        ["", "", "p", "2"],
+        ["", "y", "q", "3"],
+        ["b", "y", "q", "4"],
+    ]
+    # One rule below the header, one where a new set begins.
+    assert (tmp_path / "t.tex").read_text().count(r"\midrule") == 2
+
+
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to show"):
         write(pd.DataFrame({"a": []}), tmp_path / "t.csv", [], left=1)

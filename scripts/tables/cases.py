@@ -15,7 +15,7 @@ from scripts.tables.format import choices, sample, write
 WIDTH = 30
 
 RULE = (
-    "Row `target`: the title that the user chose next, and its rank in each list. Below it: the "
+    "Row target: the title that the user chose next, and its rank in each list. Below it: the "
     "latest titles of the history and the first titles of each list, the target in bold. The cases "
     "follow a rule: the examples whose target moves up most and down most from the first list to "
     "the second, the (lower) median move, and one drawn with equal chances. A target that is not "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,7 @@ _LATEX = {
     "_": r"\_",
     "{": r"\{",
     "}": r"\}",
+    "`": r"\textasciigrave{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -158,7 +160,18 @@ def escape_latex(text: str) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+    """Text as Markdown that shows it; `scripts.report` reads it back."""
+    return re.sub(r"([\\|*_`]|(?<=\])\()", r"\\\1", text).replace("<", "&lt;")
+
+
+def _sparse(frame: pd.DataFrame, left: int) -> pd.DataFrame:
+    """The cells that name a row left blank where they repeat the row above, but for the last."""
+    frame = frame.copy()
+    repeats = pd.Series(True, index=frame.index)
+    for column in frame.columns[: left - 1]:
+        repeats &= frame[column] == frame[column].shift()
+        frame[column] = frame[column].mask(repeats, "")
+    return frame
 
 
 def markdown(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]]) -> str:
@@ -175,7 +188,7 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
     r"""A `tabular` with booktabs' rules, shrunk to the line where it is wider; notes follow in
     \footnotesize.
 
-    A thin rule parts the groups of rows that share their first cell. Leading columns of sentences
+    A thin rule stands above a row whose first cell is new. Leading columns of sentences
     are broken into lines.
     """
     kinds = ["l"] * left + ["r"] * (len(frame.columns) - left)
@@ -190,12 +203,10 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
         " & ".join(escape_latex(column) for column in frame.columns) + r" \\",
         r"\midrule",
     ]
-    previous = None
     for i, row in enumerate(frame.to_dict("records")):
         first = next(iter(row.values()))
-        if left > 1 and previous not in (None, first):
+        if left > 1 and i and first:
             lines.append(r"\midrule")
-        previous = first
         cells = {column: escape_latex(text) for column, text in row.items()}
         line = [rf"\textbf{{{t}}}" if (i, c) in bold else t for c, t in cells.items()]
         # After the end of a row LaTeX takes [ and * for its own.
@@ -212,7 +223,7 @@ def write(
     left: int,
     bold: set[tuple[int, str]] | None = None,
 ) -> None:
-    """Write a table as `output` (.csv) and beside it as .md and .tex.
+    """Write a table as `output` (.csv) and beside it, without repeated names, as .md and .tex.
 
     Args:
         frame: the cells as they are shown, all text; column names are unique.
