@@ -44,7 +44,8 @@ def test_titles_are_no_markup(tmp_path: Path) -> None:
     titles = ["_x_", "`y`", "[a](b)", r"a\(b", "**z**"]
     write(pd.DataFrame({"Title": titles}), tmp_path / "t.csv", [], left=1)
     text = (tmp_path / "t.md").read_text()
-    assert r"\_x\_" in text and r"\`y\`" in text and r"[a]\(b)" in text
+    for shown in (r"\_x\_", r"\`y\`", r"[a]\(b)"):
+        assert shown in text
     assert [row[0][0] for row in parse_table(text).rows] == titles
 
 

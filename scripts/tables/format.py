@@ -241,5 +241,6 @@ def write(
     frame = frame.astype(object).where(frame.notna(), UNKNOWN).astype(str)
     notes = [note for note in notes if note]
     write_csv(frame, output)
+    frame = _sparse(frame, left)
     write_text(markdown(frame, notes, bold or set()), output.with_suffix(".md"))
     write_text(latex(frame, notes, bold or set(), left), output.with_suffix(".tex"))
