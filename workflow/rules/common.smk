@@ -17,6 +17,7 @@ from scripts.decode.settings import HISTORIES
 from scripts.fingerprint import fingerprint
 from scripts.report import question_of
 from scripts.study import config as study_config
+from scripts.study import outputs as study_outputs
 from scripts.study import resources as study_resources
 from scripts.study.preflight import find_gpus, preflight
 
@@ -73,7 +74,6 @@ SCHEDULES = study_config.schedule_bases(STUDY)
 SCHEDULE_CELLS = [
     cell for cell in SHOWN_CELLS if cell.objective in {*SCHEDULES, *SCHEDULES.values()}
 ]
-SCHEDULE_GAINS = [f"gains_over/{base}" for base in dict.fromkeys(SCHEDULES.values())]
 #: Models of the experiments, without the sensitivity grids' own.
 MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
 LENGTH_MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in LENGTH_CELLS))
@@ -83,81 +83,14 @@ DATASET_BACKBONES = list(dict.fromkeys(f"{cell.dataset}/{cell.backbone}" for cel
 #: Folders of the prepared data sets.
 PREPARED = [f"{RESULTS}/data/{name}" for name in STUDY.datasets]
 
-#: The analyses that each table stands on; each figure stands on the one of its name. What a study
-#: does not compare has no table.
-TABLES = {
-    "statistics": ["statistics"],
-    "accuracy": ["accuracy", "gains", "headline", "cost", "chosen"],
-    "cutoffs": ["accuracy", "cost", "chosen"],
-    "chosen": ["chosen"],
-    "ablation": ["accuracy", "gains", "cost", "chosen"],
-    "schedules": ["accuracy", "schedules", *SCHEDULE_GAINS, "cost", "chosen"],
-    "backbones": ["gains", "headline", "cost", "chosen"],
-    "beyond": ["gains", "headline", "cost", "chosen"],
-    "balance": ["balance", "cost", "chosen"],
-    "concentration": ["balance", "cost", "chosen"],
-    "dependence": ["dependence", "cost", "chosen"],
-    "sensitivity": ["sensitivity", "cost"],
-    "history_length": ["history_length"],
-    "search_error": ["search_error", "cost", "chosen"],
-    "cases": ["cases", "cost", "chosen"],
-    "cost": ["cost"],
-    "claims": ["claims", "cost", "chosen"],
-}
-FIGURES = [
-    "data",
-    "accuracy",
-    "gains",
-    "balance",
-    "strata",
-    "dependence",
-    "positions",
-    "schedules",
-    "sensitivity",
-    "history_length",
-    "curves",
-    "cost",
-]
-if not CASE_CELLS:
-    TABLES.pop("cases")
-if not study_config.compares_objectives(STUDY):
-    FIGURES.remove("gains")
-    FIGURES.remove("strata")
-if not SCHEDULES:
-    TABLES.pop("schedules")
-    FIGURES.remove("schedules")
-if SHOWN_CELLS == CELLS:
-    TABLES.pop("dependence")
-    FIGURES.remove("dependence")
-if not study_config.shared_datasets(STUDY):
-    TABLES.pop("backbones")
+#: The analyses that each table stands on; each figure stands on the one of its name.
+TABLES = study_outputs.tables(STUDY)
+FIGURES = study_outputs.figures(STUDY)
 BEYOND = study_config.beyond_amazon(STUDY)
-if not BEYOND:
-    TABLES.pop("beyond")
-if not STUDY.search_error:
-    TABLES.pop("search_error")
-if not GRID_CELLS:
-    TABLES.pop("sensitivity")
-    FIGURES.remove("sensitivity")
-if not LENGTH_CELLS:
-    TABLES.pop("history_length")
-    FIGURES.remove("history_length")
 #: Objectives that claims compare with another base than plain fine-tuning, by that base.
-RIVALS = {
-    base: objective
-    for base, objective in (("weighted", "cft"), ("causal", "cft"), ("cft", "cft-learned"))
-    if {base, objective} <= {cell.objective for cell in CELLS}
-}
-#: What claims are judged by: the analyses of this study, some of which it need not have.
-SOMETIMES = ("dependence", "sensitivity", "history_length", "search_error")
-CLAIM_ANALYSES = {
-    name: f"{ANALYSES}/{name}.csv"
-    for name in [
-        *("headline", "gains", "balance", "positions", "cost"),
-        *(f"gains_over/{base}" for base in RIVALS),
-        *(n for n in SOMETIMES if n in TABLES),
-    ]
-}
+RIVALS = study_outputs.rivals(STUDY)
+#: What claims are judged by.
+CLAIM_ANALYSES = {name: f"{ANALYSES}/{name}.csv" for name in study_outputs.claim_analyses(STUDY)}
 LABELS = json.dumps(
     {
         kind: {name: entry.label for name, entry in getattr(STUDY, kind).items()}
@@ -188,7 +121,11 @@ TABLE_OPTIONS = {
         ),
     },
     "cutoffs": {"methods": METHODS},
-    "schedules": {"gains": json.dumps([f"{ANALYSES}/{name}.csv" for name in SCHEDULE_GAINS])},
+    "schedules": {
+        "gains": json.dumps(
+            [f"{ANALYSES}/{name}.csv" for name in study_outputs.schedule_gains(STUDY)]
+        )
+    },
     "backbones": {"methods": METHODS},
     "beyond": {"methods": METHODS, "datasets": json.dumps(BEYOND)},
     "balance": {"k": HEADLINE_K},
