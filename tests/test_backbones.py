@@ -9,11 +9,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from scripts.backbones import fetch as fetching
 from scripts.backbones.fetch import fetch
-from scripts.backbones.load import load_backbone, load_finetuned, load_tokenizer, torch_device
+from scripts.backbones.load import load_backbone, load_finetuned, load_tokenizer
 from scripts.backbones.scratch import make_scratch, title_sequences, token_blocks
 from scripts.backbones.settings import Scratch, WarmStart
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
+from scripts.device import torch_device
 from scripts.files import read_json, read_table, sha256
 from scripts.prompts import check_tokenizer, quoted
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data

@@ -9,8 +9,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from scripts.command import InputError
-from scripts.device import Device as Device
-from scripts.device import torch_device as torch_device
 
 Precision = Literal["bf16", "fp32"]
 

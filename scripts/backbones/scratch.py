@@ -19,11 +19,12 @@ from transformers import (
     set_seed,
 )
 
-from scripts.backbones.load import Device, neutral_generation_config, torch_device
+from scripts.backbones.load import neutral_generation_config
 from scripts.backbones.settings import Scratch, WarmStart
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
+from scripts.device import Device, torch_device
 from scripts.examples import read_titles, subsample
 from scripts.files import atomic, read_table, write_json
 from scripts.prompts import prompt_text, quoted

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.backbones.load import Device, Precision, load_finetuned, load_tokenizer, torch_device
+from scripts.backbones.load import Precision, load_finetuned, load_tokenizer
 from scripts.command import progress, run
 from scripts.contracts import ITEMS
 from scripts.data.settings import Prompt
@@ -24,6 +24,7 @@ from scripts.decode.recommend import (
 )
 from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
+from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import read_table, write_csv
 from scripts.prompts import answer_ids

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import TypeAdapter
 
-from scripts.backbones.load import Device, load_tokenizer
+from scripts.backbones.load import load_tokenizer
 from scripts.cells import Cell, cell_path, model_of, model_path
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS, TOKEN_EFFECTS
 from scripts.data.settings import Prompt
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Decoder
+from scripts.device import Device
 from scripts.evaluate.token_effects import token_effects
 from scripts.examples import read_examples, read_titles
 from scripts.figures import style

@@ -14,13 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from scripts.backbones.load import (
-    Device,
-    Precision,
-    load_finetuned,
-    load_tokenizer,
-    torch_device,
-)
+from scripts.backbones.load import Precision, load_finetuned, load_tokenizer
 from scripts.command import InputError, progress, run
 from scripts.contracts import ITEMS, RECOMMENDATIONS
 from scripts.data.settings import Prompt
@@ -45,6 +39,7 @@ from scripts.decode.settings import (
     History,
 )
 from scripts.decode.trie import Trie, build_trie
+from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import read_json, read_table, write_json, write_table
 from scripts.prompts import answer_ids, fitted_prompt_ids

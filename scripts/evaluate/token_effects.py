@@ -9,16 +9,11 @@ import pandas as pd
 import torch
 from accelerate.utils import send_to_device
 
-from scripts.backbones.load import (
-    Device,
-    Precision,
-    load_finetuned,
-    load_tokenizer,
-    torch_device,
-)
+from scripts.backbones.load import Precision, load_finetuned, load_tokenizer
 from scripts.command import progress, run
 from scripts.contracts import TOKEN_EFFECTS
 from scripts.data.settings import Prompt
+from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_examples, read_titles, subsample
 from scripts.files import write_table
 from scripts.finetune.batches import (

@@ -17,16 +17,11 @@ import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from scripts.backbones.load import (
-    Device,
-    load_backbone,
-    load_tokenizer,
-    neutral_generation_config,
-    torch_device,
-)
+from scripts.backbones.load import load_backbone, load_tokenizer, neutral_generation_config
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
+from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
 from scripts.finetune.batches import can_share_prefix, encode, no_history_prompt

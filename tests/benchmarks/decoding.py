@@ -42,10 +42,10 @@ from transformers import (
     Qwen2Config,
 )
 
-from scripts.backbones.load import Device, torch_device
 from scripts.command import progress, run
 from scripts.decode.constrained import search, to_device
 from scripts.decode.trie import build_trie
+from scripts.device import Device, torch_device
 from scripts.files import atomic, write_csv
 from tests.benchmarks.finetune_step import machine, now, on_gpu
 

@@ -42,11 +42,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
 
-from scripts.backbones.load import Device, torch_device
 from scripts.backbones.scratch import train_tokenizer
 from scripts.command import progress, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
+from scripts.device import Device, torch_device
 from scripts.examples import read_titles
 from scripts.files import read_table, write_csv
 from scripts.finetune.batches import (
