@@ -20,6 +20,7 @@ from scripts.study.config import (
     baseline_cells,
     beyond_amazon,
     case_cells,
+    compared_beyond_amazon,
     compares_objectives,
     experiment_cells,
     history_length_cells,
@@ -352,9 +353,17 @@ def test_backbones_are_compared_where_they_share_a_data_set() -> None:
 
 
 def test_sets_beyond_amazon_stand_beside_amazon_sets() -> None:
-    assert beyond_amazon(load(ROOT / "config" / "config.yaml")) == ["steam", "ml-1m"]
+    paper = load(ROOT / "config" / "config.yaml")
+    assert beyond_amazon(paper) == compared_beyond_amazon(paper) == ["steam", "ml-1m"]
+    # The quickstart has MovieLens alone.
     assert beyond_amazon(load(ROOT / "config" / "quickstart.yaml")) == []
     assert beyond_amazon(resolve(SMALL)) == []
+    # No method is compared with its base on y.
+    config = changed(
+        "datasets.y.source", {"kind": "movielens-zip", "archive": "https://a.example/z"}
+    )
+    assert beyond_amazon(resolve(config)) == ["y"]
+    assert compared_beyond_amazon(resolve(config)) == []
 
 
 def test_outside_references_of_the_papers_study() -> None:

@@ -38,7 +38,7 @@ class Study(NamedTuple):
     """What the analyses do not say of a study."""
 
     beyond: list[str]
-    """Its data sets that are not from Amazon."""
+    """Its data sets that are not from Amazon, beside those that are."""
     grounding: list[str]
     """Its decoders that ground free text, as BIGRec does; the others search the catalogue, as D3
     does."""
@@ -334,7 +334,7 @@ def claims(
     Args:
         analyses: CSV files by the name of their analysis; `gains_over/<base>` are gains with
             another base. What is not given is not measured.
-        beyond: data sets that are not from Amazon.
+        beyond: data sets that are not from Amazon; none in a study that has no others.
         grounding: decoders that ground free text.
         output: CSV to write: claim, source (see `Claim`), measured, unit, dataset, backbone,
             decoder, effect, low, high (95 %; of times, the range over seeds), p (two-sided, against

@@ -485,20 +485,19 @@ def shared_datasets(study: Study) -> list[str]:
 
 
 def beyond_amazon(study: Study) -> list[str]:
-    """Data sets of other sources than Amazon on which a method is compared with its base, where
-    the study has Amazon's or local ones, too."""
-    other = not_amazon(study)
-    compared = {dataset for dataset, _, _ in _compared_methods(study)}
-    return [name for name in other if name in compared] if len(other) < len(study.datasets) else []
-
-
-def not_amazon(study: Study) -> list[str]:
-    """Data sets of other sources than Amazon; local ones may be from anywhere."""
-    return [
-        name
-        for name, dataset in study.datasets.items()
-        if not dataset.source.kind.startswith(("amazon", "local"))
+    """Data sets of other sources than Amazon, where the study has Amazon's, too: alone they say
+    nothing of what lies beyond. Local ones may be from anywhere, and count as Amazon's."""
+    amazon = ("amazon", "local")
+    other = [
+        name for name, data in study.datasets.items() if not data.source.kind.startswith(amazon)
     ]
+    return other if len(other) < len(study.datasets) else []
+
+
+def compared_beyond_amazon(study: Study) -> list[str]:
+    """Those of `beyond_amazon` on which a method is compared with its base."""
+    compared = {dataset for dataset, _, _ in _compared_methods(study)}
+    return [name for name in beyond_amazon(study) if name in compared]
 
 
 def _compared_methods(study: Study) -> list[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ def tables(study: Study) -> dict[str, list[str]]:
     """The analyses that each table stands on; what a study does not compare has no table."""
     missing = _missing(study) | {
         "backbones": not config.shared_datasets(study),
-        "beyond": not config.beyond_amazon(study),
+        "beyond": not config.compared_beyond_amazon(study),
         "cases": not config.case_cells(study),
         "search_error": study.search_error is None,
     }

@@ -380,7 +380,7 @@ rule claims:
     params:
         code=fingerprint("scripts.analyse.claims"),
         analyses=json.dumps(CLAIM_ANALYSES),
-        beyond=json.dumps(study_config.not_amazon(STUDY)),
+        beyond=json.dumps(study_config.beyond_amazon(STUDY)),
         grounding=json.dumps(
             [n for n, d in STUDY.decoders.items() if d.kind.startswith("grounded")]
         ),

@@ -86,7 +86,6 @@ PREPARED = [f"{RESULTS}/data/{name}" for name in STUDY.datasets]
 #: The analyses that each table stands on; each figure stands on the one of its name.
 TABLES = study_outputs.tables(STUDY)
 FIGURES = study_outputs.figures(STUDY)
-BEYOND = study_config.beyond_amazon(STUDY)
 #: Objectives that claims compare with another base than plain fine-tuning, by that base.
 RIVALS = study_outputs.rivals(STUDY)
 #: What claims are judged by.
@@ -127,7 +126,10 @@ TABLE_OPTIONS = {
         )
     },
     "backbones": {"methods": METHODS},
-    "beyond": {"methods": METHODS, "datasets": json.dumps(BEYOND)},
+    "beyond": {
+        "methods": METHODS,
+        "datasets": json.dumps(study_config.compared_beyond_amazon(STUDY)),
+    },
     "balance": {"k": HEADLINE_K},
     "concentration": {"k": HEADLINE_K},
     "history_length": {"k": HEADLINE_K},
