@@ -84,7 +84,8 @@ def test_difference_to_the_base_on_common_seeds(tmp_path: Path) -> None:
     assert rows.loc["cft", ["difference", "difference_low", "difference_high"]].tolist() == [-1] * 3
     assert rows.loc["cft", "p"] == pytest.approx(2 / 201)
     assert rows.loc["cft", "base"] == "plain"
-    assert rows.loc["plain", ["base", "difference", "p"]].isna().all()
+    assert rows.loc["cft", ["seeds", "shared_seeds"]].tolist() == [2, 1]
+    assert rows.loc["plain", ["base", "difference", "p", "shared_seeds"]].isna().all()
 
 
 def test_lists_of_equal_spread_do_not_differ(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def test_headlines_go_to_their_claims(tmp_path: Path) -> None:
 
 def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     balance = WHERE | SIZE | {"block": "tiny", "objective": "cft", "measure": "total_variation"}
+    balance |= {"shared_seeds": 2}
     del balance["backbone"]
     bounds = ("difference", "difference_low", "difference_high")
     closer = dict(zip(bounds, (-0.1, -0.2, -0.05), strict=True))
@@ -176,6 +177,7 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
 
 def test_another_history_is_judged_by_the_contrast(tmp_path: Path) -> None:
     row = GAIN | {"objective": "cft", "history": "wrong", "low": 0.1, "high": 0.2}
+    row |= {"shared_seeds": 2}
     contrast = {"contrast": -0.02, "contrast_low": -0.03, "contrast_high": -0.01}
     rows = [
         row | contrast | {"contrast_p": 0.04},
@@ -184,6 +186,22 @@ def test_another_history_is_judged_by_the_contrast(tmp_path: Path) -> None:
     (line,) = of(judged(tmp_path, {"dependence": rows}), "own history").itertuples()
     assert (line.effect, line.low, line.high, line.p_holm) == (-0.02, -0.03, -0.01, 0.04)
     assert line.verdict == "supported"
+
+
+def test_a_difference_has_the_seeds_that_the_base_shares(tmp_path: Path) -> None:
+    """The objective's second seed says nothing of a difference to a base that lacks it."""
+    seeds = {"seeds": 2, "shared_seeds": 1}
+    dependence = GAIN | seeds | {"objective": "cft", "history": "wrong", "low": 0.1, "high": 0.2}
+    dependence |= {"contrast": -0.02, "contrast_low": -0.03, "contrast_high": -0.01}
+    balance = WHERE | SIZE | seeds | {"objective": "cft", "measure": "total_variation", "k": 10}
+    balance |= {"difference": -0.1, "difference_low": -0.2, "difference_high": -0.05}
+    balance |= {"block": balance.pop("backbone"), "low": 0.2, "high": 0.4, "p": 0.01}
+    found = judged(
+        tmp_path, {"dependence": [dependence | {"contrast_p": 0.01}], "balance": [balance]}
+    )
+    for claim in ("own history", "balanced"):
+        (line,) = of(found, claim).itertuples()
+        assert (line.seeds, line.verdict) == (1, "undecided with one seed")
 
 
 def test_times_are_judged_by_their_range_over_seeds(tmp_path: Path) -> None:

@@ -108,6 +108,18 @@ def test_a_condition_of_one_seed_is_paired_with_it_alone(tmp_path):
     assert rows.loc["wrong", "difference"] == 0
 
 
+def test_a_contrast_counts_the_seeds_that_the_base_shares(tmp_path):
+    seeds = {"plain": [0], "cft": [0, 1]}
+    cells = [llm(o, s, h) for o in seeds for s in seeds[o] for h in ("with", "wrong")]
+    paths = [metrics(tmp_path, cell, [1, 1, None, 1]) for cell in cells]
+    lists = [recommendations(tmp_path, cell, {i: [0] for i in range(4)}) for cell in cells]
+    dependence(paths, lists, tmp_path / "out.csv", resamples=20)
+    rows = read_csv(tmp_path / "out.csv").query("metric == 'hr' and k == 1")
+    rows = rows.set_index(["objective", "history"])
+    assert rows.loc[("cft", "wrong"), ["seeds", "shared_seeds"]].tolist() == [2, 1]
+    assert rows.drop(index=("cft", "wrong"))["shared_seeds"].isna().all()
+
+
 def test_cutoffs_beyond_a_list_are_unknown(tmp_path):
     cells = [llm(), llm(history="without")]
     paths = [metrics(tmp_path, c, [1, None], depth=5) for c in cells]

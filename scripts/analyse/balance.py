@@ -42,7 +42,7 @@ COLUMNS = [
     *("dataset", "block", "recommender", "objective", "decoder", "k", "measure", "group"),
     *("value", "low", "high", "seed_sd"),
     *("base", "difference", "difference_low", "difference_high", "p"),
-    *("seeds", "examples", "users"),
+    *("seeds", "shared_seeds", "examples", "users"),
 ]
 
 
@@ -221,8 +221,9 @@ def balance(
             measure (share, total_variation and jensen_shannon to the histories, gini, coverage),
             group (of a share: 0 rarest to 4), value, low, high, seed_sd (null for one seed);
             for an objective with its base on the same seeds base, difference (to it, paired),
-            difference_low, difference_high, p (of the difference from 0, unadjusted); seeds,
-            examples, users. A K beyond the shortest list is absent.
+            difference_low, difference_high, p (of the difference from 0, unadjusted); seeds (of the
+            value), shared_seeds (of the difference: those that the base has, too), examples, users.
+            A K beyond the shortest list is absent.
         base: name of the objective that the others are compared with.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap and of the groups that the jackknife leaves out.
@@ -255,7 +256,11 @@ def balance(
             if not method.is_baseline and method.objective != base and common:
                 _, theirs = _count(cells, first, reference, common, block)
                 same = Counted(*(part[[seeds.index(s) for s in common]] for part in ours))
-                rows = rows.assign(base=base, **_differences(same, theirs, block))
+                rows = rows.assign(
+                    base=base,
+                    shared_seeds=len(common),
+                    **_differences(same, theirs, block),
+                )
             found.append(
                 rows.assign(
                     recommender=method.backbone,

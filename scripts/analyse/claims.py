@@ -133,7 +133,8 @@ def _other_history(dependence: pd.DataFrame, study: Study) -> pd.DataFrame:
     chosen = (dependence["objective"] == "cft") & (dependence["history"] == "wrong")
     found = dependence[chosen & (dependence["metric"] == METRIC) & (dependence["k"] == K)]
     names = {"contrast": "effect", "contrast_low": "low", "contrast_high": "high"}
-    return found.drop(columns=["low", "high", "p"]).rename(columns=names | {"contrast_p": "p"})
+    names |= {"contrast_p": "p", "shared_seeds": "seeds"}
+    return found.drop(columns=["low", "high", "p", "seeds"]).rename(columns=names)
 
 
 def _distance(balance: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -141,9 +142,9 @@ def _distance(balance: pd.DataFrame, study: Study) -> pd.DataFrame:
     chosen = (balance["objective"] == "cft") & (balance["measure"] == "total_variation")
     found = balance[chosen & (balance["k"] <= 10) & balance["difference"].notna()]
     found = found[found["k"] == found["k"].max()]
-    names = {"block": "backbone", "difference": "effect"}
+    names = {"block": "backbone", "difference": "effect", "shared_seeds": "seeds"}
     bounds = {"difference_low": "low", "difference_high": "high"}
-    return found.drop(columns=["low", "high"]).rename(columns=names | bounds)
+    return found.drop(columns=["low", "high", "seeds"]).rename(columns=names | bounds)
 
 
 def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:

@@ -24,7 +24,7 @@ CONTRAST = ["contrast", "contrast_low", "contrast_high", "contrast_p"]
 COLUMNS = [
     *("dataset", "backbone", "decoder", "objective", "history", "metric", "k"),
     *("value", "low", "high", "seed_sd", *COMPARED, "base", *CONTRAST),
-    *("seeds", "examples", "users"),
+    *("seeds", "shared_seeds", "examples", "users"),
 ]
 ESTIMATES = ["value", "low", "high", "p"]
 
@@ -77,8 +77,9 @@ def dependence(
             the value with the history; null for it and for the overlap) with difference_low,
             difference_high and p, base (objective that the next are measured against), contrast
             (the difference minus the base's, or the overlap minus the base's; null for the base)
-            with contrast_low, contrast_high and contrast_p, seeds, examples, users. P-values are
-            two-sided and not adjusted.
+            with contrast_low, contrast_high and contrast_p, seeds (of value and difference),
+            shared_seeds (of the contrast: those that the base has, too), examples, users. P-values
+            are two-sided and not adjusted.
         base: name of the objective that the others are compared with.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
@@ -171,6 +172,7 @@ def _conditions(
             **{name: getattr(here, name) for name in COLUMNS[:5]},
             base=base if rivals else None,
             seeds=len(own),
+            shared_seeds=len(rivals) or None,
         )
         part[[*ESTIMATES[:3], "seed_sd"]] = found["value"][[*ESTIMATES[:3], "seed_sd"]]
         for name, columns in (("difference", COMPARED), ("contrast", CONTRAST)):
