@@ -5,6 +5,9 @@ from __future__ import annotations
 from scripts.cells import BASELINES
 from scripts.command import Settings
 
+#: What is varied -> its sign.
+SIGNS = {"alpha": "α", "beta": "β"}
+
 
 class Labels(Settings):
     """Name in the configuration -> name to show; a name without an entry is shown as it is."""

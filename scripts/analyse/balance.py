@@ -14,6 +14,7 @@ from scipy.stats import norm
 from scripts.analyse.blocks import blocks_of, codes, read_block
 from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_value
 from scripts.analyse.catalogue import Catalogue, read_catalogue
+from scripts.analyse.measure import COMPARED
 from scripts.cells import Cell, cell_of
 from scripts.command import InputError, progress, run
 from scripts.contracts import CUTOFFS, RECOMMENDATIONS
@@ -41,7 +42,7 @@ CONCENTRATION = [("gini", None), ("coverage", None)]
 COLUMNS = [
     *("dataset", "block", "recommender", "objective", "decoder", "k", "measure", "group"),
     *("value", "low", "high", "seed_sd"),
-    *("base", "difference", "difference_low", "difference_high", "p"),
+    *("base", *COMPARED),
     *("seeds", "shared_seeds", "examples", "users"),
 ]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
-from scripts.labels import Labels
+from scripts.labels import SIGNS, Labels
 
-SIGNS = {"alpha": "α", "beta": "β"}
 METRICS = ("hr", "ndcg")
 
 

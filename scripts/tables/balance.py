@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.analyse.bootstrap import holm
+from scripts.analyse.measure import COMPARED
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
@@ -67,7 +68,7 @@ def methods_of(
 
 def difference(row: pd.Series) -> str:
     """The difference to the base with its interval and p."""
-    return with_p(*row[["difference", "difference_low", "difference_high", "p"]])
+    return with_p(*row[COMPARED])
 
 
 def balance(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.analyse.bootstrap import holm
+from scripts.analyse.measure import COMPARED
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
@@ -72,7 +73,7 @@ def dependence(
             "Objective": labels.objective(objective),
             "History": history,
             name: with_sd(point["value"], point["seed_sd"]),
-            f"Δ {name}": with_p(*point[["difference", "difference_low", "difference_high", "p"]]),
+            f"Δ {name}": with_p(*point[COMPARED]),
             "Δ beyond base": with_p(
                 *point[["contrast", "contrast_low", "contrast_high", "contrast_p"]]
             ),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.analyse.bootstrap import holm
+from scripts.analyse.measure import COMPARED
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
@@ -40,7 +41,6 @@ COSTS = {
         1,
     ),
 }
-COMPARED = ["difference", "difference_low", "difference_high", "p"]
 
 
 def history_length(history_length: Path, k: int, labels: Labels, output: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.analyse.bootstrap import holm
+from scripts.analyse.measure import COMPARED
 from scripts.command import run
 from scripts.files import read_csv
-from scripts.labels import Labels
+from scripts.labels import SIGNS, Labels
 from scripts.tables.format import (
     INTERVALS,
     P_VALUES,
@@ -21,9 +22,6 @@ from scripts.tables.format import (
     write,
 )
 from scripts.tables.gains import METRICS, shown_points
-
-COMPARED = ["difference", "difference_low", "difference_high", "p"]
-SIGNS = {"alpha": "α", "beta": "β"}
 
 
 def sensitivity(sensitivity: Path, labels: Labels, output: Path, cost: Path | None = None) -> None:
