@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scripts.cells import BASELINES
 from scripts.command import Settings
+from scripts.rows import OWN_HISTORIES
 
 #: What is varied -> its sign.
 SIGNS = {"alpha": "α", "beta": "β"}
@@ -40,7 +41,9 @@ class Labels(Settings):
         return self.objectives.get(name, name)
 
     def recommender(self, recommender: str, objective: str, decoder: str) -> str:
-        """Name of a baseline, or of an objective with its decoder."""
+        """Name of a baseline, of the users' histories, or of an objective with its decoder."""
         if recommender == BASELINES:
             return self.baselines.get(objective, objective)
+        if recommender == OWN_HISTORIES:
+            return "users' histories"
         return f"{self.objective(objective)}, {self.decoder(decoder)}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+#: Stands where a recommender does: the rows of the users' own histories.
+OWN_HISTORIES = "histories"
+
 
 def in_order(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Sort by `columns`, the values of each in the order in which they first appear."""

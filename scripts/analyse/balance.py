@@ -21,9 +21,7 @@ from scripts.contracts import CUTOFFS, RECOMMENDATIONS
 from scripts.data.rules import GROUPS
 from scripts.examples import read_examples
 from scripts.files import write_csv
-
-#: The name under which the users' histories stand among the recommenders.
-HISTORIES = "histories"
+from scripts.rows import OWN_HISTORIES
 
 #: Groups of users that the jackknife leaves out, one at a time.
 LEFT_OUT = 100
@@ -306,7 +304,7 @@ def _block(
     counted = Counted(history[None, :, None].astype(float), value[None, None], without[None, None])
     rows_of = _values(counted, block)
     own = rows_of["measure"].isin(["share", "gini", "coverage"])
-    return block, rows_of[own].assign(recommender=HISTORIES, seeds=1)
+    return block, rows_of[own].assign(recommender=OWN_HISTORIES, seeds=1)
 
 
 def _count(

@@ -12,10 +12,8 @@ from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import in_order
+from scripts.rows import OWN_HISTORIES, in_order
 
-#: The name of the histories among the recommenders (`scripts.analyse.balance`).
-HISTORIES = "histories"
 DISTANCE = "total_variation"
 
 
@@ -31,8 +29,8 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     """
     values = read_csv(input).fillna({"objective": "", "decoder": ""})
     data = values[values["measure"].isin(["share", DISTANCE])]
-    data = data[(data["k"] == k) | (data["recommender"] == HISTORIES)]
-    llms = data[~data["recommender"].isin([BASELINES, HISTORIES])]
+    data = data[(data["k"] == k) | (data["recommender"] == OWN_HISTORIES)]
+    llms = data[~data["recommender"].isin([BASELINES, OWN_HISTORIES])]
     blocks = (llms if len(llms) else data)[["dataset", "block"]].drop_duplicates()
     data = style.some(
         in_order(data.merge(blocks), ["dataset", "block", "recommender", "decoder"]), output
@@ -50,8 +48,7 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         row[2].axvline(0, color=style.NEUTRAL, linewidth=0.8)
         names = []
         for y, (key, cell) in enumerate(here.groupby(keys, sort=False)):
-            seen = key[0] == HISTORIES
-            names.append("users' histories" if seen else labels.recommender(*key))
+            names.append(labels.recommender(*key))
             left = 0.0
             for share, shade in zip(
                 cell.loc[cell["measure"] == "share", "value"], shades, strict=True

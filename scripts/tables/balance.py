@@ -12,7 +12,7 @@ from scripts.analyse.measure import COMPARED
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.rows import in_order
+from scripts.rows import OWN_HISTORIES, in_order
 from scripts.tables.format import (
     INTERVALS,
     P_VALUES,
@@ -27,9 +27,6 @@ from scripts.tables.format import (
     write,
 )
 
-#: The name of the histories among the recommenders (`scripts.analyse.balance`), and to show.
-HISTORIES, HISTORIES_LABEL = "histories", "users' histories"
-
 
 def at_k(values: pd.DataFrame, k: int, compared: list[str]) -> pd.DataFrame:
     """`balance.csv` at one K, p-values adjusted.
@@ -42,7 +39,7 @@ def at_k(values: pd.DataFrame, k: int, compared: list[str]) -> pd.DataFrame:
     Returns:
         the rows, each block's histories first, with the adjusted p-values in `p`.
     """
-    chosen = values[(values["k"] == k) | (values["recommender"] == HISTORIES)]
+    chosen = values[(values["k"] == k) | (values["recommender"] == OWN_HISTORIES)]
     chosen = in_order(
         chosen.fillna({"decoder": ""}), ["dataset", "block", "recommender", "decoder"]
     )
@@ -55,12 +52,11 @@ def methods_of(
     """The first cells of every row of a table, and the rows of `at_k` behind it."""
     keys = ["dataset", "block", "recommender", "objective", "decoder"]
     for (dataset, block, *method), rows in values.groupby(keys, sort=False, dropna=False):
-        seen = method[0] == HISTORIES
         yield (
             {
                 "Data set": labels.dataset(dataset),
                 "Examples of": labels.block(block),
-                "Method": HISTORIES_LABEL if seen else labels.recommender(*method),
+                "Method": labels.recommender(*method),
             },
             rows,
         )
