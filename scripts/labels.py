@@ -21,8 +21,6 @@ class Labels(Settings):
     """Baselines."""
     decoders: dict[str, str] = {}
     """Decoders."""
-    objectives: dict[str, str] = {}
-    """Objectives."""
 
     def dataset(self, name: str) -> str:
         """Name of a data set."""
@@ -36,14 +34,10 @@ class Labels(Settings):
         """Name of a decoder."""
         return self.decoders.get(name, name)
 
-    def objective(self, name: str) -> str:
-        """Name of an objective."""
-        return self.objectives.get(name, name)
-
     def recommender(self, recommender: str, objective: str, decoder: str) -> str:
         """Name of a baseline, of the users' histories, or of an objective with its decoder."""
         if recommender == BASELINES:
             return self.baselines.get(objective, objective)
         if recommender == OWN_HISTORIES:
             return "users' histories"
-        return f"{self.objective(objective)}, {self.decoder(decoder)}"
+        return f"{objective}, {self.decoder(decoder)}"

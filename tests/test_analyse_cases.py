@@ -74,14 +74,13 @@ def test_lists_and_ranks_of_the_chosen(study: Path) -> None:
 
 
 def test_table_marks_the_target_and_escapes_titles(study: Path, tmp_path: Path) -> None:
-    labels = Labels(objectives={"cft": "CFT"})
-    table(study, labels, tmp_path / "t.csv")
+    table(study, Labels(), tmp_path / "t.csv")
     shown = read_csv(tmp_path / "t.csv").set_index(["Case", "#"])
     up = shown.loc["moved up most (0)"]
     assert up.loc["target"].tolist() == ["Heat", "rank 3", "rank 1", "rank 3"]
     assert up.loc["3"].tolist() == ["–", "Heat", "Big", "Heat"]
-    assert shown.columns.tolist()[-1] == "CFT, without history"
-    assert shown.loc[("moved down most (1)", "target"), "CFT"] == "beyond 3"
+    assert shown.columns.tolist()[-1] == "cft, without history"
+    assert shown.loc[("moved down most (1)", "target"), "cft"] == "beyond 3"
     assert (tmp_path / "t.md").read_text().count("**Heat**") >= 4
     assert r"Jaws \& 100 \% " in (tmp_path / "t.tex").read_text()
     assert r"Jaws & 100 % \|" in (tmp_path / "t.md").read_text()

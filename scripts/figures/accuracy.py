@@ -69,7 +69,7 @@ def accuracy(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         row[1].set_yticklabels([])
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(block)}")
     # Baselines are named beside their points.
-    handles = [style.handle(labels.objective(name), looks[name]) for name in places]
+    handles = [style.handle(name, looks[name]) for name in places]
     if handles:
         style.legend(figure, handles, across=5)
     style.save(figure, data, output)

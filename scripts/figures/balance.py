@@ -41,7 +41,7 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     most = max(len(frame.drop_duplicates()) for _, frame in lines)
     figure, axes = style.panels(len(blocks), 3, style.PAGE, 0.5 + 0.155 * most, sharey=True)
     shades = sns.color_palette("viridis", data["group"].nunique())
-    bases = ", ".join(labels.objective(base) for base in data["base"].dropna().unique())
+    bases = ", ".join(data["base"].dropna().unique())
     for row, (dataset, block) in zip(axes, blocks.itertuples(index=False), strict=True):
         here = data[(data["dataset"] == dataset) & (data["block"] == block)]
         # First, as its own limits would be rounded into those of points that all lie at 0.

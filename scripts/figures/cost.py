@@ -65,7 +65,7 @@ def cost(input: Path, labels: Labels, output: Path) -> None:
     axes[0, 0].get_gridspec().set_height_ratios(heights)
     for row, (blocks, measures) in zip(axes, stages, strict=True):
         draw(row, blocks, measures, looks, blocks is decoding)
-    style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
+    style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
     style.save(figure, data, output)
 
 

@@ -45,7 +45,7 @@ def curves(input: Path, labels: Labels, output: Path) -> None:
         axis.set_ylabel("loss" if i % columns == 0 else "")
         axis.locator_params(axis="x", nbins=5)
         style.panel_name(axis, labels.dataset(dataset), labels.block(backbone))
-    handles = [style.handle(labels.objective(n), look, "") for n, look in looks.items()]
+    handles = [style.handle(n, look, "") for n, look in looks.items()]
     handles.append(style.handle("training (smoothed)", (style.NEUTRAL, "")))
     handles.append(style.handle("validation", (style.NEUTRAL, "o"), ":"))
     style.legend(figure, handles, across=6)

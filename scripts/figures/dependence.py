@@ -75,7 +75,7 @@ def dependence(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         row[1].axvline(0, color=style.NEUTRAL, linewidth=0.8)
         row[2].set_xlim(0, 1.02)
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(backbone)}")
-    handles = [style.handle(labels.objective(name), look, "") for name, look in looks.items()]
+    handles = [style.handle(name, look, "") for name, look in looks.items()]
     style.legend(figure, handles)
     style.save(figure, data, output)
 

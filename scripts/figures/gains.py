@@ -66,11 +66,8 @@ def gains(input: Path, labels: Labels, output: Path) -> None:
         # Wrapped to the height of a row.
         names = [labels.dataset(dataset), labels.block(backbone)]
         row[0].set_ylabel("\n".join(textwrap.fill(name, 20) for name in names))
-    bases = ", ".join(labels.objective(base) for base in pd.unique(data["base"]))
-    handles = [
-        style.handle(f"{labels.objective(name)} − {bases}", look, "")
-        for name, look in looks.items()
-    ]
+    bases = ", ".join(pd.unique(data["base"]))
+    handles = [style.handle(f"{name} − {bases}", look, "") for name, look in looks.items()]
     style.legend(figure, handles)
     style.save(figure, data, output)
 

@@ -62,7 +62,7 @@ def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> No
         # In three lines, as a longer name would push the panels apart.
         names = labels.dataset(dataset), labels.block(backbone), labels.decoder(decoder)
         style.panel_name(row[0], *names)
-    style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
+    style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
     style.save(figure, data, output)
 
 

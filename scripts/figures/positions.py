@@ -67,7 +67,7 @@ def positions(input: Path, labels: Labels, output: Path) -> None:
         axis.set_xlabel("token of the target")
         axis.set_ylabel("effect of the history (nats)" if i % 2 == 0 else "")
         style.panel_name(axis, f"{labels.dataset(dataset)}, {labels.block(backbone)}")
-    style.legend(figure, [style.handle(labels.objective(n), look) for n, look in looks.items()])
+    style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
     style.save(figure, data, output)
 
 

@@ -43,7 +43,7 @@ def schedules(input: Path, labels: Labels, output: Path) -> None:
         dataset, backbone, alpha = block
         names = labels.dataset(dataset), f"{labels.block(backbone)}, α = {alpha:g}"
         style.panel_name(axis, *names)
-    handles = [style.handle(labels.objective(name), look) for name, look in looks.items()]
+    handles = [style.handle(name, look) for name, look in looks.items()]
     style.legend(figure, handles, across=6)
     style.save(figure, data, output)
 

@@ -63,9 +63,7 @@ def sensitivity(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         names = labels.dataset(dataset), labels.block(backbone), labels.decoder(decoder)
         style.panel_name(row[0], *names)
     handles = [style.handle("points of the grid", (colour, marker))]
-    handles += [
-        style.handle(f"{labels.objective(base)} (base)", (base_colour, ""), "--") for base in bases
-    ]
+    handles += [style.handle(f"{base} (base)", (base_colour, ""), "--") for base in bases]
     style.legend(figure, handles)
     style.save(figure, data, output)
 

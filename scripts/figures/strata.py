@@ -72,11 +72,8 @@ def strata(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
             f"{labels.dataset(dataset)}, {labels.block(backbone)}, {labels.decoder(decoder)}",
         )
         row[0].set_ylabel(f"{METRIC.upper()}@{k}\ndifference")
-    bases = ", ".join(labels.objective(base) for base in data["base"].unique())
-    handles = [
-        style.handle(f"{labels.objective(name)} − {bases}", look, "")
-        for name, look in looks.items()
-    ]
+    bases = ", ".join(data["base"].unique())
+    handles = [style.handle(f"{name} − {bases}", look, "") for name, look in looks.items()]
     hollow = style.handle("too few users differ", (style.NEUTRAL, "o"), "")
     hollow.set_markerfacecolor("white")
     style.legend(figure, [*handles, *([hollow] if data["low"].isna().any() else [])])

@@ -59,7 +59,7 @@ def ablation(
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
             "Decoder": labels.decoder(decoder),
-            "Objective": labels.objective(objective),
+            "Objective": objective,
         }
         points = cell.set_index(["metric", "k"])
         for name, (metric, k) in METRICS.items():
@@ -67,7 +67,7 @@ def ablation(
             row[name] = with_sd(point["value"], point["seed_sd"])
             row[f"Δ {name}"] = with_p(*point[["difference", "low", "high", "p"]])
         rows.append(row)
-    bases = ", ".join(labels.objective(base) for base in compared["base"].unique())
+    bases = ", ".join(compared["base"].unique())
     notes = [
         sample(values, cost),
         "Values are means over seeds ± the standard deviation over seeds (no ± where there is one "

@@ -112,7 +112,7 @@ def balance(
         "total variation distance of these shares to the histories', JS: their Jensen-Shannon "
         "distance to base 2; 0 equal and 1 disjoint, ± the standard deviation over seeds (no ± "
         "where there is one seed). Δ: paired difference of the distance to that of "
-        f"{bases(values, labels)} on the same seeds, below 0 nearer to the histories. "
+        f"{bases(values)} on the same seeds, below 0 nearer to the histories. "
         f"{INTERVALS} Those of distances reflect the resamples about the value, as resampled "
         f"distances lie too high. {P_VALUES} {UNDECIDED}",
         choices(chosen),
@@ -125,9 +125,9 @@ def _bounds(row: pd.Series) -> str:
     return with_interval(row["value"], row["low"], row["high"], 3).partition(" ")[2] or UNKNOWN
 
 
-def bases(values: pd.DataFrame, labels: Labels) -> str:
+def bases(values: pd.DataFrame) -> str:
     """The objectives that differences are taken to."""
-    return ", ".join(labels.objective(b) for b in values["base"].dropna().unique()) or UNKNOWN
+    return ", ".join(values["base"].dropna().unique()) or UNKNOWN
 
 
 if __name__ == "__main__":

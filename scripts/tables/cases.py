@@ -58,7 +58,7 @@ def cases(
         lists = {HISTORY_LABEL: rest[rest["list"] == HISTORY]}
         for name, listed in rest.groupby("list", sort=False):
             if name not in (HISTORY, TARGET):
-                lists[_label(name, labels)] = listed
+                lists[_label(name)] = listed
         bold.add((len(rows), HISTORY_LABEL))
         heads = {HISTORY_LABEL: shortened(target["title"])}
         heads |= {c: _rank(listed.iloc[0]) for c, listed in lists.items() if c != HISTORY_LABEL}
@@ -87,11 +87,10 @@ def _sample(values: pd.DataFrame, labels: Labels, cost: Path | None) -> str:
     return f"{', '.join(names)}; cases chosen from {sample(values.head(1), cost)}"
 
 
-def _label(name: str, labels: Labels) -> str:
+def _label(name: str) -> str:
     """Name of a list such as `cft, without`."""
     objective, history = name.split(", ")
-    shown = labels.objective(objective)
-    return shown if history == "with" else f"{shown}, {history} history"
+    return objective if history == "with" else f"{objective}, {history} history"
 
 
 def _rank(entry: pd.Series) -> str:

@@ -32,7 +32,7 @@ def chosen(chosen: Path, labels: Labels, output: Path) -> None:
         row = {
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
-            "Objective": labels.objective(objective),
+            "Objective": objective,
         } | dict.fromkeys(SETTINGS.values(), UNKNOWN)
         for setting, of_setting in cell.groupby("setting", sort=False):
             row[SETTINGS[setting]] = "; ".join(

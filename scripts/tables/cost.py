@@ -37,7 +37,7 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
                 "Data set": labels.dataset(dataset),
                 "Backbone": labels.block(backbone),
                 "Stage": f"{labels.decoder(decoder)}, {history}" if decoding else str(stage),
-                "Objective": labels.objective(objective),
+                "Objective": objective,
                 "Seconds per step / prompt": number(unit, 3),
                 "Relative to base": number(means["relative"], 2),
                 "Seconds per epoch": number(means["seconds_per_epoch"], 1),

@@ -70,7 +70,7 @@ def dependence(
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
             "Decoder": labels.decoder(decoder),
-            "Objective": labels.objective(objective),
+            "Objective": objective,
             "History": history,
             name: with_sd(point["value"], point["seed_sd"]),
             f"Δ {name}": with_p(*point[COMPARED]),
@@ -85,7 +85,7 @@ def dependence(
                 *one[["contrast", "contrast_low", "contrast_high", "contrast_p"]]
             )
         rows.append(row)
-    bases = ", ".join(labels.objective(base) for base in values["base"].dropna().unique())
+    bases = ", ".join(values["base"].dropna().unique())
     shown = [text for name, text in CONDITIONS.items() if name in set(values["history"])]
     notes = [
         sample(values, cost),

@@ -68,7 +68,7 @@ def history_length(history_length: Path, k: int, labels: Labels, output: Path) -
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
             "Decoder": labels.decoder(decoder),
-            "Objective": labels.objective(objective),
+            "Objective": objective,
             "Longest history": str(length),
             "Mean history": number(values["mean_history"], 1),
         }

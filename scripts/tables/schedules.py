@@ -71,7 +71,7 @@ def schedules(
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
             "Decoder": labels.decoder(decoder),
-            "Objective": labels.objective(objective),
+            "Objective": objective,
             "Weights": str(first["schedule"]),
             "α": f"{first['alpha']:g}",
         }

@@ -49,7 +49,7 @@ def search_error(
         row = {
             "Data set": labels.dataset(dataset),
             "Backbone": labels.block(backbone),
-            "Objective": labels.objective(objective),
+            "Objective": objective,
             "Beams": "exact" if exact else f"{beams:.0f}",
             "Overlap@10": UNKNOWN
             if exact

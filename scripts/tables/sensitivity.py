@@ -49,7 +49,7 @@ def sensitivity(sensitivity: Path, labels: Labels, output: Path, cost: Path | No
             "Backbone": labels.block(backbone),
             "Decoder": labels.decoder(decoder),
             "Varied": point,
-            "Objective": labels.objective(objective),
+            "Objective": objective,
         }
         measured = cell.set_index(["metric", "k"])
         for name, (metric, k) in METRICS.items():
