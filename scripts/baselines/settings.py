@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -88,6 +88,12 @@ class SASRec(Trained):
 
 
 Sequential = Annotated[GRU4Rec | Caser | SASRec, Field(discriminator="kind")]
+#: Its kinds.
+SEQUENTIAL: tuple[str, ...] = tuple(
+    kind
+    for settings in get_args(get_args(Sequential)[0])
+    for kind in get_args(settings.model_fields["kind"].annotation)
+)
 Baseline = Annotated[
     MostPopular | Transitions | GRU4Rec | Caser | SASRec, Field(discriminator="kind")
 ]

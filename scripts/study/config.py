@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scripts.backbones.settings import BackboneSource
-from scripts.baselines.settings import Baseline, Trained
+from scripts.baselines.settings import SEQUENTIAL, Baseline, Trained
 from scripts.cells import BASELINES, Cell, model_path
 from scripts.command import InputError, Settings
 from scripts.contracts import CUTOFFS
@@ -216,8 +216,8 @@ class Study(Settings):
             if name not in known[kind]
         ]
         unknown += [
-            f"decoders.{name}.assistant: '{decoder.assistant}' must be a baseline of kind gru4rec, "
-            "caser or sasrec"
+            f"decoders.{name}.assistant: '{decoder.assistant}' must be a baseline of kind "
+            f"{', '.join(SEQUENTIAL[:-1])} or {SEQUENTIAL[-1]}"
             for name, decoder in self.decoders.items()
             if decoder.kind == "assisted"
             and not isinstance(self.baselines.get(decoder.assistant), Trained)

@@ -57,7 +57,7 @@ rule sequential:
     benchmark:
         f"{BENCHMARKS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.tsv"
     wildcard_constraints:
-        baseline=baselines_of("gru4rec", "caser", "sasrec"),
+        baseline=baselines_of(*SEQUENTIAL),
     conda:
         ENVIRONMENT
     resources:

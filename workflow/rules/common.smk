@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 from scripts import cells
+from scripts.baselines.settings import SEQUENTIAL
 from scripts.command import InputError
 from scripts.data.settings import addresses
 from scripts.decode.settings import HISTORIES
