@@ -142,6 +142,14 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
         ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
         (
+            "sensitivity",
+            [
+                {"backbone": "tiny", "dataset": "x", "objective": name, "alpha": [0.5]}
+                for name in ("cft", "causal")
+            ],
+            ["sensitivity: found the objectives causal, cft", "around the same one"],
+        ),
+        (
             "search_error",
             {"backbone": "tiny", "dataset": "z"},
             ["search_error.dataset: unknown dataset 'z'"],
