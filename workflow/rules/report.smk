@@ -19,7 +19,8 @@ rule report:
         ENVIRONMENT
     params:
         code=fingerprint("scripts.report"),
-        study=STUDY.model_dump_json(),
+        # Where a study runs is no part of it: the records of its runs say it.
+        study=STUDY.model_dump_json(exclude={"device", "missing_gpu"}),
         tables=lambda wildcards, input: listed(input.tables),
         figures=lambda wildcards, input: listed(input.figures),
         runs=lambda wildcards, input: listed(f"{model}/run.json" for model in input.models),
