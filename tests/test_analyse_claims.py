@@ -206,6 +206,7 @@ def test_a_difference_has_the_seeds_that_the_base_shares(tmp_path: Path) -> None
 
 def test_times_are_judged_by_their_range_over_seeds(tmp_path: Path) -> None:
     row = {"dataset": "toy", "backbone": "tiny", "objective": "cft", "examples": 9}
+    row |= {"crowded": False}
     train = row | {"stage": "training", "decoder": None, "history": None}
     decode = row | {"stage": "decoding", "decoder": "search", "history": "with"}
     cost = [
@@ -226,6 +227,24 @@ def test_times_are_judged_by_their_range_over_seeds(tmp_path: Path) -> None:
     assert decoding.loc["grounded", "effect"] == 1.0
     assert decoding.loc["grounded", ["low", "high"]].isna().all()
     assert decoding.loc["grounded", "verdict"] == "undecided with one seed"
+
+
+def test_times_of_a_crowded_machine_decide_nothing(tmp_path: Path) -> None:
+    row = {"dataset": "toy", "backbone": "tiny", "stage": "training", "examples": 9}
+    cost = [
+        row | {"objective": objective, "seed": seed, "relative": relative, "crowded": crowded}
+        for objective, seed, relative, crowded in [
+            ("plain", 0, 1.0, True),  # The base's company spoils the ratio as well.
+            ("plain", 1, 1.0, False),
+            ("cft", 0, 1.2, False),
+            ("cft", 1, 1.4, False),
+        ]
+    ]
+    cost = [one | {"decoder": None, "history": None} for one in cost]
+    (training,) = of(judged(tmp_path, {"cost": cost}), "training time").itertuples()
+    assert training.effect == pytest.approx(1.3)
+    assert pd.isna(training.low)
+    assert training.verdict == "undecided at this size"
 
 
 def test_the_table_shows_every_line_and_counts_verdicts(tmp_path: Path) -> None:

@@ -32,6 +32,16 @@ def test_cost_is_relative_to_the_base_with_the_same_seed(tmp_path: Path) -> None
     assert found.loc[("training", "cft", 1), "examples"] == 64
 
 
+def test_more_work_than_cores_is_told(tmp_path: Path) -> None:
+    """Two processes on two cores, and the workflow's own now and then, do not wait long."""
+    models = []
+    for seed, load in enumerate((1.0, 2.9, 3.1, None)):
+        models.append(tmp_path / "models" / model_path("toy", "tiny", "plain", seed) / "run.json")
+        write_json({"seconds_per_step": 1.0, "load_average": load, "cores": 2}, models[-1])
+    cost(models, [], tmp_path / "out.csv")
+    assert read_csv(tmp_path / "out.csv")["crowded"].tolist() == [False, False, True, False]
+
+
 def test_times_of_two_devices_have_no_ratio(tmp_path: Path) -> None:
     models = []
     for objective, device in (("plain", "CPU"), ("cft", "a GPU"), ("causal", "CPU")):

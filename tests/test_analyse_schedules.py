@@ -10,7 +10,7 @@ from scripts.analyse.gains import gains
 from scripts.analyse.schedules import schedules
 from scripts.cells import model_path
 from scripts.figures.schedules import schedules as figure
-from scripts.files import read_csv, write_json
+from scripts.files import read_csv, read_json, write_json
 from scripts.labels import Labels
 from scripts.study.config import Study, resolve, schedule_bases
 from scripts.tables.schedules import schedules as table
@@ -62,6 +62,13 @@ def test_weights_are_relative_to_their_mean_over_the_tokens(tmp_path, models):
 def test_objectives_without_an_equal_counterpart_are_left_out(tmp_path, models):
     schedules(models, {"cft": "causal"}, tmp_path / "out.csv")
     assert set(read_csv(tmp_path / "out.csv")["objective"]) == {"causal", "cft"}
+
+
+def test_a_backbone_with_one_schedule_is_left_out(tmp_path, models):
+    alone = models[0].as_posix().replace("/tiny/", "/large/")
+    write_json(read_json(models[0]), Path(alone))
+    schedules([*models, Path(alone)], BASES, tmp_path / "out.csv")
+    assert set(read_csv(tmp_path / "out.csv")["backbone"]) == {"tiny"}
 
 
 def test_table_and_figure(tmp_path, models):

@@ -133,3 +133,16 @@ def test_claims_are_judged_by_the_analyses_of_the_study() -> None:
     )
     # Weighted has the weights that plain lacks; cft and cft-learned those that causal lacks.
     assert outputs.tables(study)["schedules"][2:4] == ["gains_over/causal", "gains_over/plain"]
+
+
+def test_schedules_are_compared_on_one_backbone() -> None:
+    def apart(config: dict[str, Any]) -> None:
+        with_backbone(config)
+        first = config["experiments"][0]
+        config["experiments"] = [
+            first | {"backbones": ["tiny"], "objectives": ["plain", "cft"]},
+            first | {"backbones": ["other"], "objectives": ["plain", "causal"]},
+        ]
+
+    assert "schedules" not in outputs.tables(changed(apart))
+    assert "schedules" not in outputs.figures(changed(apart))

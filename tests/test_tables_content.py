@@ -237,10 +237,11 @@ def test_cost(tmp_path: Path) -> None:
         "truncated_prompts": 0,
         "seconds_per_prompt": None,
         "relative": 1.9,
+        "crowded": False,
     }
     decoding = row | {"stage": "decoding", "decoder": "grounded", "history": "with"}
     decoding |= {"seconds_per_step": None, "seconds_per_prompt": 0.5, "steps": None}
-    decoding |= {"seconds_per_epoch": None, "load_average": 2.0}
+    decoding |= {"seconds_per_epoch": None, "load_average": 4.0, "crowded": True}
     write_csv(pd.DataFrame([row, decoding]), tmp_path / "c.csv")
     cost(tmp_path / "c.csv", LABELS, tmp_path / "t.csv")
     table = read_csv(tmp_path / "t.csv")
@@ -250,7 +251,8 @@ def test_cost(tmp_path: Path) -> None:
     assert table["Seconds per epoch"].tolist() == ["19.0", "–"]
     text = (tmp_path / "t.md").read_text()
     assert "Device: cpu. Seeds: 0." in text
-    assert "1 of 2 runs shared their machine (load average 1.2 to 2.0 on 2 cores;" in text
+    assert "1 of 2 runs were on a machine with more to do than it has cores (load aver" in text
+    assert "1.2 to 4.0 on 2 cores;" in text
 
 
 VIDEO_GAMES = {

@@ -177,16 +177,20 @@ def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
-    """Time of cft over plain's: the mean over seeds, and their range; one seed has no range."""
+    """Time of cft over plain's: the mean over seeds, and their range. One seed has no range, nor
+    have times of which any was taken on a crowded machine."""
 
     def lines(cost: pd.DataFrame, study: Study) -> pd.DataFrame:
-        chosen = (cost["objective"] == "cft") & (cost["stage"] == stage)
-        found = cost[chosen & (cost["history"].fillna("with") == "with")]
-        groups = found.groupby(["dataset", "backbone", "decoder"], sort=False, dropna=False)
+        own_history = cost["history"].isna() | (cost["history"] == "with")
+        chosen = (cost["stage"] == stage) & own_history
+        keys = ["dataset", "backbone", "decoder"]
+        both = cost[chosen & cost["objective"].isin(["cft", "plain"])]
+        groups = both[both["objective"] == "cft"].groupby(keys, sort=False, dropna=False)
         ratios = groups["relative"].agg(
             effect="mean", low="min", high="max", seeds="count", examples="first"
         )
-        ratios.loc[ratios["seeds"] < 2, ["low", "high"]] = None
+        crowded = both.groupby(keys, dropna=False)["crowded"].any().reindex(ratios.index)
+        ratios.loc[(ratios["seeds"] < 2) | crowded, ["low", "high"]] = None
         return ratios.reset_index()
 
     return lines

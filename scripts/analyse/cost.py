@@ -31,11 +31,15 @@ RECORDED = [
     "trainable_parameters",
     "truncated_prompts",
 ]
+#: A load average so far above the machine's cores means that its processes waited for each other.
+WAITING = 1.0
+
 COLUMNS = [
     *("dataset", "backbone", "objective", "seed", "stage", "decoder", "history"),
     *RECORDED,
     "seconds_per_prompt",
     "relative",
+    "crowded",
 ]
 
 
@@ -57,8 +61,9 @@ def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.
             seconds_per_step, seconds_per_epoch, tokens_per_step, peak_memory_mb, load_average,
             threads, cores, parameters, trainable_parameters, truncated_prompts, seconds_per_prompt
             (decoding), relative (time per step or per prompt over the base's with the same seed
-            and on the same device, the number of threads included). What a stage does not record
-            is empty, and so is `relative` where the base ran elsewhere.
+            and on the same device, the number of threads included), crowded (whether more
+            processes wanted a core than the machine has, so that times say little). What a stage
+            does not record is empty, and so is `relative` where the base ran elsewhere.
     """
     rows = []
     for path in models:
@@ -79,6 +84,8 @@ def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.
     own = pd.MultiIndex.from_frame(frame[keys].astype(str))
     bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == base).to_numpy()]
     frame["relative"] = unit / bases.reindex(own).to_numpy()
+    load, cores = frame["load_average"].astype(float), frame["cores"].astype(float)
+    frame["crowded"] = load > cores + WAITING
     return frame
 
 

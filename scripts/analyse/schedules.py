@@ -22,7 +22,7 @@ def schedules(models: list[Path], bases: dict[str, str], output: Path) -> None:
     Args:
         models: `run.json` of the models.
         bases: objective -> the one that has equal weights and is the same otherwise; both sides of
-            it are listed, other objectives are not.
+            it are listed where a backbone was trained with several, other objectives are not.
         output: CSV to write: dataset, backbone, objective, seed, base, alpha, schedule (equal,
             linear, learned), position (from 1; the last one holds all later tokens), weight (mean
             over the training answers' tokens at the position, at the end of the training; 1 is the
@@ -53,7 +53,10 @@ def schedules(models: list[Path], bases: dict[str, str], output: Path) -> None:
             schedule="equal" if equal else settings["schedule"],
         )
         parts.append(part[COLUMNS])
-    write_csv(pd.concat(parts[1:] or parts, ignore_index=True), output)
+    frame = pd.concat(parts[1:] or parts, ignore_index=True)
+    # A backbone that was trained with one of a base's schedules has nothing to compare.
+    schedules = frame.groupby(["dataset", "backbone", "base"])["objective"].transform("nunique")
+    write_csv(frame[schedules > 1], output)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,7 @@ def schedules(input: Path, labels: Labels, output: Path) -> None:
         axis.set_xlabel("token of the target")
         axis.set_ylabel("weight / mean weight" if i % columns == 0 else "")
         dataset, backbone, alpha = block
-        names = labels.dataset(dataset), f"{labels.block(backbone)}, α = {alpha:g}"
-        style.panel_name(axis, *names)
+        style.panel_name(axis, labels.dataset(dataset), labels.block(backbone), f"α = {alpha:g}")
     handles = [style.handle(name, look) for name, look in looks.items()]
     style.legend(figure, handles, across=6)
     style.save(figure, data, output)

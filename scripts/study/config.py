@@ -464,16 +464,22 @@ def case_cells(study: Study) -> list[Cell]:
 
 def schedule_bases(study: Study) -> dict[str, str]:
     """Objectives of the experiments, each with the one that has equal token weights and is the same
-    otherwise; those that have none are left out."""
-    used = dict.fromkeys(cell.objective for cell in experiment_cells(study))
-    settings = {name: study.objectives[name] for name in used}
+    otherwise; those that have none, or none of the same backbone and data set, are left out."""
+    trained: dict[str, set[tuple[str, str]]] = {}
+    for cell in experiment_cells(study):
+        trained.setdefault(cell.objective, set()).add((cell.dataset, cell.backbone))
+    settings = {name: study.objectives[name] for name in trained}
     equal = {
         (one.alpha, one.counterfactual): name
         for name, one in settings.items()
         if one.schedule == "linear" and one.beta == 1
     }
     bases = {name: equal.get((one.alpha, one.counterfactual)) for name, one in settings.items()}
-    return {name: base for name, base in bases.items() if base not in (None, name)}
+    return {
+        name: base
+        for name, base in bases.items()
+        if base not in (None, name) and trained[name] & trained[base]
+    }
 
 
 def shared_datasets(study: Study) -> list[str]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.rows import in_order
-from scripts.tables import gains as gain_lines
 from scripts.tables.format import choices, sample, write
-from scripts.tables.gains import MEAN_GAIN, METRICS, NOTE
+from scripts.tables.gains import NOTE, compared, gain_table
 from scripts.tables.settings import Method
 
 
@@ -36,10 +33,10 @@ def backbones(
         cost: `cost.csv` of the analyses, for the device.
         chosen: `chosen.csv` of the analyses, for the settings.
     """
-    found = gain_lines.compared(read_csv(gains), methods)
+    found = compared(read_csv(gains), methods)
     several = found.groupby(["dataset", "method"])["backbone"].transform("nunique") > 1
     found = in_order(found[several], ["dataset", "method", "backbone"])
-    means = gain_lines.compared(read_csv(headline), methods)
+    means = compared(read_csv(headline), methods)
     notes = [
         sample(found, cost) if len(found) else "",
         "Backbones may be evaluated on different sub-samples of the test split, of the sizes that "
@@ -48,24 +45,6 @@ def backbones(
         choices(chosen),
     ]
     write(gain_table(found, means, labels), output, notes, left=4)
-
-
-def gain_table(found: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    """Two rows per comparison, in the order of `found`; see `scripts.tables.gains.lines`."""
-    rows = [
-        {
-            "Data set": labels.dataset(dataset),
-            "Method": method,
-            "Backbone": labels.block(backbone),
-            "Row": f"{line.name} {over}",
-            **line.cells,
-        }
-        for (dataset, backbone, method, over), both in gain_lines.lines(found, means).items()
-        for line in both
-    ]
-    return pd.DataFrame(
-        rows, columns=["Data set", "Method", "Backbone", "Row", *METRICS, MEAN_GAIN]
-    )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.rows import in_order
-from scripts.tables import gains as gain_lines
-from scripts.tables.backbones import gain_table
 from scripts.tables.format import choices, sample, write
-from scripts.tables.gains import NOTE
+from scripts.tables.gains import NOTE, compared, gain_table
 from scripts.tables.settings import Method
 
 
@@ -37,9 +35,9 @@ def beyond(
         cost: `cost.csv` of the analyses, for the device.
         chosen: `chosen.csv` of the analyses, for the settings.
     """
-    found = gain_lines.compared(read_csv(gains), methods)
+    found = compared(read_csv(gains), methods)
     found = in_order(found[found["dataset"].isin(datasets)], ["dataset", "backbone", "method"])
-    means = gain_lines.compared(read_csv(headline), methods)
+    means = compared(read_csv(headline), methods)
     notes = [sample(found, cost) if len(found) else "", NOTE, choices(chosen)]
     write(gain_table(found, means, labels), output, notes, left=4)
 

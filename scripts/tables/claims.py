@@ -66,7 +66,8 @@ def claims(
         "bound (0, unless the claim names another), not supported where it lies on the other side, "
         "undecided where it holds the bound or there is none, where p is 0.05 or more, and with "
         "one seed, which cannot tell an objective from the luck of its training. " + INTERVALS + " "
-        "Of times, the interval is the range over seeds.",
+        "Of times, the interval is the range over seeds; those of a machine with more to do than "
+        "it has cores have none.",
         "p: two-sided against 0, adjusted by Holm's method over all lines of this table; times "
         "have none. From paper: what the paper is known to claim; paper's analyses: a question "
         "that it analyses, with the answer in favour of CFT, as the paper's own is not known here; "

@@ -12,9 +12,6 @@ from scripts.labels import Labels
 from scripts.rows import in_order
 from scripts.tables.format import UNKNOWN, devices, number, span, write
 
-#: A load average so far above a run's own threads means that the run was not alone.
-COMPANY = 0.5
-
 
 def cost(cost: Path, labels: Labels, output: Path) -> None:
     """List time and memory of training and decoding, and their ratio to plain fine-tuning.
@@ -51,7 +48,7 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
     seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
         f"Device: {devices(frame)}. Seeds: {seeds}. {span(frame['examples'])} examples per run.",
-        company(frame),
+        crowding(frame),
         "Training: median seconds per optimiser step and per epoch (validation left out), tokens "
         "that the model runs over in a step, padding included; decoding: seconds per distinct "
         "prompt, named by decoder and history. Means over seeds, ranges where the runs differ. "
@@ -62,19 +59,18 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
     write(pd.DataFrame(rows), output, notes, left=4)
 
 
-def company(frame: pd.DataFrame) -> str:
-    """Whether the runs shared their machine, in words.
+def crowding(frame: pd.DataFrame) -> str:
+    """How many runs had too few cores, in words.
 
     Args:
-        frame: the columns load_average, threads and cores of every run.
+        frame: the columns crowded, load_average, threads and cores of every run.
     """
     load = frame["load_average"]
-    shared = load > frame["threads"] + COMPANY
     return (
-        f"{shared.sum()} of {load.notna().sum()} runs shared their machine (load average "
-        f"{number(load.min(), 1)} to {number(load.max(), 1)} on {span(frame['cores'])} cores; runs "
-        f"use {span(frame['threads'])} threads): times of such runs are not comparable, but for "
-        "ratios of runs with the same company."
+        f"{frame['crowded'].sum()} of {load.notna().sum()} runs were on a machine with more to do "
+        f"than it has cores (load average {number(load.min(), 1)} to {number(load.max(), 1)} on "
+        f"{span(frame['cores'])} cores; runs use {span(frame['threads'])} threads): their times "
+        "say little."
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from scripts.analyse.bootstrap import holm
+from scripts.labels import Labels
 from scripts.tables.format import (
     INTERVALS,
     P_VALUES,
@@ -117,3 +118,21 @@ def bounds_text(low: float, high: float) -> str:
     if pd.isna(low) and pd.isna(high):
         return UNKNOWN
     return f"[{number(low, 1, sign=True)}, {number(high, 1, sign=True)}]"
+
+
+def gain_table(found: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """Two rows per comparison, in the order of `found`; see `lines`."""
+    rows = [
+        {
+            "Data set": labels.dataset(dataset),
+            "Method": method,
+            "Backbone": labels.block(backbone),
+            "Row": f"{line.name} {over}",
+            **line.cells,
+        }
+        for (dataset, backbone, method, over), both in lines(found, means).items()
+        for line in both
+    ]
+    return pd.DataFrame(
+        rows, columns=["Data set", "Method", "Backbone", "Row", *METRICS, MEAN_GAIN]
+    )
