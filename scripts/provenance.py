@@ -34,7 +34,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     """Device, load and versions, for a run record.
 
     `load_average` counts the processes, this one among them, that wanted a core of the machine in
-    the last minute: beyond `threads`, the run had company.
+    the last minute: beyond `cores`, they waited for each other.
     """
     return {
         "device": device_name(device),
