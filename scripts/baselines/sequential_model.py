@@ -87,6 +87,7 @@ def load_model(path: Path, device: torch.device) -> Model:
     try:
         with safe_open(path, "pt") as stream:
             metadata = stream.metadata() or {}
+            # The stream is no mapping: only its keys can be iterated over.
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         settings = TypeAdapter(Sequential).validate_json(metadata["settings"])
         model = make_model(len(tensors["items.weight"]), int(metadata["longest"]), settings)

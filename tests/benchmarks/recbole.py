@@ -163,8 +163,8 @@ def compare(
     peer: Path,
     wheel: Path,
     folder: Path,
-    kinds: list[Kind] = ["gru4rec", "sasrec"],  # noqa: B006
-    seeds: list[int] = [0, 1, 2],  # noqa: B006
+    kinds: list[Kind] = ["gru4rec", "sasrec"],  # noqa: B006 - never changed
+    seeds: list[int] = [0, 1, 2],  # noqa: B006 - never changed
     patience: int = 20,
     threads: int = 1,
 ) -> None:
