@@ -30,7 +30,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -91,7 +91,7 @@ SHAPES: dict[str, PretrainedConfig] = {
 }
 #: Words of a made-up title: prompts of ten come to about 125 and 270 tokens.
 TITLE_WORDS = {"tiny": 4, "qwen2-0.5b-3-layers": 16, "qwen2-0.5b": 16}
-CANDIDATES = ("released", "ordinary plain", "our plain", "our CFT")
+Candidate = Literal["released", "ordinary plain", "our plain", "our CFT"]
 #: Nominal dense bf16 operations per second by a part of the GPU's name, the first that fits
 #: (NVIDIA's data sheets, without sparsity).
 NOMINAL = {
@@ -117,6 +117,7 @@ def finetune_step(
     rounds: int = 7,
     seed: int = 0,
     device: Device = "cpu",
+    candidates: list[Candidate] | None = None,
     output: Path | None = None,
 ) -> None:
     """Time the candidates, measure their memory and compare their losses and gradients.
@@ -133,6 +134,7 @@ def finetune_step(
         rounds: timed steps of each candidate, each on another batch, after one that is not timed.
         seed: of the examples and the weights.
         device: where to run.
+        candidates: which of them, null for all; each holds a model and its gradients.
         output: CSV of the table.
     """
     place = torch_device(device)
@@ -143,7 +145,7 @@ def finetune_step(
 
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Any] = {}
-    for name in CANDIDATES:
+    for name in candidates or get_args(Candidate):
         pipes[name], theirs = context.Pipe()
         context.Process(target=serve, args=(theirs, name, *work), daemon=True).start()
         # Without this end of the pipe, a candidate that dies is noticed.
@@ -151,7 +153,7 @@ def finetune_step(
         pipes[name].send(batches[0][:1])
     for pipe in pipes.values():
         pipe.recv()
-    steps: dict[str, list[dict[str, float]]] = {name: [] for name in CANDIDATES}
+    steps: dict[str, list[dict[str, float]]] = {name: [] for name in pipes}
     rates = []
     for examples in progress(batches, "rounds"):
         for name, pipe in pipes.items():
@@ -301,7 +303,7 @@ def our_step(model: Any, inputs: Inputs) -> Tensor:
     return add_gradients(model, inputs, ALPHA)[0]
 
 
-def candidate(name: str) -> tuple[Callable[..., Any], Callable[..., Tensor]]:
+def candidate(name: Candidate) -> tuple[Callable[..., Any], Callable[..., Tensor]]:
     """How a candidate prepares a batch, which is not timed, and its forward and backward."""
 
     def plain_inputs(
@@ -558,12 +560,12 @@ def print_ratios(steps: dict[str, list[dict[str, float]]], table: pd.DataFrame) 
     """The ratios that the project promises: medians of the rounds' ratios."""
 
     def ratio(upper: str, lower: str, field: str = "seconds") -> float:
-        pairs = list(zip(steps[upper], steps[lower], strict=False))[1:]
+        pairs = list(zip(steps.get(upper, []), steps.get(lower, []), strict=False))[1:]
         if not pairs or any("error" in step for pair in pairs for step in pair):
             return float("nan")
         return statistics.median(a[field] / b[field] for a, b in pairs)
 
-    extra = table.set_index("step")["extra MiB"]
+    extra = table.set_index("step")["extra MiB"].reindex(get_args(Candidate))
     more_tokens = ratio("our CFT", "our plain", "tokens")
     print(
         f"\nreleased / our CFT: time {ratio('released', 'our CFT'):.2f} (wanted: at least 2.4 at "
