@@ -1,7 +1,7 @@
 """Counterfactual fine-tuning (arXiv 2410.22809): from raw reviews to every table and figure."""
 
 # `--configfile` replaces the paper's study instead of being merged into it.
-if "study" not in config:
+if not workflow.config_settings.configfiles:
 
     configfile: "config/config.yaml"
 

@@ -37,3 +37,21 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
         "report",
     ):
         assert f"\n{rule} " in output, rule
+
+
+@pytest.mark.slow
+def test_a_config_file_replaces_the_papers_study_whole(tmp_path: Path) -> None:
+    """Even one that lacks the study's name; without a file, `--config` changes the default."""
+    (tmp_path / "mine.yaml").write_text("device: cpu\n", encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--cores", "1", "--dry-run", "--quiet", "all", "--directory", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--configfile", "mine.yaml"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "study: missing; see config/README.md" in done.stdout + done.stderr
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    done = subprocess.run(
+        [*command, "--config", "device=cpu"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
