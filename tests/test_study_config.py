@@ -140,6 +140,9 @@ def changed(key: str, value: Any) -> dict[str, Any]:
             ["experiments: the history 'wrong' is compared with 'with'", "add 'with'"],
         ),
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
+        ("sensitivity.0.alpha", [-0.5], ["sensitivity.0.alpha.0: found -0.5; ", "equal to 0"]),
+        ("sensitivity.0.beta", [0.5, 1.5], ["sensitivity.0.beta.1: found 1.5; ", "equal to 1"]),
+        ("backbones.tiny.source.seed", -1, ["backbones.tiny.source.seed: found -1"]),
         ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
         (
             "sensitivity",
@@ -441,7 +444,15 @@ def test_settings_without_effect_are_faults(objective: dict, message: str) -> No
         resolve(SMALL | {"objectives": {"odd": objective}})
 
 
-def test_a_grid_of_betas_around_learned_weights_is_a_fault() -> None:
-    objectives = {"plain": {}, "cft": {"alpha": 0.1, "schedule": "learned"}}
-    with pytest.raises(InputError, match=r"sensitivity\.0\.beta: has no effect around 'cft'"):
-        resolve(SMALL | {"objectives": objectives})
+@pytest.mark.parametrize(
+    ("centre", "message"),
+    [
+        ({"alpha": 0.1, "schedule": "learned"}, "beta 0.5 has no effect"),
+        ({"alpha": 0.1, "counterfactual": "placeholder"}, "counterfactual has no effect"),
+    ],
+)
+def test_points_of_a_grid_are_objectives(centre: dict, message: str) -> None:
+    grid = SMALL["sensitivity"][0] | {"alpha": [0.2, 0]}
+    config = SMALL | {"objectives": {"plain": {}, "cft": centre}, "sensitivity": [grid]}
+    with pytest.raises(InputError, match=rf"sensitivity\.0: a point around 'cft': {message}"):
+        resolve(config)

@@ -79,7 +79,7 @@ class Scratch(Settings):
     """Longest sequence of the model."""
     warm_start: WarmStart | None = None
     """Language modelling before the fine-tuning; null leaves the weights random."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seed of the random weights and of the warm start."""
 
     @model_validator(mode="after")

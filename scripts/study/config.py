@@ -81,9 +81,9 @@ class Sensitivity(Settings):
     """Name of a data set."""
     objective: str = "cft"
     """The objective in the middle of the grid."""
-    alpha: list[float] = []
+    alpha: list[Annotated[float, Field(ge=0)]] = []
     """Values of alpha."""
-    beta: list[float] = []
+    beta: list[Annotated[float, Field(ge=0, le=1)]] = []
     """Values of beta."""
     decoder: str = "constrained"
     """Decoder of the grid's points."""
@@ -237,12 +237,14 @@ class Study(Settings):
         if unknown:
             raise ValueError("\n".join(unknown))
         for i, grid in enumerate(self.sensitivity):
-            if grid.beta and self.objectives[grid.objective].schedule == "learned":
+            try:
+                points = grid_objectives(self, grid)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise ValueError(
-                    f"sensitivity.{i}.beta: has no effect around '{grid.objective}', whose token "
-                    "weights are learned"
-                )
-            for name, point in grid_objectives(self, grid).items():
+                    f"sensitivity.{i}: a point around '{grid.objective}': {message}"
+                ) from None
+            for name, point in points.items():
                 if self.objectives.get(name, point) != point:
                     raise ValueError(
                         f"objectives.{name}: the sensitivity grid gives this name to another "
@@ -340,12 +342,16 @@ def _fault(fault: Any, config: dict[str, Any]) -> str:
 
 
 def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:
-    """The objectives of a sensitivity grid by name; a point that is the centre keeps its name."""
+    """The objectives of a sensitivity grid by name; a point that is the centre keeps its name.
+
+    Raises:
+        ValidationError: a point is no objective.
+    """
     centre = study.objectives[grid.objective]
     points = {grid.objective: centre}
     for parameter, values in (("alpha", grid.alpha), ("beta", grid.beta)):
         for value in values:
-            point = centre.model_copy(update={parameter: value})
+            point = Objective.model_validate(centre.model_dump() | {parameter: value})
             if point != centre:
                 points[f"{grid.objective}-{parameter}{value:g}"] = point
     return points
