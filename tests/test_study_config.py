@@ -187,8 +187,8 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("datasets.x.preparation", {"start": "2018-13"}, ["datasets.x.preparation.start", "match"]),
         (
             "backbones.tiny.training",
-            {"micro_batch_size": 48},
-            ["backbones.tiny: training.micro_batch_size 48 must divide training.batch_size 64"],
+            {"max_tokens": 2048},
+            ["backbones.tiny: training.max_tokens 2048 must not exceed source.max_tokens 1024"],
         ),
         (
             "backbones.tiny.source.heads",
@@ -456,3 +456,8 @@ def test_points_of_a_grid_are_objectives(centre: dict, message: str) -> None:
     config = SMALL | {"objectives": {"plain": {}, "cft": centre}, "sensitivity": [grid]}
     with pytest.raises(InputError, match=rf"sensitivity\.0: a point around 'cft': {message}"):
         resolve(config)
+
+
+def test_a_part_may_be_larger_than_the_step_and_need_not_divide_it() -> None:
+    for training in ({"batch_size": 8}, {"batch_size": 64, "micro_batch_size": 48}):
+        resolve(changed("backbones.tiny.training", training))

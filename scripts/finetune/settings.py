@@ -64,11 +64,13 @@ class Training(Settings):
     batch_size: int = Field(64, ge=1)
     """Examples per optimiser step."""
     micro_batch_size: int = Field(16, ge=1)
-    """Examples per forward and backward pass; must divide `batch_size`. Changes memory and speed,
-    not results."""
+    """At most so many examples per forward and backward pass. Changes memory and speed and, with
+    `normalisation: step` and no dropout, results by rounding only; but another value trains the
+    models anew."""
     processes: int = Field(1, ge=1)
     """Processes, each with a GPU of its own, that share each optimiser step; must divide
-    `batch_size`. Changes results by rounding only."""
+    `batch_size`. With `normalisation: step` and no dropout, results change by rounding only; but
+    another value trains the models anew."""
     normalisation: Normalisation = "step"
     """Divide by the token weights of the whole optimiser step; or, as the released code does, each
     micro-batch's loss by its own, and average them: then `micro_batch_size` changes results. Here a

@@ -39,12 +39,7 @@ class Backbone(Settings):
     """Size of a random sub-sample of the test split, the same for all seeds; null takes all."""
 
     @model_validator(mode="after")
-    def _batches(self) -> Backbone:
-        if self.training.batch_size % self.training.micro_batch_size:
-            raise ValueError(
-                f"training.micro_batch_size {self.training.micro_batch_size} must divide "
-                f"training.batch_size {self.training.batch_size}"
-            )
+    def _context(self) -> Backbone:
         longest = getattr(self.source, "max_tokens", self.training.max_tokens)
         if self.training.max_tokens > longest:
             raise ValueError(

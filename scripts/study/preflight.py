@@ -246,8 +246,9 @@ def memory_line(name: str, backbone: Backbone, history: int, gpus: list[Gpu]) ->
         how = f"LoRA at {FROZEN_BYTES[training.precision]} bytes per parameter and the adapters'"
     with_history, answer = example_tokens(backbone, history, both=True)
     # A part of the step with its histories, and the whole step without them.
-    tokens = training.micro_batch_size * with_history
-    tokens += TOKENS_WITHOUT_HISTORY + training.batch_size * answer
+    share = training.batch_size // training.processes
+    tokens = min(training.micro_batch_size, share) * with_history
+    tokens += TOKENS_WITHOUT_HISTORY + share * answer
     reference, token_bytes, power = ACTIVATIONS
     token_bytes *= (parameters / reference) ** power * (2 if training.precision == "fp32" else 1)
     need = weights + tokens * token_bytes / 1e9
