@@ -55,7 +55,7 @@ def test_recommenders_are_averaged_over_their_seeds(tmp_path: Path) -> None:
     assert hr["seeds"].to_dict() == {"most-popular": 1, "plain": 2, "cft": 1}
     assert hr.loc["plain", "seed_sd"] == pytest.approx(0.125 * 2**0.5)
     assert hr["seed_sd"].isna().to_dict() == {"most-popular": True, "plain": False, "cft": True}
-    # Whoever is drawn, ann alone gives 1; cid alone 0 with either seed.
+    # Whoever is drawn, ann alone gives 1; cid alone 0 with either seed; no HR lies beyond.
     assert (hr.loc["plain", "low"], hr.loc["plain", "high"]) == (0, 1)
 
 

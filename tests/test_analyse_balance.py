@@ -78,7 +78,7 @@ def test_difference_to_the_base_on_common_seeds(tmp_path: Path) -> None:
     balance(paths, [items], [test], tmp_path / "out.csv", resamples=200)
     found = read_csv(tmp_path / "out.csv").query("measure == 'total_variation'")
     rows = found.set_index("objective")
-    # Over both seeds half of the entries are in each group: shares before distances.
+    # 0 with the one seed and 1 with the other.
     assert rows.loc["cft", "value"] == 0.5
     assert rows.loc["cft", "seed_sd"] == pytest.approx(np.sqrt(0.5))
     assert rows.loc["cft", ["difference", "difference_low", "difference_high"]].tolist() == [-1] * 3
@@ -177,9 +177,12 @@ def test_standard_error_of_a_mean_is_the_textbooks() -> None:
     x = np.array([1.0, 4, 4, 9])
     without = np.array([np.delete(x, i).mean() for i in range(4)])
     one_seed = standard_error(np.array([[x.mean()]]), without[None, :, None])
-    assert one_seed == pytest.approx(x.std(ddof=1) / 2)
-    seeds = standard_error(np.array([[4.0], [6.0]]), np.stack([without[:, None]] * 2))
-    assert seeds == pytest.approx(np.sqrt(x.var(ddof=1) / 4 + 2 / 2))
+    assert one_seed[0] == pytest.approx(x.std(ddof=1) / 2)
+    users, seeds = x.var(ddof=1) / 4, 2 / 2
+    error, freedom = standard_error(np.array([[4.0], [6.0]]), np.stack([without[:, None]] * 2))
+    assert error == pytest.approx(np.sqrt(users + seeds))
+    # Satterthwaite, 1946: the users count as known.
+    assert freedom == pytest.approx((users + seeds) ** 2 / seeds**2)
     assert np.isnan(standard_error(np.array([[1.0]]), without[None, :1, None])).all()
 
 
@@ -192,7 +195,7 @@ def test_intervals_hold_what_another_sample_of_users_gives() -> None:
     samples = [rng.choice(80, size=users * listed, p=popularity) for _ in range(300)]
     measured = [concentration(rows, titles, users, 80) for titles in samples]
     values = np.array([both for both, _ in measured])
-    errors = np.array([standard_error(v[None], w[None]) for v, w in measured])
+    errors = np.array([standard_error(v[None], w[None])[0] for v, w in measured])
     held = np.abs(values - values.mean(axis=0)) <= 1.96 * errors
     assert (held.mean(axis=0) >= 0.93).all()
     resampled = []

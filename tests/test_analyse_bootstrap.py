@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.analyse.bootstrap import cluster_bootstrap, holm, interval, p_value
+from scripts.analyse.bootstrap import cluster_bootstrap, holm, interval, p_value, widened
 
 
 def test_agrees_with_scipy_when_users_have_one_example() -> None:
@@ -105,6 +105,51 @@ def test_coverage_under_random_effects() -> None:
         alone += low[0] <= 0 <= high[0]
     assert 0.9 <= crossed / runs <= 0.98
     assert alone / runs < 0.85
+
+
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_seeds_alone_give_the_t_interval(seeds: int) -> None:
+    """Where users do not differ, the interval is about Student's over the seeds' means."""
+    of_seeds = np.random.default_rng(seeds).normal(size=(seeds, 1))
+    values = np.repeat(of_seeds[:, None], 30, axis=1)
+    samples = cluster_bootstrap(values, np.arange(30), 20_000)
+    low, high = interval(widened(samples, of_seeds.mean(axis=0), of_seeds))
+    peer = stats.ttest_1samp(of_seeds[:, 0], 0).confidence_interval()
+    assert (high - low).item() == pytest.approx(peer.high - peer.low, rel=0.25)
+    narrow = np.subtract(*interval(samples)[::-1]).item()
+    assert narrow < 0.8 * (peer.high - peer.low)
+
+
+def test_widening_leaves_what_needs_none() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 50, 2)) + np.arange(2)
+    samples, value = cluster_bootstrap(values, np.arange(50), 500), values.mean(axis=(0, 1))
+    one = values[:1].mean(axis=1)
+    np.testing.assert_array_equal(widened(samples, value, one), samples)
+    same = np.repeat(one, 4, axis=0)
+    np.testing.assert_allclose(widened(samples, value, same), samples, atol=1e-5)
+    still = np.zeros((10, 1))
+    np.testing.assert_array_equal(widened(still, still[0], still[:3]), still)
+
+
+@pytest.mark.parametrize(("ratio", "least", "most"), [(1, 0.91, 0.985), (3, 0.89, 0.985)])
+def test_coverage_with_three_seeds(ratio: float, least: float, most: float) -> None:
+    """Three trainings that differ `ratio` times as much as the users' error."""
+    rng = np.random.default_rng(0)
+    runs, users = 400, np.arange(60)
+    held = narrow = 0
+    for run in range(runs):
+        values = (
+            ratio / np.sqrt(60) * rng.normal(size=(3, 1))
+            + rng.normal(size=60)
+            + 0.5 * rng.normal(size=(3, 60))
+        )[:, :, None]
+        samples = cluster_bootstrap(values, users, 400, seed=run)
+        low, high = interval(widened(samples, values.mean(axis=(0, 1)), values.mean(axis=1)))
+        held += low[0] <= 0 <= high[0]
+        low, high = interval(samples)
+        narrow += low[0] <= 0 <= high[0]
+    assert least <= held / runs <= most
+    assert held > narrow
 
 
 def test_p_value_of_known_counts() -> None:

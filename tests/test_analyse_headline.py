@@ -39,7 +39,7 @@ def test_gains_by_hand(tmp_path: Path) -> None:
     assert found["seed_sd"].isna().all()
 
 
-def test_the_interval_is_that_of_the_ratio_of_means(tmp_path: Path) -> None:
+def test_the_gain_is_that_of_the_ratio_of_means(tmp_path: Path) -> None:
     """With one user there is one draw; with two seeds there are four, of three kinds."""
     paths = [
         metrics(tmp_path, llm("plain", 0), [1, None]),
@@ -51,7 +51,9 @@ def test_the_interval_is_that_of_the_ratio_of_means(tmp_path: Path) -> None:
     row = read_csv(tmp_path / "out.csv").iloc[0]
     # 1/2 to 1 with the one seed, 1 to 1/2 with the other: +100 % and −50 %, and of both 0 %.
     assert row["relative_gain"] == 0
-    assert (row["low"], row["high"]) == (-50, 100)
+    # Two seeds are few: both ends lie beyond what can be drawn.
+    assert row["low"] < -50
+    assert row["high"] > 100
     assert row["seed_sd"] == pytest.approx(np.std([100, -50], ddof=1))
     assert row["p"] > 0.5
 

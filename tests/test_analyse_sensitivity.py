@@ -44,9 +44,10 @@ def test_differences_are_paired_with_the_base_of_the_same_seed(tmp_path: Path) -
     found = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index("objective")
     assert found.loc["plain", ["difference", "difference_low", "p"]].isna().all()
     centre = found.loc["cft"].iloc[0]
-    # 0 with the one seed and 2/3 with the other.
+    # 0 with the one seed and 2/3 with the other, and two seeds tell little.
     assert centre["difference"] == pytest.approx(1 / 3)
-    assert (centre["difference_low"], centre["difference_high"]) == (0, 1)
+    assert centre["difference_low"] < 0
+    assert centre["difference_high"] > 1
     assert centre["seed_sd"] == 0
     assert (found["seeds"] == 2).all()
 

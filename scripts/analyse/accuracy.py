@@ -8,7 +8,7 @@ import pandas as pd
 
 from scripts.analyse.blocks import blocks_of, read_block
 from scripts.analyse.bootstrap import RESAMPLES
-from scripts.analyse.measure import METRICS, measured
+from scripts.analyse.measure import METRICS, measured, within
 from scripts.command import run
 from scripts.contracts import PER_EXAMPLE
 from scripts.files import write_csv
@@ -34,7 +34,7 @@ def accuracy(metrics: list[Path], output: Path, resamples: int = RESAMPLES, seed
         measured(read_block(cells, PER_EXAMPLE, ["user", *METRICS]), block, resamples, seed)
         for (_, block), cells in blocks_of(metrics).items()
     ]
-    write_csv(pd.concat(parts, ignore_index=True).drop(columns="p"), output)
+    write_csv(within(pd.concat(parts, ignore_index=True)).drop(columns="p"), output)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy import stats
 
 from scripts.analyse.blocks import blocks_of, codes, read_block
-from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_value
+from scripts.analyse.bootstrap import (
+    RESAMPLES,
+    cluster_bootstrap,
+    freedom,
+    interval,
+    p_value,
+    standard_error_squared,
+    widened,
+)
 from scripts.analyse.catalogue import Catalogue, read_catalogue
 from scripts.analyse.measure import COMPARED
 from scripts.cells import Cell, cell_of
@@ -147,8 +155,8 @@ def concentration(
     return measured[0], measured[1]
 
 
-def standard_error(values: np.ndarray, without: np.ndarray) -> np.ndarray:
-    """Standard error of a mean over seeds, by leaving groups of users out.
+def standard_error(values: np.ndarray, without: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of a mean over seeds, by leaving groups of users out; its degrees of freedom.
 
     A resample of users with replacement holds about 63 % of them, so its lists cover less of the
     catalogue and are more unequal: a percentile interval of such a measure would miss the value
@@ -161,17 +169,18 @@ def standard_error(values: np.ndarray, without: np.ndarray) -> np.ndarray:
         without: float (S, …, J, m), the values (S, …, m) with one of J groups left out.
 
     Returns:
-        float64 (…, m); NaN where there are fewer than two groups.
+        float64 (…, m) twice; NaN where there are fewer than two groups. The degrees of freedom are
+        Satterthwaite's, as for `widened`.
     """
     groups = without.shape[-2]
     if groups < 2:
-        return np.full(values.shape[1:], np.nan)
+        return np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
     mean = without.mean(axis=0)
     deviations = mean - mean.mean(axis=-2, keepdims=True)
     variance = (groups - 1) / groups * np.square(deviations).sum(axis=-2)
-    if len(values) > 1:
-        variance = variance + values.var(axis=0, ddof=1) / len(values)
-    return np.sqrt(variance)
+    of_seeds = standard_error_squared(values) if len(values) > 1 else np.zeros_like(variance)
+    variance = variance + of_seeds
+    return np.sqrt(variance), freedom(variance, of_seeds, len(values))
 
 
 def count_groups(groups: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
@@ -201,15 +210,15 @@ def balance(
     """Spread of the top K over popularity groups and the catalogue, beside the histories'.
 
     Shares count list entries: all entries of the top K of a block's examples, and all entries of
-    these examples' histories (docs/paper.md §7), by title (`scripts.analyse.catalogue`). Shares
-    are averaged over seeds before distances are taken, so that they are the distances of the
-    shares that are shown; Gini index and coverage are taken of each seed, then averaged. Lists
-    made without the history are ignored.
+    these examples' histories (docs/paper.md §7), by title (`scripts.analyse.catalogue`). Every
+    measure is taken of each seed, then averaged: of averaged shares, the opposite errors of two
+    trainings would cancel. Lists made without the history are ignored.
 
-    Intervals of shares and distances draw users and, crossed with them, seeds with replacement.
+    Intervals of shares and distances draw users and, crossed with them, seeds with replacement,
+    `widened` for few seeds.
     Resampled distances lie too high, as noise adds distance; their 95 % intervals are therefore
     the basic ones, which reflect the resamples about the value. Intervals of Gini index and
-    coverage are the value ± 1.96 `standard_error`, of what this many users would give.
+    coverage are the value ± Student's t × `standard_error`, of what this many users would give.
 
     Args:
         recommendations: ranked lists of all cells, baselines included.
@@ -356,40 +365,50 @@ def _resampled(methods: list[Counted], block: Block) -> list[np.ndarray]:
     seeds, examples = methods[0].groups.shape[:2]
     columns = [method.groups.reshape(seeds, examples, -1) for method in methods]
     columns.append(np.broadcast_to(block.history, (seeds, examples, GROUPS)))
+
+    def of_training(means: np.ndarray) -> np.ndarray:
+        counts = means.reshape(*means.shape[:-1], -1, GROUPS)
+        measured = spread(counts[..., :-1, :], counts[..., -1, :])
+        return measured.reshape(*means.shape[:-1], -1)
+
     drawn = cluster_bootstrap(
-        np.concatenate(columns, axis=-1), block.users, block.resamples, block.seed
-    ).reshape(block.resamples, -1, GROUPS)
-    history = drawn[:, -1]
+        np.concatenate(columns, axis=-1), block.users, block.resamples, block.seed, of_training
+    ).reshape(block.resamples, -1, len(SPREAD))
     ends = np.cumsum([method.groups.shape[2] for method in methods])
-    return [spread(part, history) for part in np.split(drawn[:, :-1], ends[:-1], axis=1)]
+    return np.split(drawn, ends[:-1], axis=1)
 
 
-def _reflected(samples: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Resampled `spread` with the distances reflected about their value: basic intervals."""
+def _opened(samples: np.ndarray, of_seeds: np.ndarray) -> np.ndarray:
+    """Resamples of what `_spread` gives, float (resamples, C, GROUPS + 2), as intervals take them:
+    the distances reflected about their value, which makes basic intervals, and all `widened`."""
+    value = of_seeds.mean(axis=0)
     samples = samples.copy()
     samples[..., GROUPS:] = 2 * value[..., GROUPS:] - samples[..., GROUPS:]
-    return samples
+    flat = (len(samples), -1)
+    wide = widened(samples.reshape(flat), value.ravel(), of_seeds.reshape(len(of_seeds), -1))
+    return wide.reshape(samples.shape)
 
 
-def _spread(method: Counted, block: Block, seeds: slice = slice(None)) -> np.ndarray:
-    """`spread` of a method over seeds, float64 (C, GROUPS + 2)."""
-    return spread(method.groups[seeds].mean(axis=(0, 1)), block.history.mean(axis=0))
+def _spread(method: Counted, block: Block) -> np.ndarray:
+    """`spread` of a method with every seed, float64 (S, C, GROUPS + 2)."""
+    return spread(method.groups.mean(axis=1), block.history.mean(axis=0))
 
 
 def _values(ours: Counted, block: Block) -> pd.DataFrame:
     """Value and interval of every measure of a method, C x measures rows in this order."""
-    value = _spread(ours, block)
-    low, high = interval(_reflected(_resampled([ours], block)[0], value))
-    each = np.stack([_spread(ours, block, slice(s, s + 1)) for s in range(len(ours.groups))])
+    of_seeds = _spread(ours, block)
+    low, high = interval(_opened(_resampled([ours], block)[0], of_seeds))
     mean = ours.concentration.mean(axis=0)
-    error = norm.ppf(0.975) * standard_error(ours.concentration, ours.without)
-    values = np.concatenate([each, ours.concentration], axis=-1)
-    spread_of = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
-    return pd.DataFrame((SPREAD + CONCENTRATION) * len(value), columns=["measure", "group"]).assign(
-        value=np.hstack([value, mean]).ravel(),
-        low=np.clip(np.hstack([low, mean - error]), 0, None).ravel(),
-        high=np.clip(np.hstack([high, mean + error]), None, 1).ravel(),
-        seed_sd=spread_of.ravel(),
+    error, df = standard_error(ours.concentration, ours.without)
+    margin = stats.t.ppf(0.975, df) * error
+    values = np.concatenate([of_seeds, ours.concentration], axis=-1)
+    seed_sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
+    names = (SPREAD + CONCENTRATION) * values.shape[1]
+    return pd.DataFrame(names, columns=["measure", "group"]).assign(
+        value=values.mean(axis=0).ravel(),
+        low=np.clip(np.hstack([low, mean - margin]), 0, None).ravel(),
+        high=np.clip(np.hstack([high, mean + margin]), None, 1).ravel(),
+        seed_sd=seed_sd.ravel(),
     )
 
 
@@ -404,18 +423,18 @@ def _differences(ours: Counted, theirs: Counted, block: Block) -> dict[str, np.n
         Counted(m.groups[:, :, :both], m.concentration[:, :both], m.without[:, :both])
         for m in (ours, theirs)
     )
-    value = np.round(_spread(one, block) - _spread(two, block), DECIMALS)
+    of_seeds = np.round(_spread(one, block) - _spread(two, block), DECIMALS)
     first, second = _resampled([one, two], block)
-    samples = _reflected(np.round(first - second, DECIMALS), value)
+    samples = _opened(np.round(first - second, DECIMALS), of_seeds)
     low, high = interval(samples)
     change = np.round(one.concentration - two.concentration, DECIMALS)
     mean = change.mean(axis=0)
-    error = standard_error(change, np.round(one.without - two.without, DECIMALS))
+    error, df = standard_error(change, np.round(one.without - two.without, DECIMALS))
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(mean == 0, 1.0, 2 * norm.sf(np.abs(mean) / error))
-    margin = norm.ppf(0.975) * error
+        p = np.where(mean == 0, 1.0, 2 * stats.t.sf(np.abs(mean) / error, df))
+    margin = stats.t.ppf(0.975, df) * error
     columns = {
-        "difference": np.hstack([value, mean]),
+        "difference": np.hstack([of_seeds.mean(axis=0), mean]),
         "difference_low": np.hstack([low, mean - margin]),
         "difference_high": np.hstack([high, mean + margin]),
         "p": np.hstack([p_value(samples), p]),

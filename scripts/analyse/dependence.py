@@ -10,7 +10,7 @@ import pandas as pd
 
 from scripts.analyse.blocks import blocks_of, codes, read_block
 from scripts.analyse.bootstrap import RESAMPLES
-from scripts.analyse.measure import COMPARED, METRICS, estimates, split_name
+from scripts.analyse.measure import COMPARED, METRICS, estimates, split_name, within
 from scripts.cells import Cell, cell_of
 from scripts.command import InputError, run
 from scripts.contracts import PER_EXAMPLE, RECOMMENDATIONS
@@ -174,7 +174,7 @@ def _conditions(
             seeds=len(own),
             shared_seeds=len(rivals) or None,
         )
-        part[[*ESTIMATES[:3], "seed_sd"]] = found["value"][[*ESTIMATES[:3], "seed_sd"]]
+        part[[*ESTIMATES[:3], "seed_sd"]] = within(found["value"])[[*ESTIMATES[:3], "seed_sd"]]
         for name, columns in (("difference", COMPARED), ("contrast", CONTRAST)):
             part[columns] = found[name][ESTIMATES].to_numpy() if name in found else np.nan
         part.loc[part["metric"] == "overlap", COMPARED] = np.nan

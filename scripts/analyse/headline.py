@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_value
+from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_value, widened
 from scripts.analyse.gains import pairs
 from scripts.analyse.measure import METRICS
 from scripts.command import run
@@ -59,16 +59,18 @@ def headline(
             continue
         both = np.concatenate([values[:, :, columns], bases[:, :, columns]], axis=2)
         own_seed = seed + drawn.setdefault(cell.dataset, len(drawn))
-        # A K beyond the decoder's lists is not known, and neither is the gain.
-        samples.append(
-            np.full(resamples, np.nan)
-            if np.isnan(both).any()
-            else relative_gain(cluster_bootstrap(both, users, resamples, own_seed))
-        )
+        value = relative_gain(both.mean(axis=(0, 1))[None])
         per_seed = relative_gain(both.mean(axis=1))
+        sample = np.full(resamples, np.nan)
+        # A K beyond the decoder's lists is not known, and neither is the gain.
+        if not np.isnan(both).any():
+            sample = relative_gain(cluster_bootstrap(both, users, resamples, own_seed))
+            known = ~np.isnan(sample)
+            sample[known] = widened(sample[known, None], value, per_seed[:, None])[:, 0]
+        samples.append(sample)
         rows.append(
             {name: getattr(cell, name) for name in COLUMNS[:4]}
-            | {"base": base, "relative_gain": relative_gain(both.mean(axis=(0, 1))[None]).item()}
+            | {"base": base, "relative_gain": value.item()}
             | {"seed_sd": per_seed.std(ddof=1) if len(per_seed) > 1 else np.nan, "datasets": 1}
             | {"seeds": len(values), "examples": len(users), "users": users.max() + 1}
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.analyse.blocks import codes, identity
-from scripts.analyse.bootstrap import cluster_bootstrap, interval, p_value
+from scripts.analyse.bootstrap import cluster_bootstrap, interval, p_value, widened
 from scripts.cells import Cell
 from scripts.contracts import CUTOFFS
 
@@ -45,13 +45,20 @@ def estimates(values: np.ndarray, users: np.ndarray, resamples: int, seed: int) 
     )
     if known.any():
         measured = values[:, :, known]
+        value = measured.mean(axis=(0, 1))
         samples = cluster_bootstrap(measured, users, resamples, seed)
-        frame.loc[known, "value"] = measured.mean(axis=(0, 1))
+        samples = widened(samples, value, measured.mean(axis=1))
+        frame.loc[known, "value"] = value
         frame.loc[known, "low"], frame.loc[known, "high"] = interval(samples)
         frame.loc[known, "p"] = p_value(samples)
         if len(values) > 1:
             frame.loc[known, "seed_sd"] = measured.mean(axis=1).std(axis=0, ddof=1)
     return frame
+
+
+def within(frame: pd.DataFrame) -> pd.DataFrame:
+    """Intervals of what lies between 0 and 1, such as HR, NDCG and overlap, cut there."""
+    return frame.assign(low=frame["low"].clip(lower=0), high=frame["high"].clip(upper=1))
 
 
 def measured(
@@ -123,4 +130,4 @@ def compared(
         changes[cell] = frame.assign(**(frame[METRICS] - (base[METRICS] if known else np.nan)))
     values, differences = (measured(each, block, resamples, seed) for each in (frames, changes))
     columns = dict(zip(["value", "low", "high", "p"], COMPARED, strict=True))
-    return values.drop(columns="p").join(differences[list(columns)].rename(columns=columns))
+    return within(values).drop(columns="p").join(differences[list(columns)].rename(columns=columns))

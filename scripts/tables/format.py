@@ -18,10 +18,11 @@ UNKNOWN = "–"
 #: The plain reading of an interval, for every table of differences.
 UNDECIDED = "A difference whose interval holds 0 is undecided at this size."
 
-#: What an interval of `cluster_bootstrap` is over.
+#: What an interval of `cluster_bootstrap`, `widened`, is over.
 INTERVALS = (
-    "95 % intervals draw users and, crossed with them, seeds with replacement; with one seed they "
-    "say nothing of other trainings, and two or three are a coarse sample of them. An interval "
+    "95 % intervals draw users and, crossed with them, seeds with replacement, and are as wide as "
+    "so few seeds require (Student's t, Satterthwaite's degrees of freedom); with one seed they "
+    "say nothing of other trainings, and with two they can still be too narrow. An interval "
     "without width is of examples that are all alike, such as no hit at all, and tells nothing."
 )
 
