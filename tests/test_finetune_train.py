@@ -402,6 +402,19 @@ def test_a_run_killed_three_times_ends_the_same(folder, undisturbed, tmp_path):
     assert not (tmp_path / "model.checkpoints").exists()
 
 
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_checkpoint_whose_state_was_cut_off_is_passed_over(
+    folder, undisturbed, tmp_path, caplog, left
+):
+    interrupt(folder, tmp_path / "model", step=19)
+    [state] = tmp_path.glob("model.checkpoints/*/checkpoint-16/trainer_state.json")
+    os.truncate(state, left)
+    output = finetune(folder, tmp_path / "model")
+    assert f"{state} is broken" in caplog.text
+    assert read_json(output / "run.json")["resumed"]
+    assert weights(output) == weights(undisturbed)
+
+
 #: The same run by several processes, of which the second may die at the beginning of step 11.
 TOGETHER = """
 import json, os, signal, sys

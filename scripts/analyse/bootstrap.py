@@ -97,14 +97,20 @@ def widened(samples: np.ndarray, value: np.ndarray, of_seeds: np.ndarray) -> np.
     seeds = standard_error_squared(of_seeds)
     drawn = samples.var(axis=0)
     variance = drawn + seeds / len(of_seeds)
-    # Equal resamples take each a rank of their own, lest atoms be stretched as their middle is.
-    level = (stats.rankdata(samples, "ordinal", axis=0) - 0.5) / len(samples)
-    normal = stats.norm.ppf(level)
-    student = stats.t.ppf(level, freedom(variance, seeds, len(of_seeds)))
-    # At the median both quantiles are 0, and without any variance nothing is stretched.
-    stretch = np.divide(student, normal, out=np.ones_like(normal), where=normal != 0)
     scale = np.sqrt(np.divide(variance, drawn, out=np.ones_like(drawn), where=drawn > 0))
-    return value + (samples - value) * scale * stretch
+    level = (np.arange(len(samples)) + 0.5) / len(samples)
+    normal = stats.norm.ppf(level)
+    wide = np.empty(samples.shape)
+    for column, df in enumerate(freedom(variance, seeds, len(of_seeds))):
+        # Equal resamples take each a rank of their own, lest atoms be stretched as their middle is.
+        order = np.argsort(samples[:, column], kind="stable")
+        # At the median both quantiles are 0.
+        stretch = np.divide(
+            stats.t.ppf(level, df), normal, out=np.ones(len(level)), where=normal != 0
+        )
+        far = samples[order, column] - value[column]
+        wide[order, column] = value[column] + far * scale[column] * stretch
+    return wide
 
 
 def standard_error_squared(of_seeds: np.ndarray) -> np.ndarray:

@@ -254,13 +254,22 @@ def checkpoint_folder(
 
 
 def last_checkpoint(folder: Path, processes: int) -> Path | None:
-    """The last whole checkpoint, or None: a kill can leave a part of one."""
-    whole = [
-        path.parent
-        for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")
-        if len([*path.parent.glob("rng_state*.pth")]) == processes
-    ]
+    """The last whole checkpoint, or None: a kill or a power cut can leave a part of one."""
+    whole = [path for path in folder.glob("checkpoint-*") if is_whole(path, processes)]
     return max(whole, key=step_of, default=None)
+
+
+def is_whole(checkpoint: Path, processes: int) -> bool:
+    """Whether a checkpoint has what each process has left, and the state, which is written last."""
+    state = checkpoint / TRAINER_STATE_NAME
+    if not state.is_file() or len([*checkpoint.glob("rng_state*.pth")]) != processes:
+        return False
+    try:
+        TrainerState.load_from_json(str(state))
+    except ValueError:
+        logger.warning("%s is broken: the run does not resume from it", state)
+        return False
+    return True
 
 
 def step_of(checkpoint: Path) -> int:
