@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from scripts.backbones import fetch as fetching
 from scripts.backbones.fetch import fetch
-from scripts.backbones.load import load_backbone, load_finetuned, load_tokenizer
+from scripts.backbones.load import context_of, load_backbone, load_finetuned, load_tokenizer
 from scripts.backbones.scratch import make_scratch, title_sequences, token_blocks
 from scripts.backbones.settings import Scratch, WarmStart
 from scripts.command import InputError, run
@@ -210,3 +210,9 @@ def test_shipped_generation_settings_are_dropped(tmp_path):
     config = load_backbone(tmp_path, "fp32").generation_config
     assert not config.do_sample
     assert config.repetition_penalty in (None, 1.0)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_the_context_of_an_architecture(architecture):
+    """GPT-2 has another name for it."""
+    assert context_of(tiny_model(architecture, 50)) == 512

@@ -625,6 +625,16 @@ def test_a_checkpoint_of_anything_else_is_never_resumed(folder, undisturbed, tmp
     assert weights(output) == weights(undisturbed)
 
 
+def test_examples_longer_than_the_backbone_sees_are_refused(folder, tmp_path):
+    """Rotary embeddings would go on beyond it in silence."""
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    model.config.max_position_embeddings = 64
+    model.save_pretrained(tmp_path / "short")
+    load_tokenizer(folder / "backbone").save_pretrained(tmp_path / "short")
+    with pytest.raises(InputError, match=r"more than the 64 .*lower training\.max_tokens to 64"):
+        finetune(folder, tmp_path / "model", backbone=tmp_path / "short", train_examples=8)
+
+
 def test_a_loss_that_is_no_number_names_the_examples(folder, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
     model.get_input_embeddings().weight.data[:] = float("nan")

@@ -34,7 +34,7 @@ def tiny_model(architecture: str, vocabulary: int, seed: int = 0, **options: Any
         bos_token_id=None,
         eos_token_id=0,
         pad_token_id=1,
-        **ARCHITECTURES[architecture] | options,
+        **ARCHITECTURES.get(architecture, {}) | options,
     )
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     return model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +65,12 @@ def load_backbone(folder: Path, precision: Precision) -> PreTrainedModel:
     model.config.use_cache = False
     model.generation_config = GenerationConfig()
     return model
+
+
+def context_of(model: Any) -> int:
+    """Tokens that a model sees at most; a large number where it does not tell."""
+    config = model.config.get_text_config(decoder=True)
+    return getattr(config, "max_position_embeddings", None) or sys.maxsize
 
 
 def load_finetuned(

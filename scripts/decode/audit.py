@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.backbones.load import Precision, load_finetuned, load_tokenizer
+from scripts.backbones.load import Precision, context_of, load_finetuned, load_tokenizer
 from scripts.command import progress, run
 from scripts.contracts import ITEMS
 from scripts.data.settings import Prompt
@@ -15,7 +15,6 @@ from scripts.decode.exact import score_catalogue
 from scripts.decode.recommend import (
     PROVEN_TOP,
     check_eos,
-    context_of,
     distinct_titles,
     padded,
     questions,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from scripts.backbones.load import Precision, load_finetuned, load_tokenizer
+from scripts.backbones.load import Precision, context_of, load_finetuned, load_tokenizer
 from scripts.command import InputError, progress, run
 from scripts.contracts import ITEMS, RECOMMENDATIONS
 from scripts.data.settings import Prompt
@@ -158,12 +157,6 @@ def check_eos(tokenizer: Any, model: Path) -> None:
             f"{model}: the tokenizer has no eos token, which ends every title; set eos_token in "
             "its tokenizer_config.json, or choose another backbone"
         )
-
-
-def context_of(model: Any) -> int:
-    """Tokens that a model sees at most; a large number where it does not tell."""
-    config = model.config.get_text_config(decoder=True)
-    return getattr(config, "max_position_embeddings", None) or sys.maxsize
 
 
 def distinct_titles(items: pd.DataFrame, tokenizer: Any) -> pd.DataFrame:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.backbones.load import Precision, load_finetuned, load_tokenizer
+from scripts.backbones.load import Precision, context_of, load_finetuned, load_tokenizer
 from scripts.command import run
 from scripts.contracts import ITEMS
 from scripts.data.settings import Prompt
 from scripts.decode.constrained import Found
 from scripts.decode.recommend import (
     check_eos,
-    context_of,
     distinct_titles,
     guides,
     questions,

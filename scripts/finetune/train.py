@@ -17,14 +17,19 @@ import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from scripts.backbones.load import load_backbone, load_tokenizer, neutral_generation_config
+from scripts.backbones.load import (
+    context_of,
+    load_backbone,
+    load_tokenizer,
+    neutral_generation_config,
+)
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
-from scripts.finetune.batches import can_share_prefix, encode, no_history_prompt
+from scripts.finetune.batches import Encoded, can_share_prefix, encode, no_history_prompt
 from scripts.finetune.callbacks import (
     EpochLog,
     MetricsLog,
@@ -99,6 +104,8 @@ def finetune(
         for split, frame in examples.items()
     }
     model = load_backbone(backbone, "fp32")
+    for shown, _ in encoded.values():
+        check_context(shown, context_of(model))
     if training.lora is not None:
         model = add_adapter(model, training.lora)
     checkpoints = checkpoint_folder(
@@ -204,6 +211,20 @@ def finetune(
         )
         write_text(card, partial / "README.md")
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
+
+
+def check_context(examples: list[Encoded], context: int) -> None:
+    """Check that the backbone sees the examples whole.
+
+    Raises:
+        InputError: one of them is longer.
+    """
+    longest = max(len(example.prompt) + len(example.answer) for example in examples)
+    if longest > context:
+        raise InputError(
+            f"An example has {longest} tokens, more than the {context} that the backbone sees at "
+            f"most; lower training.max_tokens to {context}, and its oldest titles are dropped"
+        )
 
 
 def add_adapter(model: Any, lora: LoRA) -> Any:
