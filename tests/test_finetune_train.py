@@ -625,6 +625,15 @@ def test_a_checkpoint_of_anything_else_is_never_resumed(folder, undisturbed, tmp
     assert weights(output) == weights(undisturbed)
 
 
+@pytest.mark.parametrize(("warmup", "warned"), [(1, False), (2, True)])
+def test_a_warm_up_as_long_as_the_training_is_told(folder, tmp_path, caplog, warmup, warned):
+    settings = {"epochs": 2, "train_examples": 8, "warmup_steps": warmup}
+    curves = read_csv(finetune(folder, tmp_path / "model", PLAIN, **settings) / "curves.csv")
+    peak = curves["learning_rate"].max() == TRAINING.learning_rate
+    assert peak != warned
+    assert ("the run has 2 steps at most: the learning rate" in caplog.text) == warned
+
+
 def test_examples_longer_than_the_backbone_sees_are_refused(folder, tmp_path):
     """Rotary embeddings would go on beyond it in silence."""
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")

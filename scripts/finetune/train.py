@@ -103,6 +103,14 @@ def finetune(
         split: encode(frame, titles, tokenizer, prompt, training.max_tokens)
         for split, frame in examples.items()
     }
+    steps = training.epochs * math.ceil(len(examples["train"]) / training.batch_size)
+    if training.warmup_steps >= steps:
+        logger.warning(
+            "training.warmup_steps is %d, but the run has %d steps at most: the learning rate never "
+            "reaches its peak",
+            training.warmup_steps,
+            steps,
+        )
     model = load_backbone(backbone, "fp32")
     for shown, _ in encoded.values():
         check_context(shown, context_of(model))
