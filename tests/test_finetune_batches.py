@@ -156,6 +156,11 @@ HINDRANCES = {
         lambda: tiny_model("llama", VOCABULARY, attention_dropout=0.1),
         "dropout",
     ),
+    "functional dropout": (
+        lambda: tiny_model("falcon", VOCABULARY, hidden_dropout=0.1),
+        "dropout",
+    ),
+    "alibi": (lambda: tiny_model("falcon", VOCABULARY, alibi=True), "ALiBi"),
     "adapter dropout": (
         lambda: with_adapter(tiny_model("llama", VOCABULARY), dropout=0.1).eval(),
         "dropout",
@@ -172,6 +177,13 @@ def test_the_fall_back_is_logged_and_exact(hindrance, caplog):
     assert not share
     assert f"Every prompt is run whole, because of {reason}" in caplog.text
     assert_exact(model, BATCHES["histories"], share)
+
+
+@pytest.mark.parametrize(("dropout", "share"), [(0.1, False), (0.0, True)])
+def test_dropout_of_no_module_hinders(dropout, share):
+    sizes = {"ffn_dim": 32, "word_embed_proj_dim": 16}
+    model = tiny_model("opt", VOCABULARY, dropout=dropout, **sizes)
+    assert can_share_prefix(model) == share
 
 
 def test_gradient_checkpointing_falls_back_and_changes_nothing(caplog):

@@ -39,6 +39,11 @@ from scripts.prompts import (
 
 logger = logging.getLogger(__name__)
 
+#: Ends of the names that configurations give to dropout, which may be no module of the model; and
+#: what the names begin with that are of other heads than a language model's.
+DROPOUTS = ("dropout", "pdrop", "layerdrop")
+OTHER_HEADS = ("classifier", "summary")
+
 
 class Encoded(NamedTuple):
     """Token ids of one example."""
@@ -141,16 +146,21 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
 def can_share_prefix(model: Any, gradient_checkpointing: bool = False) -> bool:
     """Whether one pass over what the prompts of a batch have in common may serve them all.
 
-    Not with sliding windows or recurrent layers, which know no tree; not with an attention back-end
-    that takes no mask of ours; not with dropout, which must differ between examples; and not with
-    gradient checkpointing, under which transformers' layers ignore the cache.
+    Not with sliding windows or recurrent layers, which know no tree; not with ALiBi, nor with an
+    attention back-end that takes no mask of ours; not with dropout, which must differ between
+    examples; and not with gradient checkpointing, under which transformers' layers ignore the
+    cache.
     """
     hindrances = {
         "layers other than full attention": any(
             type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers
         ),
         "attention other than sdpa": model.config._attn_implementation != "sdpa",
-        "dropout": getattr(model.config, "attention_dropout", 0) > 0
+        "ALiBi": getattr(model.config, "alibi", False),
+        "dropout": any(
+            name.endswith(DROPOUTS) and not name.startswith(OTHER_HEADS) and (value or 0) > 0
+            for name, value in model.config.to_dict().items()
+        )
         or any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()),
         "gradient checkpointing": gradient_checkpointing,
     }

@@ -106,8 +106,8 @@ def finetune(
     steps = training.epochs * math.ceil(len(examples["train"]) / training.batch_size)
     if training.warmup_steps >= steps:
         logger.warning(
-            "training.warmup_steps is %d, but the run has %d steps at most: the learning rate never "
-            "reaches its peak",
+            "training.warmup_steps is %d, but the run has %d steps at most: the learning rate "
+            "never reaches its peak",
             training.warmup_steps,
             steps,
         )
