@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from scripts.backbones.settings import Scratch
+from scripts.backbones.settings import Folder, Scratch
 from scripts.command import InputError
 from scripts.files import write_json
 from scripts.study import preflight as module
 from scripts.study.config import Study, load
-from scripts.study.preflight import Gpu, find_gpus, missing_work, preflight
+from scripts.study.preflight import Gpu, find_gpus, missing_paths, missing_work, preflight
 from tests.generate_amazon import generate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,6 +97,44 @@ def test_unknown_parameters_are_said():
     )
     assert "Memory for qwen2-0.5b: unknown" in text
     assert "Training time of qwen2-0.5b: unknown" in text
+    assert "Disk: need unknown, as source.parameters of qwen2-0.5b is not given" in text
+
+
+def with_own_model(chosen: Study) -> Study:
+    folder = Folder(kind="folder", path="models/mine")
+    backbones = {n: b.model_copy(update={"source": folder}) for n, b in chosen.backbones.items()}
+    return chosen.model_copy(update={"backbones": backbones})
+
+
+def test_missing_paths_are_told_with_their_keys():
+    chosen = with_own_model(study("smoke"))
+    Path("models/mine").mkdir(parents=True)
+    Path("generated").mkdir()
+    Path("generated/meta.json.gz").touch()
+    text = preflight(chosen)
+    assert "generated/reviews.json.gz (datasets.generated.source.reviews)" in text
+    assert "models/mine (backbones.tiny.source.path: needs a model's config.json)" in text
+    assert f"mend the keys; paths start at {Path.cwd()}" in text
+    Path("models/mine/config.json").touch()
+    Path("generated/reviews.json.gz").touch()
+    assert missing_paths(chosen) == {}
+    # Nothing that is downloaded is missing.
+    assert missing_paths(study("config")) == {}
+
+
+@pytest.mark.slow
+def test_the_workflow_tells_all_missing_paths_at_once(tmp_path):
+    config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
+    config["backbones"]["tiny"]["source"] = {"kind": "folder", "path": "models/mine"}
+    Path("mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", "mine.yaml", "--cores", "1", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    for path in ("generated/reviews.json.gz", "generated/meta.json.gz", "models/mine"):
+        assert output.count(f"  {path} (") == 1
+    assert "MissingInputException" not in output
 
 
 def test_no_gpu_stops_a_study_that_needs_one():

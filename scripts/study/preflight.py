@@ -14,6 +14,7 @@ from typing import NamedTuple
 from scripts.baselines.settings import Trained
 from scripts.cells import Cell, cell_path, model_path
 from scripts.command import InputError, run
+from scripts.data.settings import addresses, is_url
 from scripts.files import read_json
 from scripts.study import resources
 from scripts.study.config import (
@@ -106,6 +107,8 @@ def preflight(study: Study, gpu_planned: bool = True) -> str:
         f"Models: {len(work.models)} to train, {work.trained} already there",
         *time_lines(study, work, on_gpu),
     ]
+    if missing := missing_paths(study):
+        lines.append(missing_message(missing))
     if gpu_planned and study.device == "cuda" and not gpus and work.outputs:
         message = (
             f"device is cuda, but no usable GPU was found, and {len(work.outputs)} models or lists "
@@ -168,6 +171,33 @@ def find_gpus() -> list[Gpu]:
         return []
 
 
+def missing_paths(study: Study) -> dict[str, str]:
+    """Files and folders of the user's own that are not there, each with its key in words."""
+    sources = {name: dataset.source for name, dataset in study.datasets.items()}
+    backbones = {name: backbone.source for name, backbone in study.backbones.items()}
+    # A path may be that of another's download.
+    made = {path for path, _ in resources.urls(sources.values())}
+    made |= {path for path, _ in resources.pretrained(backbones.values())}
+    missing = {
+        listed[0]: f"datasets.{name}.source.{key}"
+        for name, source in sources.items()
+        for key, listed in addresses(source).items()
+        if not is_url(listed[0]) and not Path(listed[0]).exists()
+    }
+    for name, source in backbones.items():
+        if source.kind == "folder" and not (Path(source.path) / "config.json").is_file():
+            missing[source.path] = f"backbones.{name}.source.path: needs a model's config.json"
+    return {path: key for path, key in missing.items() if path not in made}
+
+
+def missing_message(missing: dict[str, str]) -> str:
+    """What is missing of the user's own, and the remedy."""
+    lines = ["Missing files and folders that the study reads:"]
+    lines += [f"  {path} ({key})" for path, key in missing.items()]
+    lines.append(f"Put them there, or mend the keys; paths start at {Path.cwd()}")
+    return "\n".join(lines)
+
+
 def missing_downloads(study: Study, work: Work) -> dict[str, float]:
     """Files and folders to download with their size in GB, 0 where it is not known.
 
@@ -212,7 +242,13 @@ def disk_line(study: Study, work: Work, downloads: dict[str, float]) -> str:
     need += CHECKPOINTS * CHECKPOINT_BYTES * max(trained, default=0) / 1e9
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     verdict = "; TOO LITTLE, free some or work in another folder" if free < need else ""
-    return f"Disk: about {size(need)} needed, {size(free)} free{verdict}"
+    names = dict.fromkeys(cell.backbone for cell in work.models)
+    unknown = [name for name in names if not study.backbones[name].source.parameters]
+    known = f"about {size(need)} needed"
+    if unknown:
+        given = f"source.parameters of {', '.join(unknown)} is not given"
+        known = f"need unknown, as {given} (without that {known})"
+    return f"Disk: {known}, {size(free)} free{verdict}"
 
 
 def trained_parameters(backbone: Backbone) -> float:

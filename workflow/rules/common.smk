@@ -20,7 +20,7 @@ from scripts.report import question_of
 from scripts.study import config as study_config
 from scripts.study import outputs as study_outputs
 from scripts.study import resources as study_resources
-from scripts.study.preflight import find_gpus, preflight
+from scripts.study.preflight import find_gpus, missing_message, missing_paths, preflight
 
 try:
     STUDY = study_config.resolve(config)
@@ -56,6 +56,9 @@ BACKBONES = [backbone.source for backbone in STUDY.backbones.values()]
 URLS = dict(study_resources.urls(SOURCES.values()))
 WHEELS = dict(study_resources.wheels([*SOURCES.values(), *BACKBONES]))
 PRETRAINED = dict(study_resources.pretrained(BACKBONES))
+
+#: What of the user's own is not there.
+MISSING = missing_paths(STUDY)
 
 OBJECTIVES = study_config.all_objectives(STUDY)
 CELLS = study_config.experiment_cells(STUDY)
@@ -222,9 +225,17 @@ def threads_of(wildcards) -> int:
     return 1 if small else STUDY.threads
 
 
+def require(*paths: str) -> None:
+    """Stop where one of these is missing, and tell all that are; Snakemake knows no keys."""
+    if MISSING.keys() & set(paths):
+        raise WorkflowError(missing_message(MISSING))
+
+
 def raw_inputs(wildcards) -> dict[str, str]:
     """Raw files of a data set by the name of the option that takes them."""
-    return study_resources.raw_files(SOURCES[wildcards.dataset])
+    files = study_resources.raw_files(SOURCES[wildcards.dataset])
+    require(*files.values())
+    return files
 
 
 def source_of(wildcards) -> str:
@@ -254,7 +265,9 @@ def backbone_folder(wildcards) -> str:
     source = STUDY.backbones[wildcards.backbone].source
     if source.kind == "scratch":
         return f"{RESULTS}/backbones/{base_of(wildcards)}/{wildcards.backbone}"
-    return study_resources.pretrained_folder(source)
+    folder = study_resources.pretrained_folder(source)
+    require(folder)
+    return folder
 
 
 def names_of(kind: str) -> str:
