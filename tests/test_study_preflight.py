@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,14 +123,30 @@ def test_missing_paths_are_told_with_their_keys():
     assert missing_paths(study("config")) == {}
 
 
-@pytest.mark.slow
-def test_the_workflow_tells_all_missing_paths_at_once(tmp_path):
+def dry_run(cores: int, **backbone) -> subprocess.CompletedProcess[str]:
+    """Of the smoke study, with these settings of its backbone."""
     config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
-    config["backbones"]["tiny"]["source"] = {"kind": "folder", "path": "models/mine"}
+    for key, value in backbone.items():
+        config["backbones"]["tiny"][key] = value
     Path("mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--configfile", "mine.yaml", "--cores", "1", "--dry-run"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command += ["--configfile", "mine.yaml", "--cores", str(cores), "--dry-run"]
+    return subprocess.run([*command, "--printshellcmds"], capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_processes_share_the_threads_of_their_job(tmp_path):
+    generate(tmp_path / "generated", users=30, items=30, seed=0)
+    done = dry_run(4, training={"processes": 2})
+    assert done.returncode == 0, done.stdout + done.stderr
+    [job] = re.findall(r"rule finetune:.*?(?=\nrule )", done.stdout, re.DOTALL)[:1]
+    assert "threads: 2\n" in job
+    assert "env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m torch.distributed.run" in job
+
+
+@pytest.mark.slow
+def test_the_workflow_tells_all_missing_paths_at_once(tmp_path):
+    done = dry_run(1, source={"kind": "folder", "path": "models/mine"})
     output = done.stdout + done.stderr
     assert done.returncode != 0
     for path in ("generated/reviews.json.gz", "generated/meta.json.gz", "models/mine"):

@@ -206,11 +206,16 @@ def finetune_gpus(wildcards) -> int:
     return needs_gpu(wildcards) * processes_of(wildcards)
 
 
-def finetune_launcher(wildcards) -> str:
-    """What starts the module of a fine-tuning in its processes."""
-    count = processes_of(wildcards)
-    many = f"python -m torch.distributed.run --standalone --nproc-per-node {count} -m"
-    return many if count > 1 else "python -m"
+def finetune_launcher(wildcards, output) -> str:
+    """What starts the module of a fine-tuning in its processes, each with its share of the threads.
+    It stays out of what Snakemake records, see `device_of`."""
+    count, threads = processes_of(wildcards), threads_of(wildcards)
+    if count == 1:
+        return "python -m"
+    return (
+        f"env OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads}"
+        f" python -m torch.distributed.run --standalone --nproc-per-node {count} -m"
+    )
 
 
 def device_of(wildcards, output) -> str:
@@ -223,6 +228,11 @@ def threads_of(wildcards) -> int:
     """CPU threads of a job on a language model: a scratch model is too small for more than one."""
     small = STUDY.backbones[wildcards.backbone].source.kind == "scratch"
     return 1 if small else STUDY.threads
+
+
+def finetune_threads(wildcards) -> int:
+    """CPU threads of a fine-tuning: those of all its processes."""
+    return threads_of(wildcards) * processes_of(wildcards)
 
 
 def require(*paths: str) -> None:

@@ -15,7 +15,7 @@ rule finetune:
         f"{BENCHMARKS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.tsv"
     conda:
         ENVIRONMENT
-    threads: threads_of
+    threads: finetune_threads
     resources:
         gpu=finetune_gpus,
     params:
