@@ -65,6 +65,18 @@ def test_means_by_hand(study, objective, history):
     assert row["contrast_low"] <= change - others <= row["contrast_high"]
 
 
+def test_what_is_kept_by_hand(study):
+    rows = study.query("history == 'wrong' and metric == 'hr' and k == 1").set_index("objective")
+    # HR@1 1/8 of 4/8, and 3/8 of 7/8.
+    assert rows["kept"].to_dict() == {
+        "plain": pytest.approx(100 / 4),
+        "cft": pytest.approx(300 / 7),
+    }
+    assert np.isnan(rows.loc["plain", "kept_contrast"])
+    assert rows.loc["cft", "kept_contrast"] == pytest.approx(300 / 7 - 100 / 4)
+    assert study.query("history == 'with' or metric == 'overlap'")["kept"].isna().all()
+
+
 def test_intervals_draw_users_and_seeds(study):
     """Against all pairs of draws: three users (ann has two examples) and two seeds."""
     change = (hits("cft", "without") - hits("cft", "with")).reshape(2, 4)

@@ -32,7 +32,7 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     assert rows_of.loc["13+", "effect"] == pytest.approx(np.mean([15, 16, 17]))
     assert rows_of.loc["eos", "effect"] == pytest.approx(np.mean([3, 3, 18]))
     assert (rows_of.loc["eos", "n"], rows_of.loc["eos", "users"]) == (3, 2)
-    # Of the last example tokens 2 to 15 lie in between: effects 4 to 17, halves of seven each.
+    # Of the last example tokens 2 to 14 lie between the quotes: effects 4 to 16, halves of six.
     assert rows_of.loc["halves", "effect"] == pytest.approx(-7)
     assert (rows_of.loc["halves", "n"], rows_of.loc["halves", "users"]) == (1, 1)
 
@@ -48,9 +48,9 @@ def effects(tmp_path: Path, seed: int, tokens: int, shift: float) -> Path:
     return path
 
 
-def test_halves_leave_out_quote_end_and_middle(tmp_path: Path) -> None:
-    # Tokens 2 to 6 lie in between; effects fall by 1: (2, 3) against (5, 6).
-    positions([effects(tmp_path, 0, 7, 0.0)], tmp_path / "out.csv", resamples=50)
+def test_halves_leave_out_quotes_end_and_middle(tmp_path: Path) -> None:
+    # Tokens 2 to 6 lie between the quotes; effects fall by 1: (2, 3) against (5, 6).
+    positions([effects(tmp_path, 0, 8, 0.0)], tmp_path / "out.csv", resamples=50)
     halves = read_csv(tmp_path / "out.csv").set_index("position").loc["halves"]
     assert list(halves[["effect", "low", "high"]]) == [3, 3, 3]
     assert halves["p"] == pytest.approx(2 / 51)

@@ -52,6 +52,21 @@ def test_differences_are_paired_with_the_base_of_the_same_seed(tmp_path: Path) -
     assert (found["seeds"] == 2).all()
 
 
+def test_a_seed_that_the_base_lacks_is_left_out_of_the_difference(tmp_path: Path) -> None:
+    paths = [
+        metrics(tmp_path, llm("plain", 0), [1, None, None]),
+        metrics(tmp_path, llm("cft", 0), [1, 1, None]),
+        metrics(tmp_path, llm("cft", 1), [None, None, None]),
+    ]
+    sensitivity(paths, POINTS, "cft", tmp_path / "out.csv", resamples=50)
+    found = read_csv(tmp_path / "out.csv")
+    found = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index("objective")
+    centre = found.loc["cft"].iloc[0]
+    assert centre["value"] == pytest.approx(1 / 3)
+    assert centre["difference"] == pytest.approx(1 / 3)
+    assert (centre["seeds"], centre["shared_seeds"]) == (2, 1)
+
+
 def test_an_unknown_centre_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="centre: 'other'"):
         sensitivity([], POINTS, "other", tmp_path / "out.csv")

@@ -85,31 +85,40 @@ def widened(samples: np.ndarray, value: np.ndarray, of_seeds: np.ndarray) -> np.
     94 to 97 % where they differ by that error or less.
 
     Args:
-        samples: float (resamples, m), as of `cluster_bootstrap` or a function of its columns.
+        samples: float (resamples, m), as of `cluster_bootstrap` or a function of its columns; NaN
+            stays.
         value: float (m,), what they are resamples of.
         of_seeds: float (S, m), the same of every seed.
 
     Returns:
-        float64 (resamples, m); the samples themselves for one seed.
+        float64 (resamples, m); the samples themselves for one seed, all NaN in a column in which a
+        seed is NaN.
     """
     if len(of_seeds) < 2:
         return samples
-    seeds = standard_error_squared(of_seeds)
-    drawn = samples.var(axis=0)
+    wide = samples.copy()
+    for column, of_column in enumerate(of_seeds.T):
+        known = np.flatnonzero(~np.isnan(samples[:, column]))
+        if len(known):
+            wide[known, column] = _stretched(samples[known, column], value[column], of_column)
+    return wide
+
+
+def _stretched(sample: np.ndarray, value: float, of_seeds: np.ndarray) -> np.ndarray:
+    """`widened` for one measurement, float (r,), (), and (S,)."""
+    seeds, drawn = standard_error_squared(of_seeds), sample.var()
+    if drawn == 0:
+        return sample
     variance = drawn + seeds / len(of_seeds)
-    scale = np.sqrt(np.divide(variance, drawn, out=np.ones_like(drawn), where=drawn > 0))
-    level = (np.arange(len(samples)) + 0.5) / len(samples)
+    level = (np.arange(len(sample)) + 0.5) / len(sample)
     normal = stats.norm.ppf(level)
-    wide = np.empty(samples.shape)
-    for column, df in enumerate(freedom(variance, seeds, len(of_seeds))):
-        # Equal resamples take each a rank of their own, lest atoms be stretched as their middle is.
-        order = np.argsort(samples[:, column], kind="stable")
-        # At the median both quantiles are 0.
-        stretch = np.divide(
-            stats.t.ppf(level, df), normal, out=np.ones(len(level)), where=normal != 0
-        )
-        far = samples[order, column] - value[column]
-        wide[order, column] = value[column] + far * scale[column] * stretch
+    student = stats.t.ppf(level, freedom(variance, seeds, len(of_seeds)))
+    # At the median both quantiles are 0.
+    stretch = np.divide(student, normal, out=np.ones(len(level)), where=normal != 0)
+    # Equal resamples take each a rank of their own, lest atoms be stretched as their middle is.
+    order = np.argsort(sample, kind="stable")
+    wide = np.empty(len(sample))
+    wide[order] = value + (sample[order] - value) * np.sqrt(variance / drawn) * stretch
     return wide
 
 
@@ -144,6 +153,27 @@ def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.n
     """
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
+
+
+def unbounded(samples: np.ndarray) -> tuple[float, float, float]:
+    """Interval and p-value of resamples of which some are unknown: NaN, where a ratio has no base.
+
+    These count as unbounded on both sides, so that with many of them a bound is unknown, too.
+
+    Args:
+        samples: float (resamples,).
+
+    Returns:
+        lower and upper bound and p; NaN where unknown.
+    """
+    known = ~np.isnan(samples)
+    if not known.any():
+        return np.nan, np.nan, np.nan
+    with np.errstate(invalid="ignore"):  # Between unbounded resamples lies no number.
+        low, _ = interval(np.where(known, samples, -np.inf))
+        _, high = interval(np.where(known, samples, np.inf))
+    low, high = (float(bound) if np.isfinite(bound) else np.nan for bound in (low, high))
+    return low, high, float(p_value(np.where(known, samples, 0.0)))
 
 
 def p_value(samples: np.ndarray) -> np.ndarray:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from scripts.analyse.bootstrap import holm
 from scripts.command import run
@@ -14,11 +16,15 @@ from scripts.files import read_csv, write_csv
 
 #: Verdicts.
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "not supported", "undecided at this size"
-ONE_SEED = "undecided with one seed"
+FEW_SEEDS = "undecided with so few seeds"
 UNMEASURED = "not measured in this study"
 
 #: An adjusted p-value from here on decides nothing.
 LEVEL = 0.05
+
+#: Seeds that a verdict needs. Two say too little of how far trainings differ: where that is more
+#: than the users' error, 95 % intervals miss the truth in more than one of ten cases.
+LEAST_SEEDS = 3
 
 #: What every measurement brings.
 LINE = [
@@ -68,8 +74,8 @@ def verdict(low: float, high: float, p: float, seeds: int, side: str, bound: flo
     it lies on the other.
 
     Undecided where the interval holds the bound or there is none, where the adjusted p-value is not
-    below `LEVEL` (of many lines some intervals miss the bound by chance), and with one seed: a
-    claim is about what is trained, and one training cannot tell it from its luck.
+    below `LEVEL` (of many lines some intervals miss the bound by chance), and with fewer than
+    `LEAST_SEEDS`: a claim is about what is trained, not about a training's luck.
 
     Args:
         low: lower end of the interval.
@@ -79,8 +85,8 @@ def verdict(low: float, high: float, p: float, seeds: int, side: str, bound: flo
         side: `above` or `below`, where the claim has the effect.
         bound: of what.
     """
-    if seeds < 2:
-        return ONE_SEED
+    if seeds < LEAST_SEEDS:
+        return FEW_SEEDS
     if p >= LEVEL:
         return UNDECIDED
     if low > bound:
@@ -108,7 +114,7 @@ def _cft(headline: pd.DataFrame) -> pd.DataFrame:
 def _other_backbones(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Gains of cft with all backbones but the study's first."""
     found = _cft(headline)
-    return found[found["backbone"] != found["backbone"].iloc[0]] if len(found) else found
+    return found[found["backbone"] != headline["backbone"].iloc[0]] if len(found) else found
 
 
 def _beyond_amazon(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -129,22 +135,35 @@ def _gain(objective: str, history: str = "with") -> Callable[[pd.DataFrame, Stud
 
 
 def _other_history(dependence: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """What another user's history costs cft beyond what it costs plain fine-tuning."""
+    """What another user's history leaves of cft's accuracy, less what it leaves of plain's."""
     chosen = (dependence["objective"] == "cft") & (dependence["history"] == "wrong")
     found = dependence[chosen & (dependence["metric"] == METRIC) & (dependence["k"] == K)]
-    names = {"contrast": "effect", "contrast_low": "low", "contrast_high": "high"}
-    names |= {"contrast_p": "p", "shared_seeds": "seeds"}
+    names = {"kept_contrast": "effect", "kept_contrast_low": "low", "kept_contrast_high": "high"}
+    names |= {"kept_contrast_p": "p", "shared_seeds": "seeds"}
     return found.drop(columns=["low", "high", "p", "seeds"]).rename(columns=names)
 
 
 def _distance(balance: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """Differences of cft in the distance to the histories, of the top 10 or the longest below."""
+    """Differences of cft in the distance to the histories, at the largest K up to 10."""
     chosen = (balance["objective"] == "cft") & (balance["measure"] == "total_variation")
     found = balance[chosen & (balance["k"] <= 10) & balance["difference"].notna()]
-    found = found[found["k"] == found["k"].max()]
-    names = {"block": "backbone", "difference": "effect", "shared_seeds": "seeds"}
-    bounds = {"difference_low": "low", "difference_high": "high"}
-    return found.drop(columns=["low", "high", "seeds"]).rename(columns=names | bounds)
+    found = _greatest(found, "k", ["dataset", "block", "decoder"])
+    return found.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE | {"block": "backbone"})
+
+
+#: What an analysis knows of a value itself, and the names of the same of its difference.
+_OWN = ["low", "high", "seeds"]
+_OF_DIFFERENCE = {
+    "difference": "effect",
+    "difference_low": "low",
+    "difference_high": "high",
+    "shared_seeds": "seeds",
+}
+
+
+def _greatest(frame: pd.DataFrame, column: str, keys: list[str]) -> pd.DataFrame:
+    """The rows that are greatest in a column among those of the same keys."""
+    return frame[frame[column] == frame.groupby(keys, dropna=False)[column].transform("max")]
 
 
 def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -154,15 +173,21 @@ def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def _least(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
-    """The point of a grid whose interval reaches lowest: where it is above 0, all are."""
+    """The point of a grid whose interval reaches lowest: where it is above 0, all are.
+
+    Where it is below 0 it was picked among all points, and its p-value is multiplied by their
+    number (Bonferroni).
+    """
 
     def lines(sensitivity: pd.DataFrame, study: Study) -> pd.DataFrame:
         chosen = (sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)
         found = sensitivity[chosen & (sensitivity["parameter"] == parameter)]
         found = found.dropna(subset="difference").sort_values("difference_low", kind="stable")
-        found = found.groupby(["dataset", "backbone", "decoder"], sort=False).head(1)
-        names = {"difference": "effect", "difference_low": "low", "difference_high": "high"}
-        return found.drop(columns=["low", "high"]).rename(columns=names)
+        groups = found.groupby(["dataset", "backbone", "decoder"], sort=False)
+        picked = (found["p"] * groups["p"].transform("count")).clip(upper=1)
+        found = found.assign(p=found["p"].where(found["difference"] > 0, picked))
+        found = found.loc[groups.head(1).index]
+        return found.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE)
 
     return lines
 
@@ -171,14 +196,13 @@ def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Gains of cft at the longest histories over the shortest."""
     found = lengths[(lengths["metric"] == METRIC) & (lengths["k"] == K)]
     found = found[(found["objective"] == "cft") & found["difference"].notna()]
-    found = found[found["length"] == found["length"].max()]
-    names = {"difference": "effect", "difference_low": "low", "difference_high": "high"}
-    return found.drop(columns=["low", "high"]).rename(columns=names)
+    found = _greatest(found, "length", ["dataset", "backbone", "decoder"])
+    return found.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE)
 
 
 def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
-    """Time of cft over plain's: the mean over seeds, and their range. One seed has no range, nor
-    have times of which any was taken on a crowded machine."""
+    """Time of cft over plain's: the geometric mean over seeds, and Student's interval of their
+    logarithms. One seed has none, nor have times of which any was taken on a crowded machine."""
 
     def lines(cost: pd.DataFrame, study: Study) -> pd.DataFrame:
         own_history = cost["history"].isna() | (cost["history"] == "with")
@@ -186,12 +210,15 @@ def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
         keys = ["dataset", "backbone", "decoder"]
         both = cost[chosen & cost["objective"].isin(["cft", "plain"])]
         groups = both[both["objective"] == "cft"].groupby(keys, sort=False, dropna=False)
-        ratios = groups["relative"].agg(
-            effect="mean", low="min", high="max", seeds="count", examples="first"
-        )
-        crowded = both.groupby(keys, dropna=False)["crowded"].any().reindex(ratios.index)
-        ratios.loc[(ratios["seeds"] < 2) | crowded, ["low", "high"]] = None
-        return ratios.reset_index()
+        logs = groups["relative"].agg(lambda ratios: np.log(ratios).mean())
+        spread = groups["relative"].agg(lambda ratios: np.log(ratios).std(ddof=1))
+        seeds = groups["relative"].count()
+        crowded = both.groupby(keys, dropna=False)["crowded"].any().reindex(seeds.index)
+        margin = stats.t.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)
+        margin = margin.mask(crowded)
+        bounds = {"effect": logs, "low": logs - margin, "high": logs + margin}
+        ratios = pd.DataFrame({name: np.exp(log) for name, log in bounds.items()})
+        return ratios.assign(seeds=seeds, examples=groups["examples"].first()).reset_index()
 
     return lines
 
@@ -246,7 +273,7 @@ CLAIMS = [
     Claim(
         "Recommendations are more balanced over item popularity",
         "paper",
-        "total variation distance of the top 10 to the histories, cft less plain",
+        "total variation distance to the histories, of the top 10 or shorter lists, cft less plain",
         *("balance", _distance, "below"),
     ),
     Claim(
@@ -258,8 +285,9 @@ CLAIMS = [
     Claim(
         "With CFT, accuracy rests more on the user's own history",
         "paper's analyses",
-        "change of NDCG@5 under another user's history, cft less plain",
+        "share of NDCG@5 that another user's history leaves, cft less plain",
         *("dependence", _other_history, "below"),
+        unit=" %",
     ),
     Claim(
         "The history matters most for the first tokens of a title",
@@ -309,14 +337,14 @@ CLAIMS = [
     Claim(
         "CFT takes twice the training time, or more",
         "readers",
-        "time per step of cft over plain's; range over seeds",
+        "time per step of cft over plain's",
         *("cost", _cost("training"), "above", 2.0),
         unit=" ×",
     ),
     Claim(
         f"CFT takes no more time to recommend (up to {MARGIN:.0%})",
         "readers",
-        "decoding time of cft over plain's; range over seeds",
+        "decoding time of cft over plain's",
         *("cost", _cost("decoding"), "below", 1 + MARGIN),
         unit=" ×",
     ),
@@ -342,7 +370,7 @@ def claims(
         beyond: data sets that are not from Amazon; none in a study that has no others.
         grounding: decoders that ground free text.
         output: CSV to write: claim, source (see `Claim`), measured, unit, dataset, backbone,
-            decoder, effect, low, high (95 %; of times, the range over seeds), p (two-sided, against
+            decoder, effect, low, high (95 %; of times, over seeds alone), p (two-sided, against
             0), seeds, examples, users, p_holm (p adjusted over all lines), verdict.
     """
     study = Study(beyond, grounding)

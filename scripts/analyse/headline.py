@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, interval, p_value, widened
+from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, unbounded, widened
 from scripts.analyse.gains import pairs
 from scripts.analyse.measure import METRICS
 from scripts.command import run
@@ -36,8 +36,8 @@ def headline(
 
     A relative gain is the difference of the two means over the base's mean, not a mean of ratios.
     Its 95 % interval resamples users and, crossed with them, seeds; different data sets are drawn
-    independently of each other. A resample in which the base has no hit counts as unbounded on both
-    sides, so that with few hits a bound of the interval may be unknown.
+    independently of each other. A resample in which the base has no hit is `unbounded`, so that
+    with few hits a bound of the interval may be unknown.
 
     Args:
         metrics: per-example metrics of LLM cells; those without history, and baselines, are
@@ -65,8 +65,7 @@ def headline(
         # A K beyond the decoder's lists is not known, and neither is the gain.
         if not np.isnan(both).any():
             sample = relative_gain(cluster_bootstrap(both, users, resamples, own_seed))
-            known = ~np.isnan(sample)
-            sample[known] = widened(sample[known, None], value, per_seed[:, None])[:, 0]
+            sample = widened(sample[:, None], value, per_seed[:, None])[:, 0]
         samples.append(sample)
         rows.append(
             {name: getattr(cell, name) for name in COLUMNS[:4]}
@@ -85,12 +84,7 @@ def headline(
             )
             samples.append(np.mean([samples[i] for i in members.index], axis=0))
     for row, sample in zip(rows, samples, strict=True):
-        known = ~np.isnan(sample)
-        with np.errstate(invalid="ignore"):  # Between unbounded resamples lies no number.
-            low, _ = interval(np.where(known, sample, -np.inf))
-            _, high = interval(np.where(known, sample, np.inf))
-        row["low"], row["high"] = (b if np.isfinite(b) else np.nan for b in (low, high))
-        row["p"] = p_value(np.where(known, sample, 0.0)) if known.any() else np.nan
+        row["low"], row["high"], row["p"] = unbounded(sample)
     write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
 
 

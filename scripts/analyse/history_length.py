@@ -29,7 +29,7 @@ COSTS = [
 COLUMNS = [
     *("dataset", "backbone", "decoder", "objective", "length", "metric", "k"),
     *("value", "low", "high", "seed_sd", *COMPARED),
-    *("seeds", "examples", "users", "device"),
+    *("seeds", "shared_seeds", "examples", "users", "device"),
 ]
 #: Columns that name a model.
 MODEL = ["dataset", "backbone", "objective", "seed"]
@@ -58,11 +58,11 @@ def history_length(
         output: CSV to write: dataset, backbone, decoder, objective, length, metric, k, value, low,
             high (95 % interval over users and seeds), seed_sd, difference, difference_low,
             difference_high, p (to the shortest length of the same seed; null for that one itself),
-            seeds, examples, users, device. Beside `hr` and `ndcg` at every k, `metric` is
-            `mean_history` (titles in an example's history, before a prompt is shortened to fit) or
-            a measure of `cost.csv` with its stage before it, such as `training_seconds_per_step`,
-            without k and interval; `truncated_share` is the share of the stage's examples that
-            lost titles to fit.
+            seeds, shared_seeds (of the difference), examples, users, device. Beside `hr` and
+            `ndcg` at every k, `metric` is `mean_history` (titles in an example's history, before a
+            prompt is shortened to fit) or a measure of `cost.csv` with its stage before it, such as
+            `training_seconds_per_step`, without k and interval; `truncated_share` is the share of
+            the stage's examples that lost titles to fit.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
     """

@@ -110,7 +110,7 @@ def compared(
     resamples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """What `measured` gives, and the paired differences to a base.
+    """What `measured` gives, and the paired differences to a base over the seeds that both have.
 
     Args:
         frames: as `measured` takes them.
@@ -121,13 +121,22 @@ def compared(
 
     Returns:
         the columns of `measured`, p apart, and `COMPARED`: the difference, its interval and its p;
-        null for a base itself, and where the base is not among the frames.
+        null for a base itself, and where the base is not among the frames; and shared_seeds, those
+        of the difference.
     """
+    values = within(measured(frames, block, resamples, seed)).drop(columns="p")
     changes = {}
     for cell, frame in frames.items():
         base = frames.get(base_of(cell))
-        known = base is not None and base is not frame
-        changes[cell] = frame.assign(**(frame[METRICS] - (base[METRICS] if known else np.nan)))
-    values, differences = (measured(each, block, resamples, seed) for each in (frames, changes))
+        if base is not None and base is not frame:
+            changes[cell] = frame.assign(**(frame[METRICS] - base[METRICS]))
+    if not changes:
+        return values.assign(**dict.fromkeys([*COMPARED, "shared_seeds"], np.nan))
+    differences = measured(changes, block, resamples, seed)
     columns = dict(zip(["value", "low", "high", "p"], COMPARED, strict=True))
-    return within(values).drop(columns="p").join(differences[list(columns)].rename(columns=columns))
+    columns["seeds"] = "shared_seeds"
+    keys = [*identity(next(iter(frames)), block), "metric", "k"]
+    keys.remove("seed")
+    return values.merge(
+        differences[[*keys, *columns]].rename(columns=columns), how="left", on=keys, sort=False
+    )

@@ -32,8 +32,10 @@ def name_positions(frame: pd.DataFrame) -> pd.Series:
 def halves(frame: pd.DataFrame) -> pd.Series:
     """By how much the effect on a title's first half exceeds that on its second half.
 
-    The first token, an opening quote that is the same in every answer, and eos are left out, and
-    so is the middle one of an odd number.
+    The first token, an opening quote, and the last two, the closing quote and eos, are left out:
+    they are the same in every answer, and their effect is about none. So is the middle one of an
+    odd number. Where a tokenizer joins the closing quote to the end of a title, that end is left
+    out with it.
 
     Args:
         frame: token effects in the order of the positions, with `effect`.
@@ -42,10 +44,10 @@ def halves(frame: pd.DataFrame) -> pd.Series:
         mean effect over the first half minus that over the second, by `example_id`; examples with
         fewer than two tokens in between are absent.
     """
-    between = frame[(frame["position"] > 1) & (frame["position"] < frame["tokens"])]
-    half = (between["tokens"] - 2) // 2
+    between = frame[(frame["position"] > 1) & (frame["position"] < frame["tokens"] - 1)]
+    half = (between["tokens"] - 3) // 2
     first = between["effect"].where(between["position"] <= 1 + half)
-    second = between["effect"].where(between["position"] >= between["tokens"] - half)
+    second = between["effect"].where(between["position"] >= between["tokens"] - 1 - half)
     means = pd.DataFrame({"first": first, "second": second}).groupby(between["example_id"]).mean()
     return (means["first"] - means["second"]).dropna()
 

@@ -34,7 +34,7 @@ def sensitivity(
             base line), parameter_value (null for the base), objective, metric, k, value, low,
             high (95 % interval over users and seeds), seed_sd, difference, difference_low,
             difference_high, p (to the base, paired; null for the base itself, and without one),
-            seeds, examples, users.
+            seeds, shared_seeds (of the difference: those that the base has, too), examples, users.
         base: objective of the base line.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
@@ -80,6 +80,7 @@ def sensitivity(
         "seed_sd",
         *COMPARED,
         "seeds",
+        "shared_seeds",
         "examples",
         "users",
     ]

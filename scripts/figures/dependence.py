@@ -23,7 +23,7 @@ def dependence(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         input: `dependence.csv` of the analyses.
         labels: names to show.
         output: PDF to write; .svg, .png and .csv beside it.
-        k: the cut-off K of the accuracy.
+        k: the cut-off K, that of the analysis' overlap.
     """
     values = read_csv(input)
     accuracy = (values["metric"] == METRIC) & (values["k"] == k)
@@ -62,7 +62,7 @@ def dependence(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
                 height += 1
             for axis in row:
                 axis.axhline(height - 0.5, color=style.NEUTRAL, linewidth=0.5)
-        names = [f"{METRIC.upper()}@{k}", f"change of {METRIC.upper()}@{k}", "overlap@10"]
+        names = [f"{METRIC.upper()}@{k}", f"change of {METRIC.upper()}@{k}", f"overlap@{k}"]
         for axis, name in zip(row, names, strict=True):
             axis.set_ylim(height - 0.5, -0.5)
             axis.set_yticks([tick for tick, _ in ticks], [name for _, name in ticks])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from scripts.analyse.claims import LEAST_SEEDS
 from scripts.analyse.headline import ALL
 from scripts.command import run
 from scripts.files import read_csv
@@ -65,9 +66,10 @@ def claims(
         "Verdict: supported where the whole interval of the effect lies on the claim's side of its "
         "bound (0, unless the claim names another), not supported where it lies on the other side, "
         "undecided where it holds the bound or there is none, where p is 0.05 or more, and with "
-        "one seed, which cannot tell an objective from the luck of its training. " + INTERVALS + " "
-        "Of times, the interval is the range over seeds; those of a machine with more to do than "
-        "it has cores have none.",
+        f"fewer than {LEAST_SEEDS} seeds, which cannot tell an objective from the luck of its "
+        f"trainings. {INTERVALS} Of times, the effect is the geometric mean over seeds and the "
+        "interval Student's of their logarithms; there is none where processes had to wait for "
+        "each other.",
         "p: two-sided against 0, adjusted by Holm's method over all lines of this table; times "
         "have none. From paper: what the paper is known to claim; paper's analyses: a question "
         "that it analyses, with the answer in favour of CFT, as the paper's own is not known here; "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.analyse.bootstrap import holm
+from scripts.analyse.dependence import CONTRAST, KEPT
 from scripts.analyse.measure import COMPARED
 from scripts.command import run
 from scripts.files import read_csv
@@ -17,6 +18,7 @@ from scripts.tables.format import (
     P_VALUES,
     UNDECIDED,
     choices,
+    number,
     sample,
     with_interval,
     with_p,
@@ -24,7 +26,7 @@ from scripts.tables.format import (
     write,
 )
 
-METRIC, K = "ndcg", 10
+METRIC = "ndcg"
 KEYS = ["dataset", "backbone", "decoder", "objective"]
 
 #: What each history that is not the own one is, for the notes.
@@ -41,6 +43,7 @@ def dependence(
     output: Path,
     cost: Path | None = None,
     chosen: Path | None = None,
+    k: int = 10,
 ) -> None:
     """Set accuracy and lists under every history side by side.
 
@@ -50,16 +53,17 @@ def dependence(
         output: CSV to write; .md and .tex beside it.
         cost: `cost.csv` of the analyses, for the device.
         chosen: `chosen.csv` of the analyses, for the settings.
+        k: the cut-off K, that of the analysis' overlap.
     """
     values = in_order(read_csv(dependence), KEYS)
     overlap = values["metric"] == "overlap"
-    accuracy = (values["metric"] == METRIC) & (values["k"] == K)
+    accuracy = (values["metric"] == METRIC) & (values["k"] == k)
     values = values[overlap | accuracy].reset_index(drop=True)
     # One family: all differences of the accuracy, and what separates the objectives.
-    columns = ["p", "contrast_p"]
+    columns = ["p", "contrast_p", "kept_contrast_p"]
     adjusted = holm(values[columns].to_numpy(float).ravel())
     values[columns] = adjusted.reshape(-1, len(columns))
-    name = f"{METRIC.upper()}@{K}"
+    name = f"{METRIC.upper()}@{k}"
     rows = []
     for (dataset, backbone, decoder, objective, history), cell in values.groupby(
         [*KEYS, "history"], sort=False
@@ -74,16 +78,14 @@ def dependence(
             "History": history,
             name: with_sd(point["value"], point["seed_sd"]),
             f"Δ {name}": with_p(*point[COMPARED]),
-            "Δ beyond base": with_p(
-                *point[["contrast", "contrast_low", "contrast_high", "contrast_p"]]
-            ),
+            "Δ beyond base": with_p(*point[CONTRAST]),
+            "Kept (%)": number(point["kept"], 0),
+            "Kept beyond base": with_p(*point[KEPT], digits=0),
         }
         if "overlap" in points.index:
             one = points.loc["overlap"]
-            row["Overlap@10"] = with_interval(one["value"], one["low"], one["high"], 2)
-            row["Overlap beyond base"] = with_p(
-                *one[["contrast", "contrast_low", "contrast_high", "contrast_p"]]
-            )
+            row[f"Overlap@{k}"] = with_interval(one["value"], one["low"], one["high"], 2)
+            row["Overlap beyond base"] = with_p(*one[CONTRAST])
         rows.append(row)
     bases = ", ".join(values["base"].dropna().unique())
     shown = [text for name, text in CONDITIONS.items() if name in set(values["history"])]
@@ -92,8 +94,10 @@ def dependence(
         f"History that the model is shown. {'; '.join(shown)}. Every model sees the same ones. "
         "Values are means over seeds ± the standard deviation over seeds. Δ: minus the same model "
         "with its history, paired. Beyond base: the difference, or the overlap, minus that of "
-        f"{bases or 'the base'}, paired; below 0 the objective falls more. Overlap@10: share of "
-        f"the top 10 with the history that this top 10 holds too. {INTERVALS} {P_VALUES} "
+        f"{bases or 'the base'}, paired; below 0 the objective falls more. Kept: percent of the "
+        "accuracy with the own history; a less accurate model has less to lose, and so falls less "
+        f"in Δ, but not in this. Overlap@{k}: share of the top {k} with the history that this top "
+        f"{k} holds too. {INTERVALS} {P_VALUES} "
         f"{UNDECIDED}",
         choices(chosen),
     ]

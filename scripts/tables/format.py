@@ -84,11 +84,11 @@ def with_interval(
     )
 
 
-def with_p(difference: float, low: float, high: float, p: float) -> str:
+def with_p(difference: float, low: float, high: float, p: float, digits: int = 4) -> str:
     """`difference [low, high]; p 0.042`, signed."""
     if math.isnan(difference):
         return UNKNOWN
-    return f"{with_interval(difference, low, high, sign=True)}; {p_text(p)}"
+    return f"{with_interval(difference, low, high, digits, sign=True)}; {p_text(p)}"
 
 
 def p_text(p: float) -> str:

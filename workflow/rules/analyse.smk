@@ -244,9 +244,11 @@ rule dependence:
         code=fingerprint("scripts.analyse.dependence"),
         metrics=lambda wildcards, input: listed(input.metrics),
         recommendations=lambda wildcards, input: listed(input.recommendations),
+        k=HEADLINE_K,
     shell:
         "python -m scripts.analyse.dependence --metrics {params.metrics:q}"
-        " --recommendations {params.recommendations:q} --output {output:q} &> {log:q}"
+        " --recommendations {params.recommendations:q} --k {params.k} --output {output:q}"
+        " &> {log:q}"
 
 
 rule positions:

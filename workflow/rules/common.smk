@@ -135,6 +135,7 @@ TABLE_OPTIONS = {
         "datasets": json.dumps(study_config.compared_beyond_amazon(STUDY)),
     },
     "balance": {"k": HEADLINE_K},
+    "dependence": {"k": HEADLINE_K},
     "concentration": {"k": HEADLINE_K},
     "history_length": {"k": HEADLINE_K},
 }
