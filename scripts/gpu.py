@@ -7,51 +7,89 @@ by a lock on a file, which ends with the command, however it ends.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from argparse import REMAINDER, ArgumentParser
 from pathlib import Path
+from typing import NamedTuple
 
 #: Seconds between two looks for a free GPU.
 PATIENCE = 1.0
 
 
-def visible_gpus() -> list[str]:
-    """What this process may use: CUDA_VISIBLE_DEVICES, or else all that nvidia-smi lists."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
-    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+class Gpu(NamedTuple):
+    """A GPU as nvidia-smi tells it: its memory is in GB, NaN where it tells none."""
+
+    name: str
+    memory_gb: float
+    index: str = ""
+    uuid: str = ""
+
+
+def installed_gpus() -> list[Gpu]:
+    """The GPUs that nvidia-smi lists; none where it cannot be run."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,name"]
+    query += ["--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
+        rows = [line.split(", ", 3) for line in answer.stdout.splitlines() if line.strip()]
+        return [
+            Gpu(name, (float(mib) if mib.isdigit() else math.nan) * 2**20 / 1e9, index, uuid)
+            for index, uuid, mib, name in rows
+        ]
+    except (OSError, subprocess.SubprocessError, ValueError):
         return []
-    return answer.stdout.split()
 
 
-def take(gpus: list[str], count: int, folder: Path) -> dict[str, int] | None:
+def given_gpus() -> list[str] | None:
+    """The names in CUDA_VISIBLE_DEVICES; None where it is not set."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return None
+    return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
+
+
+def visible_gpus() -> dict[str, str]:
+    """The GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES, or else all, by
+    their UUIDs; each with what it is known by to every job of the machine, its UUID.
+
+    What nvidia-smi does not list, such as a part of a GPU, is known by its name.
+    """
+    installed = installed_gpus()
+    given = given_gpus()
+    if given is None:
+        return {gpu.uuid: gpu.uuid for gpu in installed}
+    return {
+        name: next((g.uuid for g in installed if g.index == name or g.uuid.startswith(name)), name)
+        for name in given
+    }
+
+
+def take(gpus: dict[str, str], count: int, folder: Path) -> dict[str, int] | None:
     """Hold `count` of these GPUs, all at once or none, without waiting.
 
     Args:
-        gpus: names as in CUDA_VISIBLE_DEVICES.
+        gpus: as `visible_gpus` gives them.
         count: how many are wanted.
         folder: of the lock files.
 
     Returns:
-        the GPUs in the order given, each with the descriptor of its locked file, which holds it
-        until it is closed; None if too few are free.
+        the names of the GPUs in the order given, each with the descriptor of its locked file, which
+        holds it until it is closed; None if too few are free.
     """
     held: dict[str, int] = {}
-    for gpu in gpus:
+    for name, gpu in gpus.items():
         if len(held) == count:
             break
         file = folder / f"gpu-{os.getuid()}-{gpu.replace('/', '-')}.lock"
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held[gpu] = descriptor
+            held[name] = descriptor
         except BlockingIOError:
             os.close(descriptor)
     if len(held) == count:
@@ -64,11 +102,18 @@ def take(gpus: list[str], count: int, folder: Path) -> dict[str, int] | None:
 def run_on_gpus(count: int, command: list[str]) -> None:
     """Become the command, as soon as so many GPUs are free; it sees no others.
 
-    Where fewer are there at all, it sees what there is, and says itself what it misses.
+    Where fewer are there at all, it sees what there is, and says itself what it misses. A job that
+    Slurm has given as many as it wants takes them as they are.
     """
-    gpus = visible_gpus()
-    if 0 < count <= len(gpus):
+    gpus = visible_gpus() if count else {}
+    own = "SLURM_JOB_ID" in os.environ and count == len(gpus)
+    if 0 < count <= len(gpus) and not own:
+        waiting = False
         while (held := take(gpus, count, Path(tempfile.gettempdir()))) is None:
+            if not waiting:
+                waiting = True
+                text = f"Waiting for {count} of the GPUs {', '.join(gpus)}: other jobs hold them"
+                print(text, file=sys.stderr, flush=True)
             time.sleep(PATIENCE)
         for descriptor in held.values():
             os.set_inheritable(descriptor, True)

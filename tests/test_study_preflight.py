@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ from scripts.backbones.settings import Folder, Scratch
 from scripts.command import InputError
 from scripts.files import write_json
 from scripts.study import preflight as module
-from scripts.study.config import Study, load
+from scripts.study.config import Study, load, resolve
 from scripts.study.preflight import Gpu, find_gpus, missing_paths, missing_work, preflight
 from tests.generate_amazon import generate
 
@@ -180,6 +181,14 @@ def test_nothing_to_do_on_a_laptop_once_everything_exists():
         preflight(chosen)
 
 
+def test_the_slurm_profile_asks_for_gpus_from_a_head_node_without_one():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    changes = dict(entry.split("=") for entry in profile["config"])
+    chosen = resolve(yaml.safe_load((ROOT / "config/smoke.yaml").read_text("utf-8")) | changes)
+    assert chosen.device == "cuda"
+    assert "Warning: device is cuda" in preflight(chosen)
+
+
 def test_downloads_that_are_there_are_not_listed():
     chosen = study("amazon-small")
     assert "Downloads: 3, about" in preflight(chosen)
@@ -206,13 +215,16 @@ def test_parameters_of_a_scratch_backbone():
 
 def test_gpus_as_nvidia_smi_tells_them(tmp_path, monkeypatch):
     tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 81559'\necho 'Odd, name, 1000'\n")
+    tool.write_text(
+        "#!/bin/sh\necho '0, GPU-a, 81559, NVIDIA H100 80GB HBM3'\necho '1, GPU-b, [N/A], Odd, name'\n"
+    )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     gpus = find_gpus()
     assert [gpu.name for gpu in gpus] == ["NVIDIA H100 80GB HBM3", "Odd, name"]
     assert gpus[0].memory_gb == pytest.approx(85.5, abs=0.1)
+    assert math.isnan(gpus[1].memory_gb)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert find_gpus() == []
 

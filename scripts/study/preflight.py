@@ -5,9 +5,7 @@ All numbers are rough. Nothing here is used by a result.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +14,7 @@ from scripts.cells import Cell, cell_path, model_path
 from scripts.command import InputError, run
 from scripts.data.settings import addresses, is_url
 from scripts.files import read_json
+from scripts.gpu import Gpu, given_gpus, installed_gpus
 from scripts.study import resources
 from scripts.study.config import (
     Backbone,
@@ -56,13 +55,6 @@ HUB_BYTES = 2
 CHECKPOINTS = 3
 #: Share of a backbone that its adapters come to, generously.
 ADAPTER_SHARE = 0.05
-
-
-class Gpu(NamedTuple):
-    """A GPU and its memory in GB."""
-
-    name: str
-    memory_gb: float
 
 
 class Work(NamedTuple):
@@ -160,15 +152,7 @@ def preparation_file(study: Study, dataset: str) -> Path:
 
 def find_gpus() -> list[Gpu]:
     """The GPUs that nvidia-smi lists, none where they are hidden from this process."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
-        return []
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True)
-        rows = [line.rsplit(",", 1) for line in answer.stdout.splitlines() if line.strip()]
-        return [Gpu(name.strip(), float(mib) * 2**20 / 1e9) for name, mib in rows]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return []
+    return [] if given_gpus() == [] else installed_gpus()
 
 
 def missing_paths(study: Study) -> dict[str, str]:
