@@ -54,10 +54,11 @@ def given_gpus() -> list[str] | None:
 
 
 def visible_gpus() -> dict[str, str]:
-    """The GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES, or else all, by
-    their UUIDs; each with what it is known by to every job of the machine, its UUID.
+    """The GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES, each with the one
+    that all jobs of the machine know it by: its UUID.
 
-    What nvidia-smi does not list, such as a part of a GPU, is known by its name.
+    Where the variable is not set, all GPUs by their UUIDs. What nvidia-smi does not list, such as a
+    part of a GPU, is known by its name.
     """
     installed = installed_gpus()
     given = given_gpus()

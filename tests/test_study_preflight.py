@@ -216,7 +216,8 @@ def test_parameters_of_a_scratch_backbone():
 def test_gpus_as_nvidia_smi_tells_them(tmp_path, monkeypatch):
     tool = tmp_path / "nvidia-smi"
     tool.write_text(
-        "#!/bin/sh\necho '0, GPU-a, 81559, NVIDIA H100 80GB HBM3'\necho '1, GPU-b, [N/A], Odd, name'\n"
+        "#!/bin/sh\necho '0, GPU-a, 81559, NVIDIA H100 80GB HBM3'\n"
+        "echo '1, GPU-b, [N/A], Odd, name'\n"
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
