@@ -66,7 +66,8 @@ def paragraphs(text: str) -> list[str]:
 
 
 def _unescape(text: str) -> str:
-    return re.sub(r"\\([\\|*_`(])", r"\1", text).replace("&lt;", "<")
+    text = re.sub(r"\\([\\|*_`~$(])", r"\1", text)
+    return text.replace("&lt;", "<").replace("&amp;", "&")
 
 
 def parse_table(text: str) -> Table:

@@ -36,6 +36,8 @@ def test_rule_by_hand() -> None:
     assert set(choose(base[:1], ours[:1], seed=0)) == {"moved up most", "median move", "drawn"}
     # Of an even number, the lower one.
     assert choose(np.array([3.0, 3]), np.array([1.0, 2]), seed=0)["median move"] == 1
+    # Of many that do not move, the first.
+    assert choose(np.arange(1, 8.0), np.arange(1, 8.0), seed=0)["median move"] == 0
     drawn = {choose(base, ours, seed)["drawn"] for seed in range(50)}
     assert drawn == set(range(5))
 

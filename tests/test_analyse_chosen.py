@@ -19,11 +19,10 @@ def found(tmp_path: Path) -> Path:
     for objective, seed, best in (("plain", 0, 1), ("cft", 0, 3), ("cft", 1, 2)):
         cell = llm(objective, seed, decoder="assisted")
         run = tmp_path / "models" / model_path(*cell[:4]) / "run.json"
-        settings = {"objective": {"schedule": "linear"}, "training": {"epochs": 5}}
+        beta = 0.25 if objective == "cft" else 1.0
+        settings = {"objective": {"schedule": "linear", "beta": beta}, "training": {"epochs": 5}}
         epochs = {"best_epoch": best, "epochs_run": best + 1, "valid_examples": 40}
-        weights = (
-            {"alpha": 0.1, "beta": 0.25} if objective == "cft" else {"alpha": 0.0, "beta": 1.0}
-        )
+        weights = {"alpha": 0.1 if objective == "cft" else 0.0, "beta": beta}
         write_json({"settings": settings} | epochs | weights, run)
         models.append(run)
         record = tmp_path / "recommendations" / f"{cell_path(cell)}.json"

@@ -251,7 +251,7 @@ def test_cost(tmp_path: Path) -> None:
     assert table["Seconds per epoch"].tolist() == ["19.0", "–"]
     text = (tmp_path / "t.md").read_text()
     assert "Device: cpu. Seeds: 0." in text
-    assert "1 of 2 runs were on a machine with more to do than it has cores (load aver" in text
+    assert "1 of 2 runs were on a machine with over one process more than it has cores: " in text
     assert "1.2 to 4.0 on 2 cores;" in text
 
 

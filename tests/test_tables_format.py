@@ -41,7 +41,7 @@ def test_three_formats(tmp_path: Path) -> None:
 
 
 def test_titles_are_no_markup(tmp_path: Path) -> None:
-    titles = ["_x_", "`y`", "[a](b)", r"a\(b", "**z**"]
+    titles = ["_x_", "`y`", "[a](b)", r"a\(b", "**z**", "&lt;b&gt; & <i>", "~~x~~", "$5, $6"]
     write(pd.DataFrame({"Title": titles}), tmp_path / "t.csv", [], left=1)
     text = (tmp_path / "t.md").read_text()
     for shown in (r"\_x\_", r"\`y\`", r"[a]\(b)"):

@@ -45,7 +45,8 @@ def choose(base: np.ndarray, objective: np.ndarray, seed: int) -> dict[str, int]
         for (name, i), sign in zip(extremes.items(), (1, -1), strict=True)
         if sign * up[i] > 0
     }
-    cases["median move"] = int(np.argsort(up, kind="stable")[(len(up) - 1) // 2])
+    median = np.sort(up)[(len(up) - 1) // 2]
+    cases["median move"] = int(np.argmax(up == median))
     cases["drawn"] = int(np.random.default_rng(seed).integers(len(up)))
     return cases
 

@@ -28,8 +28,8 @@ def chosen(models: list[Path], decodings: list[Path], output: Path) -> None:
         models: `run.json` of every fine-tuned model.
         decodings: run record beside every LLM's recommendations with history.
         output: CSV to write: dataset, backbone, objective, seed, decoder (for g alone), setting
-            (alpha, beta, schedule, epoch, g), value, candidates (what it was chosen from, null
-            where it was set), rule, examples (that it was chosen on, null where it was set).
+            (alpha, beta, schedule as `schedule_of` has it, epoch, g), value, candidates (what it
+            was chosen from, null where it was set), rule, examples (that it was chosen on, null where it was set).
     """
     rows: list[dict[str, Any]] = []
     for path in models:
@@ -37,7 +37,7 @@ def chosen(models: list[Path], decodings: list[Path], output: Path) -> None:
         name = {"dataset": dataset, "backbone": backbone, "objective": objective, "seed": seed}
         record = read_json(path)
         settings = record["settings"]
-        schedule = settings["objective"].get("schedule", "linear")
+        schedule = schedule_of(settings["objective"])
         given = {"alpha": record["alpha"], "beta": record["beta"], "schedule": schedule}
         if schedule == "learned":
             given.pop("beta")
@@ -59,6 +59,12 @@ def chosen(models: list[Path], decodings: list[Path], output: Path) -> None:
             weight |= {"examples": record["tune_examples"]}
         rows.append({name: getattr(cell, name) for name in COLUMNS[:5]} | weight)
     write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
+
+
+def schedule_of(objective: dict[str, Any]) -> str:
+    """The schedule of an objective's token weights: equal, linear or learned."""
+    schedule = objective.get("schedule", "linear")
+    return "equal" if schedule == "linear" and objective["beta"] == 1 else schedule
 
 
 if __name__ == "__main__":

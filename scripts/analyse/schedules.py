@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.analyse.chosen import schedule_of
 from scripts.cells import model_of
 from scripts.command import run
 from scripts.files import read_json, write_csv
@@ -36,7 +37,6 @@ def schedules(models: list[Path], bases: dict[str, str], output: Path) -> None:
             continue
         record = read_json(path)
         settings = record["settings"]["objective"]
-        equal = settings["schedule"] == "linear" and settings["beta"] == 1
         frame = pd.DataFrame(
             {"weight": record["token_weights"], "tokens": record["position_tokens"]}, dtype=float
         )
@@ -50,7 +50,7 @@ def schedules(models: list[Path], bases: dict[str, str], output: Path) -> None:
             seed=seed,
             base=base,
             alpha=settings["alpha"],
-            schedule="equal" if equal else settings["schedule"],
+            schedule=schedule_of(settings),
         )
         parts.append(part[COLUMNS])
     frame = pd.concat(parts[1:] or parts, ignore_index=True)

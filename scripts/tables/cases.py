@@ -72,7 +72,6 @@ def cases(
                         bold.add((len(rows), column))
             rows.append(row | {"#": f"{position}"} | cells)
     notes = [_sample(values, labels, cost), RULE, choices(chosen)] if rows else []
-    notes = notes
     write(pd.DataFrame(rows), output, notes, left=len(rows[0]) if rows else 1, bold=bold)
 
 

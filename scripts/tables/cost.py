@@ -65,12 +65,12 @@ def crowding(frame: pd.DataFrame) -> str:
     Args:
         frame: the columns crowded, load_average, threads and cores of every run.
     """
-    load = frame["load_average"]
+    load, crowded = frame["load_average"], frame["crowded"].sum()
     return (
-        f"{frame['crowded'].sum()} of {load.notna().sum()} runs were on a machine with more to do "
-        f"than it has cores (load average {number(load.min(), 1)} to {number(load.max(), 1)} on "
-        f"{span(frame['cores'])} cores; runs use {span(frame['threads'])} threads): their times "
-        "say little."
+        f"Load average {number(load.min(), 1)} to {number(load.max(), 1)} on "
+        f"{span(frame['cores'])} cores; runs use {span(frame['threads'])} threads. {crowded} of "
+        f"{load.notna().sum()} runs were on a machine with over one process more than it has cores"
+        + (": their times say little." if crowded else ".")
     )
 
 

@@ -162,7 +162,8 @@ def escape_latex(text: str) -> str:
 
 def _escape_markdown(text: str) -> str:
     """Text as Markdown that shows it; `scripts.report` reads it back."""
-    return re.sub(r"([\\|*_`]|(?<=\])\()", r"\\\1", text).replace("<", "&lt;")
+    text = re.sub(r"([\\|*_`~$]|(?<=\])\()", r"\\\1", text)
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
 
 
 def _sparse(frame: pd.DataFrame, left: int) -> pd.DataFrame:
