@@ -2,9 +2,11 @@
 
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from scripts.backbones import fetch as fetching
@@ -164,6 +166,23 @@ def test_a_hub_out_of_reach(tmp_path, monkeypatch, offline):
     assert message.startswith("someone/something could not be fetched")
     assert f"put the model's files into {tmp_path}/model by hand" in message
     assert [path for path in tmp_path.iterdir() if path.name != "cache"] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (GatedRepoError, "someone/something is gated: accept its terms .* `hf auth login`"),
+        (RepositoryNotFoundError, "someone/something at main is not on the hub"),
+    ],
+)
+def test_a_hub_that_refuses(tmp_path, monkeypatch, error, words):
+    def refuse(*args, **kwargs):
+        raise error("no", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr(fetching, "snapshot_download", refuse)
+    with pytest.raises(InputError, match=f"{words}, or put the model's files into {tmp_path}/m"):
+        fetch(tmp_path / "model", id="someone/something")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_ends_with_the_message_alone(tmp_path, monkeypatch, caplog):

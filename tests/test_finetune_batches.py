@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -14,8 +16,11 @@ from scripts.finetune.batches import (
     branches,
     can_share_prefix,
     common_prefix,
+    no_history_prompt,
     tokens_run,
 )
+from scripts.prompts import prompt_text
+from tests.small_language import PROMPT
 from tests.tiny_models import ARCHITECTURES, tiny_model
 
 VOCABULARY, PAD = 40, 1
@@ -203,3 +208,16 @@ def test_common_prefix_leaves_a_token_of_every_prompt(prompts):
     while all(len(p) > expected + 1 for p in prompts) and len({p[expected] for p in prompts}) == 1:
         expected += 1
     assert common_prefix(prompts) == expected
+
+
+def test_the_placeholder_stands_where_the_titles_stand():
+    """A tokenizer of one token a character shows what the model is shown."""
+
+    def tokenizer(text):
+        return SimpleNamespace(input_ids=[ord(letter) for letter in text])
+
+    text = "".join(map(chr, no_history_prompt(tokenizer, PROMPT, "placeholder")))
+    assert f"### Input:\n{PROMPT.history} (unknown)\n\n### Response:\n" in text
+    assert text == prompt_text(PROMPT, ["x"]).replace('"x"', "(unknown)")
+    text = "".join(map(chr, no_history_prompt(tokenizer, PROMPT)))
+    assert "### Input" not in text

@@ -38,6 +38,7 @@ from tests.small_language import PROMPT
 pytestmark = pytest.mark.slow
 
 PLAIN, CFT = Objective(), Objective(alpha=0.1, beta=0.25)
+PLACEHOLDER = Objective(alpha=0.1, beta=0.25, counterfactual="placeholder")
 LEARNED = Objective(alpha=0.1, schedule="learned", temperature=0.5)
 LORA = LoRA(rank=4, scale=8)
 #: Eight optimiser steps an epoch, so that the curve's windows of five cross the epochs' ends.
@@ -174,7 +175,7 @@ def test_seeds(folder, undisturbed, tmp_path):
     assert weights(finetune(folder, tmp_path / "other", seed=1)) != weights(undisturbed)
 
 
-@pytest.mark.parametrize("objective", [PLAIN, CFT], ids=["plain", "cft"])
+@pytest.mark.parametrize("objective", [PLAIN, CFT, PLACEHOLDER], ids=["plain", "cft", "other"])
 def test_one_step_by_hand(folder, tmp_path, objective):
     """Both branches of each example in one whole forward pass, then torch's AdamW."""
     settings = {"epochs": 1, "train_examples": 8, "warmup_steps": 0, "learning_rate": 1e-3}
@@ -187,8 +188,11 @@ def test_one_step_by_hand(folder, tmp_path, objective):
     for example in subsample(examples, 8, 0).itertuples():
         answer = [*tokenizer(quoted(titles[example.target])).input_ids, tokenizer.eos_token_id]
         logits = []
-        for history in ([titles[i] for i in example.history], []):
-            prompt = tokenizer(prompt_text(PROMPT, history)).input_ids
+        counterfactual = prompt_text(PROMPT, [])
+        if objective == PLACEHOLDER:
+            counterfactual = prompt_text(PROMPT, ["(unknown)"]).replace('"(unknown)"', "(unknown)")
+        for text in (prompt_text(PROMPT, [titles[i] for i in example.history]), counterfactual):
+            prompt = tokenizer(text).input_ids
             output = model(input_ids=torch.tensor([prompt + answer])).logits[0]
             logits.append(output[len(prompt) - 1 : -1])
         weight = torch.linspace(1, objective.beta, len(answer))
@@ -280,8 +284,24 @@ def test_learned_weights_survive_an_interruption(folder, tmp_path):
 
 
 def test_the_counterfactual_input_may_be_a_placeholder(folder, undisturbed, tmp_path):
-    other = CFT.model_copy(update={"counterfactual": "placeholder"})
-    assert weights(finetune(folder, tmp_path / "model", other)) != weights(undisturbed)
+    assert weights(finetune(folder, tmp_path / "model", PLACEHOLDER)) != weights(undisturbed)
+
+
+def test_prompts_that_lost_titles_are_counted(folder, tmp_path):
+    tokenizer = load_tokenizer(folder / "backbone")
+    titles = read_titles(folder / "data" / "items.parquet")
+    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    tokens = [
+        len(tokenizer(prompt_text(PROMPT, [titles[i] for i in example.history])).input_ids)
+        + len(tokenizer(quoted(titles[example.target])).input_ids)
+        + 1
+        for example in subsample(examples, 64, 0).itertuples()
+    ]
+    limit = max(tokens) - 4
+    shortened = sum(count > limit for count in tokens)
+    output = finetune(folder, tmp_path / "model", PLAIN, epochs=1, max_tokens=limit)
+    assert read_json(output / "run.json")["truncated_prompts"] == shortened
+    assert 0 < shortened < 64
 
 
 def test_accumulation_changes_nothing_but_rounding(folder, tmp_path):
