@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -285,6 +286,14 @@ def test_learned_weights_survive_an_interruption(folder, tmp_path):
 
 def test_the_counterfactual_input_may_be_a_placeholder(folder, undisturbed, tmp_path):
     assert weights(finetune(folder, tmp_path / "model", PLACEHOLDER)) != weights(undisturbed)
+
+
+def test_tied_weights_are_not_told_to_be_missing(folder, tmp_path, caplog):
+    logger = logging.getLogger("transformers.trainer")
+    logger.addHandler(caplog.handler)
+    finetune(folder, tmp_path / "model", PLAIN, epochs=1, train_examples=8)
+    logger.removeHandler(caplog.handler)
+    assert "missing keys" not in caplog.text
 
 
 def test_prompts_that_lost_titles_are_counted(folder, tmp_path):

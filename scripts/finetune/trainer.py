@@ -234,6 +234,12 @@ class CounterfactualTrainer(Trainer):
         self.clipped += int(norm > self.args.max_grad_norm)
         return norm
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        # Checkpoints hold tied weights once: the other name is not missing.
+        tied = getattr(self.model, "all_tied_weights_keys", {})
+        missing = [key for key in load_result.missing_keys if key not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add to the losses of the steps since the last log what these steps took."""
         if "loss" in logs:
