@@ -172,8 +172,7 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     assert list(of(found, "Longer histories")["effect"]) == [0.1]
     assert list(of(found, "Longer histories")["verdict"]) == ["supported"]
     assert list(of(found, "Beam search")["effect"]) == [-0.1]
-    # An audit is of one training.
-    assert list(of(found, "Beam search")["verdict"]) == ["undecided with so few seeds"]
+    assert list(of(found, "Beam search")["verdict"]) == ["undecided at this size"]
 
 
 def test_another_history_is_judged_by_the_contrast(tmp_path: Path) -> None:

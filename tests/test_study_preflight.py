@@ -275,7 +275,7 @@ def test_data_are_prepared_without_the_gpu_that_the_models_need(tmp_path):
 def test_models_of_the_search_error_alone_are_counted():
     chosen = study("smoke")
     before = missing_work(chosen)
-    more = chosen.search_error.model_copy(update={"objectives": ["causal"], "seed": 5})
+    more = chosen.search_error.model_copy(update={"objectives": ["causal"], "seeds": [5]})
     after = missing_work(chosen.model_copy(update={"search_error": more}))
     assert len(after.models) == len(before.models) + 1
     assert "results/smoke/audits/generated/tiny/causal/seed-5.csv" in after.outputs

@@ -12,6 +12,7 @@ from scripts.analyse.gains import gains as analyse_gains
 from scripts.analyse.headline import headline as analyse_headline
 from scripts.analyse.search_error import search_error as analyse_search_error
 from scripts.analyse.sensitivity import sensitivity as analyse_sensitivity
+from scripts.command import InputError
 from scripts.contracts import CUTOFFS
 from scripts.data.settings import Published, References
 from scripts.files import read_csv, write_csv
@@ -353,23 +354,42 @@ def test_published_without_a_number_is_refused() -> None:
         Published(source="x", note="y")
 
 
-def test_search_error(tmp_path: Path) -> None:
-    """Two examples: the search misses the target of the first one."""
-    audit = tmp_path / "toy/tiny/plain/seed-0.csv"
-    write_csv(
-        pd.DataFrame(
-            {
-                "example_id": [1, 2] * 3,
-                "user": ["ann", "bob"] * 3,
-                "beams": pd.array([None, None, 5, 5, 10, 10], dtype="Int64"),
-                "rank": pd.array([1, 30, None, None, None, None], dtype="Int64"),
-                "overlap": [1.0, 1.0, 0.3, 0.5, 0.3, 0.5],
-                "proven": [True, True, False, True, False, True],
-            }
-        ),
-        audit,
+def audited(tmp_path: Path, seed: int, **changed: list) -> Path:
+    """An audit of two examples: the search misses the target of the first one."""
+    frame = pd.DataFrame(
+        {
+            "example_id": [1, 2] * 3,
+            "user": ["ann", "bob"] * 3,
+            "beams": pd.array([None, None, 5, 5, 10, 10], dtype="Int64"),
+            "rank": pd.array([1, 30, None, None, None, None], dtype="Int64"),
+            "overlap": [1.0, 1.0, 0.3, 0.5, 0.3, 0.5],
+            "proven": [True, True, False, True, False, True],
+        }
+        | changed
     )
+    path = tmp_path / f"toy/tiny/plain/seed-{seed}.csv"
+    write_csv(frame, path)
+    return path
+
+
+def test_search_error_of_several_seeds(tmp_path: Path) -> None:
+    found = pd.array([1, 30, None, None, 1, None], dtype="Int64")
+    paths = [audited(tmp_path, 0), audited(tmp_path, 1, rank=found, proven=[True] * 6)]
+    analyse_search_error(paths, tmp_path / "out.csv", resamples=50)
+    frame = read_csv(tmp_path / "out.csv").query("beams == 10 and metric == 'hr'")
+    (row,) = frame.itertuples()
+    # The one training finds neither target, the other that of the first example.
+    assert (row.value, row.difference, row.proven, row.seeds) == (0.25, -0.25, 0.75, 2)
+    other = audited(tmp_path, 2, example_id=[3, 2] * 3)
+    with pytest.raises(InputError, match="seed-2.csv: other examples or widths"):
+        analyse_search_error([paths[0], other], tmp_path / "out.csv")
+
+
+def test_search_error(tmp_path: Path) -> None:
+    audit = audited(tmp_path, 0)
     analyse_search_error([audit], tmp_path / "search_error.csv", resamples=400)
+    text = read_csv(tmp_path / "search_error.csv")
+    assert set(text["seeds"]) == {1}
     search_error(tmp_path / "search_error.csv", LABELS, tmp_path / "table.csv")
     table = read_csv(tmp_path / "table.csv").set_index("Beams")
     assert table.loc["exact", "HR@10"] == "0.5000"

@@ -29,7 +29,8 @@ def chosen(models: list[Path], decodings: list[Path], output: Path) -> None:
         decodings: run record beside every LLM's recommendations with history.
         output: CSV to write: dataset, backbone, objective, seed, decoder (for g alone), setting
             (alpha, beta, schedule as `schedule_of` has it, epoch, g), value, candidates (what it
-            was chosen from, null where it was set), rule, examples (that it was chosen on, null where it was set).
+            was chosen from, null where it was set), rule, examples (that it was chosen on, null
+            where it was set).
     """
     rows: list[dict[str, Any]] = []
     for path in models:

@@ -11,7 +11,7 @@ from scripts.analyse.blocks import codes
 from scripts.analyse.bootstrap import RESAMPLES
 from scripts.analyse.measure import estimates
 from scripts.cells import model_of
-from scripts.command import run
+from scripts.command import InputError, run
 from scripts.evaluate.ranking import gains, hits
 from scripts.files import read_csv, write_csv
 
@@ -26,37 +26,59 @@ def search_error(
 
     Args:
         audits: the audit of every model, at .../<dataset>/<backbone>/<objective>/seed-<n>.csv.
-        output: CSV to write: dataset, backbone, objective, seed, beams (empty: exact), overlap,
+        output: CSV to write: dataset, backbone, objective, beams (empty: exact), overlap,
             overlap_low, overlap_high, proven, metric, k, value (null for fewer than k beams, whose
             lists are shorter), difference (to exact), low, high and p of the difference (two-sided,
-            not adjusted), examples, users. Intervals draw users, examples paired.
+            not adjusted), seeds, examples, users. Intervals draw users and, crossed with them,
+            seeds, examples paired.
         resamples: bootstrap resamples.
         seed: seed of the bootstrap.
+
+    Raises:
+        InputError: two seeds of a model were audited on different examples or widths.
     """
-    rows = []
+    models: dict[tuple[str, str, str], list[Path]] = {}
     for path in audits:
-        audit = read_csv(path)
-        exact = audit[audit["beams"].isna()]
-        name = dict(zip(["dataset", "backbone", "objective", "seed"], model_of(path), strict=True))
-        for beams, found in audit.groupby("beams", dropna=False, sort=False):
-            values = _accuracy(found) if pd.isna(beams) or beams >= K else np.nan * _accuracy(found)
-            columns = [found["overlap"].to_numpy(float), *(values - _accuracy(exact)).T]
-            users = codes(found["user"])
+        models.setdefault(model_of(path)[:3], []).append(path)
+    rows = []
+    for model, paths in models.items():
+        frames = [read_csv(path) for path in paths]
+        same = ["example_id", "user", "beams"]
+        for path, frame in zip(paths, frames, strict=True):
+            if not frame[same].equals(frames[0][same]):
+                raise InputError(f"{path}: other examples or widths than {paths[0]}; rerun both")
+        name = dict(zip(["dataset", "backbone", "objective"], model, strict=True))
+        exact = np.stack([_accuracy(frame[frame["beams"].isna()]) for frame in frames])
+        for beams in frames[0]["beams"].unique():
+            rows_of = frames[0]["beams"].isna() if pd.isna(beams) else frames[0]["beams"] == beams
+            found = [frame[rows_of] for frame in frames]
+            values = np.stack([_accuracy(one) for one in found])
+            if beams < K:
+                values = np.full_like(values, np.nan)
+            overlaps = np.stack([one["overlap"].to_numpy(float) for one in found])
+            users = codes(found[0]["user"])
             overlap, *changes = estimates(
-                np.column_stack(columns)[None], users, resamples, seed
+                np.concatenate([overlaps[:, :, None], values - exact], axis=2),
+                users,
+                resamples,
+                seed,
             ).itertuples(index=False)
-            for metric, value, change in zip(METRICS, values.mean(axis=0), changes, strict=True):
+            proven = np.mean([one["proven"].mean() for one in found])
+            means = values.mean(axis=(0, 1))
+            for metric, value, change in zip(METRICS, means, changes, strict=True):
                 rows.append(
                     name
                     | {"beams": beams, "overlap": overlap.value}
                     | {"overlap_low": overlap.low, "overlap_high": overlap.high}
-                    | {"proven": found["proven"].mean(), "metric": metric, "k": K, "value": value}
+                    | {"proven": proven, "metric": metric, "k": K, "value": value}
                     | {"difference": change.value, "low": change.low, "high": change.high}
                     | {"p": np.nan if pd.isna(beams) else change.p}
-                    | {"examples": len(found), "users": users.max() + 1}
+                    | {"seeds": len(found), "examples": len(users), "users": users.max() + 1}
                 )
     frame = pd.DataFrame(rows)
     frame["beams"] = frame["beams"].astype("Int64")
+    bounds = ["overlap_low", "overlap_high"]
+    frame[bounds] = frame[bounds].clip(0, 1)
     write_csv(frame, output)
 
 

@@ -120,8 +120,8 @@ class SearchError(Settings):
     """Widths of the searches that are compared."""
     examples: int = Field(50, ge=1)
     """Size of the sample."""
-    seed: Seed = 0
-    """Seed of the fine-tuned models."""
+    seeds: list[Seed] = Field([0], min_length=1)
+    """Seeds of the fine-tuned models."""
 
 
 class Study(Settings):
@@ -530,8 +530,9 @@ def search_error_cells(study: Study) -> list[Cell]:
     if not (one := study.search_error):
         return []
     return [
-        Cell(one.dataset, one.backbone, objective, one.seed, "", "with")
+        Cell(one.dataset, one.backbone, objective, seed, "", "with")
         for objective in one.objectives
+        for seed in one.seeds
     ]
 
 

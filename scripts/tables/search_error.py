@@ -11,6 +11,7 @@ from scripts.command import run
 from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.tables.format import (
+    INTERVALS,
     P_VALUES,
     UNDECIDED,
     UNKNOWN,
@@ -42,9 +43,9 @@ def search_error(
     frame = read_csv(search_error)
     frame = frame.assign(p=holm(frame["p"].to_numpy(float)))
     rows = []
-    keys = ["dataset", "backbone", "objective", "seed", "beams"]
+    keys = ["dataset", "backbone", "objective", "beams"]
     for key, cell in frame.groupby(keys, sort=False, dropna=False):
-        dataset, backbone, objective, _, beams = key
+        dataset, backbone, objective, beams = key
         first, exact = cell.iloc[0], pd.isna(beams)
         row = {
             "Data set": labels.dataset(dataset),
@@ -70,8 +71,7 @@ def search_error(
         "list is as long as the search is wide, so that 5 beams reach 0.5 at most, and their HR "
         "and NDCG at 10 are not known. Proven: share of the examples for which the search itself "
         "knows that its top 10 is the exact one. "
-        "Δ: minus exact, paired. 95 % intervals draw users with replacement; they say nothing of "
-        f"other trainings. {P_VALUES} {UNDECIDED}",
+        f"Δ: minus exact, paired. {INTERVALS} {P_VALUES} {UNDECIDED}",
         choices(chosen),
     ]
     write(pd.DataFrame(rows), output, notes, left=4)
