@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -461,3 +462,21 @@ def test_points_of_a_grid_are_objectives(centre: dict, message: str) -> None:
 def test_a_part_may_be_larger_than_the_step_and_need_not_divide_it() -> None:
     for training in ({"batch_size": 8}, {"batch_size": 64, "micro_batch_size": 48}):
         resolve(changed("backbones.tiny.training", training))
+
+
+def test_examples_of_the_reference_are_valid() -> None:
+    """Those of data sets, backbones, objectives and decoders, and the entries of lists."""
+    text = (ROOT / "config" / "README.md").read_text("utf-8").partition("## All keys")[0]
+    blocks = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    config = copy.deepcopy(SMALL)
+    for block in blocks:
+        config["datasets"] |= block["datasets"]
+    assert {"mine", "purchases"} < set(config["datasets"])
+    entries = [yaml.safe_load(entry) for entry in re.findall(r"`(\{.*?\})`", text, re.DOTALL)]
+    config["backbones"] |= {f"b{i}": entry for i, entry in enumerate(entries) if "source" in entry}
+    config["sensitivity"] = [entry for entry in entries if "alpha" in entry]
+    config["history_length"] = [entry for entry in entries if "lengths" in entry]
+    assert len(config["backbones"]) == 3
+    assert config["sensitivity"]
+    assert config["history_length"]
+    resolve(config)
