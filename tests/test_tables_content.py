@@ -381,7 +381,7 @@ def test_search_error_of_several_seeds(tmp_path: Path) -> None:
     # The one training finds neither target, the other that of the first example.
     assert (row.value, row.difference, row.proven, row.seeds) == (0.25, -0.25, 0.75, 2)
     other = audited(tmp_path, 2, example_id=[3, 2] * 3)
-    with pytest.raises(InputError, match="seed-2.csv: other examples or widths"):
+    with pytest.raises(InputError, match=r"seed-2\.csv: other examples or widths"):
         analyse_search_error([paths[0], other], tmp_path / "out.csv")
 
 
