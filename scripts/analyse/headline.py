@@ -84,7 +84,9 @@ def headline(
             )
             samples.append(np.mean([samples[i] for i in members.index], axis=0))
     for row, sample in zip(rows, samples, strict=True):
-        row["low"], row["high"], row["p"] = unbounded(sample)
+        low, row["high"], row["p"] = unbounded(sample)
+        # No gain is below the loss of all hits.
+        row["low"] = np.maximum(low, -100.0)
     write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
 
 

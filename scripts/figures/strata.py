@@ -30,10 +30,10 @@ def strata(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     looks = style.looks(data["objective"])
     keys = ["dataset", "backbone", "decoder"]
     rows = data.groupby(keys, sort=False)
-    figure, axes = style.panels(len(rows), len(SIDES), style.PAGE, 1.35, sharey=True)
+    figure, axes = style.panels(len(rows), len(SIDES), style.PAGE, 1.15, sharey=True)
     for row, ((dataset, backbone, decoder), here) in zip(axes, rows, strict=True):
         shown = [name for name in looks if name in set(here["objective"])]
-        for axis, (by, title) in zip(row, SIDES.items(), strict=True):
+        for axis, by in zip(row, SIDES, strict=True):
             side = here[here["by"] == by]
             sizes = side.drop_duplicates("stratum").set_index("stratum")["examples"]
             place = {stratum: i for i, stratum in enumerate(sizes.index)}
@@ -66,12 +66,13 @@ def strata(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
             axis.grid(visible=False, axis="x")
             axis.locator_params(axis="y", nbins=5)
             axis.margins(y=0.12)
-            axis.set_xlabel(title)
         style.panel_name(
             row[0],
             f"{labels.dataset(dataset)}, {labels.block(backbone)}, {labels.decoder(decoder)}",
         )
         row[0].set_ylabel(f"{METRIC.upper()}@{k}\ndifference")
+    for axis, title in zip(axes[-1], SIDES.values(), strict=True):
+        axis.set_xlabel(title)
     bases = ", ".join(data["base"].unique())
     handles = [style.handle(f"{name} − {bases}", look, "") for name, look in looks.items()]
     hollow = style.handle("too few users differ", (style.NEUTRAL, "o"), "")
