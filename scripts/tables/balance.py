@@ -109,9 +109,9 @@ def balance(
         f"Share in percent of five groups of equally many items in the top {k} (0: rarest "
         "training targets, 4: most frequent; items of equal count are parted by their id), "
         "averaged over seeds; items with one title count as the most frequent of them. Distance: "
-        "total variation distance of these shares to the histories', JS: their Jensen-Shannon "
-        "distance to base 2; 0 equal and 1 disjoint, ± the standard deviation over seeds (no ± "
-        "where there is one seed). Δ: paired difference of the distance to that of "
+        "total variation distance of a seed's shares to the histories', JS: their Jensen-Shannon "
+        "distance to base 2; 0 equal and 1 disjoint, means over seeds ± their standard deviation "
+        "(no ± where there is one seed). Δ: paired difference of the distance to that of "
         f"{bases(values)} on the same seeds, below 0 nearer to the histories. "
         f"{INTERVALS} Those of distances reflect the resamples about the value, as resampled "
         f"distances lie too high. {P_VALUES} {UNDECIDED}",
