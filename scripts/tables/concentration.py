@@ -52,9 +52,9 @@ def concentration(
         "the catalogue that is listed at least once; it grows with the number of examples, so "
         "compare rows of the same examples. Both are taken of each seed, then averaged. Δ: paired "
         f"difference to {bases(values)} on the same seeds. 95 % intervals: Student's t "
-        "times the standard error, of the variance over users by leaving out each of up to 100 groups of users in "
-        "turn, that over seeds added where there are several, with Satterthwaite's degrees of "
-        "freedom (with one seed they say nothing of other trainings, and with two they can still "
+        "times the standard error: the variance over users by leaving out each of up to 100 groups "
+        "of users in turn, that over seeds added where there are several, with Satterthwaite's "
+        "degrees of freedom (with one seed they say nothing of other trainings, and with two they can still "
         "be too narrow); a bootstrap would hold fewer distinct users and miss the value. p: "
         "two-sided, from the same standard errors, adjusted by Holm's method over all comparisons "
         f"of this table. {UNDECIDED}",
