@@ -54,10 +54,10 @@ def concentration(
         f"difference to {bases(values)} on the same seeds. 95 % intervals: Student's t "
         "times the standard error: the variance over users by leaving out each of up to 100 groups "
         "of users in turn, that over seeds added where there are several, with Satterthwaite's "
-        "degrees of freedom (with one seed they say nothing of other trainings, and with two they can still "
-        "be too narrow); a bootstrap would hold fewer distinct users and miss the value. p: "
-        "two-sided, from the same standard errors, adjusted by Holm's method over all comparisons "
-        f"of this table. {UNDECIDED}",
+        "degrees of freedom (with one seed they say nothing of other trainings, and with two they "
+        "can still be too narrow); a bootstrap would hold fewer distinct users and miss the value. "
+        "p: two-sided, from the same standard errors, adjusted by Holm's method over all "
+        f"comparisons of this table. {UNDECIDED}",
         choices(chosen),
     ]
     write(pd.DataFrame(rows), output, notes, left=3)
