@@ -49,6 +49,20 @@ def test_titles_are_no_markup(tmp_path: Path) -> None:
     assert [row[0][0] for row in parse_table(text).rows] == titles
 
 
+def test_wide_latex_tables_are_stacked(tmp_path: Path) -> None:
+    names = [f"Δ of a long name {i}" for i in range(5)]
+    row = dict.fromkeys(names, "−0.1 [−0.2, +0.0]; p 0.042")
+    for columns, stacked in ((names, True), (names[:2], False)):
+        frame = pd.DataFrame([{"Title": "Alien [1979]"} | {name: row[name] for name in columns}])
+        write(frame, tmp_path / "t.csv", [], left=1, bold={(0, names[0])})
+        text = (tmp_path / "t.tex").read_text()
+        lines = r"\textbf{$-$0.1}\\{}\textbf{[$-$0.2, +0.0]}\\{}\textbf{p 0.042}"
+        assert (lines in text) == stacked
+        assert (r"$\Delta$ of a long\\{}name 0" in text) == stacked
+        assert "Alien [1979] &" in text
+        assert "; p 0.042" in (tmp_path / "t.md").read_text()
+
+
 def test_repeated_names_are_left_blank(tmp_path: Path) -> None:
     """Only below the same names, and never the last of them; the CSV has them all."""
     frame = pd.DataFrame(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,13 @@ P_VALUES = (
 
 #: A cell of more characters is a sentence.
 SENTENCE = 50
+
+#: A LaTeX table of rows with more characters would be too small to read on a page: its cells are
+#: stacked, and its column names broken at this many characters.
+WIDE, NAME_WIDTH = 120, 12
+
+#: Where a cell of a wide LaTeX table is broken: before an interval and before a p-value.
+_BREAKS = re.compile(r" (?=\[[−+\d.]+, [−+\d.]+\])|; (?=p )")
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -191,8 +199,21 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
     \footnotesize.
 
     A thin rule stands above a row whose first cell is new. Leading columns of sentences
-    are broken into lines.
+    are broken into lines. In a `WIDE` table an interval and a p-value stand below their number.
     """
+    lengths = frame.apply(lambda column: column.str.len().max()).clip(upper=SENTENCE)
+    wide = lengths.sum() > WIDE
+    sides = dict.fromkeys(frame.columns[:left], "l")
+
+    def cell(column: str, parts: list[str], strong: bool) -> str:
+        """One cell, its parts below each other."""
+        shown = [rf"\textbf{{{p}}}" if strong else p for p in map(escape_latex, parts)]
+        if len(shown) == 1:
+            return shown[0]
+        # After the end of a row LaTeX takes [ and * for its own.
+        stack = r"\\{}".join(shown)
+        return rf"\begin{{tabular}}[t]{{@{{}}{sides.get(column, 'r')}@{{}}}}{stack}\end{{tabular}}"
+
     kinds = ["l"] * left + ["r"] * (len(frame.columns) - left)
     for i, column in enumerate(frame.columns[:left]):
         if frame[column].str.len().max() > SENTENCE:
@@ -202,16 +223,18 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
         r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{" + "".join(kinds) + "}",
         r"\toprule",
-        " & ".join(escape_latex(column) for column in frame.columns) + r" \\",
+        " & ".join(cell(c, textwrap.wrap(c, NAME_WIDTH if wide else len(c)), False) for c in frame)
+        + r" \\",
         r"\midrule",
     ]
     for i, row in enumerate(frame.to_dict("records")):
         first = next(iter(row.values()))
         if left > 1 and i and first:
             lines.append(r"\midrule")
-        cells = {column: escape_latex(text) for column, text in row.items()}
-        line = [rf"\textbf{{{t}}}" if (i, c) in bold else t for c, t in cells.items()]
-        # After the end of a row LaTeX takes [ and * for its own.
+        line = [
+            cell(c, _BREAKS.split(text) if wide else [text], (i, c) in bold)
+            for c, text in row.items()
+        ]
         lines.append("{}" * first.startswith(("[", "*")) + " & ".join(line) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
     lines += [rf"\par{{\footnotesize\noindent {escape_latex(note)}\par}}" for note in notes]
