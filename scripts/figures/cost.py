@@ -25,8 +25,8 @@ DECODING = {
     "relative": "time / plain",
     "peak_memory_mb": "peak memory (MB)",
 }
-#: Inches of a line, and lines between two blocks.
-LINE, GAP = 0.15, 0.7
+#: Inches of a line, lines between two blocks, and lines from one objective to the next within one.
+LINE, GAP, STEP = 0.15, 0.7, 0.5
 #: Values that differ by more than this factor, as small and large backbones do, go on a log axis.
 WIDE = 8
 
@@ -71,7 +71,12 @@ def cost(input: Path, labels: Labels, output: Path) -> None:
 
 def lines(blocks: Blocks, headed: bool) -> float:
     """Height of the blocks, in lines."""
-    return sum(len(block) + 2 * headed + GAP for block in blocks.values())
+    return sum(sum(map(room, block.values())) + 2 * headed + GAP for block in blocks.values())
+
+
+def room(runs: pd.DataFrame) -> float:
+    """Height of a line, which its objectives share, in lines."""
+    return max(1.0, STEP * runs["objective"].nunique() + 0.4)
 
 
 def draw(
@@ -100,16 +105,17 @@ def draw(
         else:
             ticks[y + (len(block) - 1) / 2] = name
         for line, runs in block.items():
+            middle = y + (room(runs) - 1) / 2
             if headed:
-                ticks[y] = line
+                ticks[middle] = line
             for axis, measure in zip(axes, measures, strict=True):
                 groups = list(runs.groupby("objective", sort=False))
                 for i, (objective, seeds) in enumerate(groups):
                     colour, marker = looks[objective]
                     # Slightly apart: equal costs would hide each other.
-                    at = np.full(len(seeds), y + 0.2 * (i - (len(groups) - 1) / 2))
+                    at = np.full(len(seeds), middle + STEP * (i - (len(groups) - 1) / 2))
                     axis.plot(seeds[measure], at, marker, color=colour)
-            y += 1
+            y += room(runs)
         y += GAP
     axes[0].set_yticks(list(ticks), list(ticks.values()))
     axes[0].set_ylim(y - GAP - 0.3, -0.7)

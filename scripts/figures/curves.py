@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from scripts.command import run
 from scripts.figures import style
 from scripts.files import read_csv
@@ -44,6 +46,11 @@ def curves(input: Path, labels: Labels, output: Path) -> None:
         axis.set_xlabel("optimiser step")
         axis.set_ylabel("loss" if i % columns == 0 else "")
         axis.locator_params(axis="x", nbins=5)
+        # Learned token weights seek the worst tokens, whose loss is many times the mean.
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
         style.panel_name(axis, labels.dataset(dataset), labels.block(backbone))
     handles = [style.handle(n, look, "") for n, look in looks.items()]
     handles.append(style.handle("training (smoothed)", (style.NEUTRAL, "")))
