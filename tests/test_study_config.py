@@ -34,7 +34,7 @@ from scripts.study.config import (
 from scripts.study.document import document
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ["config", "quickstart", "amazon-small", "smoke"]
+SHIPPED = ["config", "quickstart", "amazon-small", "movies", "smoke"]
 
 SMALL: dict[str, Any] = {
     "study": "small",
