@@ -158,18 +158,11 @@ def _kept_contrasts(
         ours, bases = np.split(means, 2, axis=-1)
         return kept(ours) - kept(bases)
 
-    both = np.stack(
-        [
-            np.hstack(
-                [
-                    values[one]
-                    for cell in (c, c._replace(objective=base))
-                    for one in (cell, _shown(cell))
-                ]
-            )
-            for c in cells
-        ]
-    )
+    rows = []
+    for cell in cells:
+        rival = cell._replace(objective=base)
+        rows.append(np.hstack([values[one] for one in (cell, _shown(cell), rival, _shown(rival))]))
+    both = np.stack(rows)
     found = np.full((both.shape[2] // 4, len(KEPT)), np.nan)
     value, of_seeds = contrast(both.mean(axis=(0, 1))), contrast(both.mean(axis=1))
     known = ~np.isnan(value)
