@@ -53,7 +53,8 @@ def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> No
             axis.set_xticks(lengths, [str(length) for length in lengths])
             axis.set_xticks([], minor=True)
             axis.margins(x=0.12, y=0.1)
-            axis.set_ylim(bottom=0)
+            # From 0, and with room for the highest marker.
+            axis.set_ylim(0, 1.06 * axis.get_ylim()[1])
             axis.grid(visible=False, axis="x")
             axis.locator_params(axis="y", nbins=5)
             axis.set_xlabel("longest history")
