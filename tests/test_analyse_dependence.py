@@ -34,6 +34,18 @@ def study(tmp_path_factory):
     return read_csv(root / "out.csv")
 
 
+def test_lists_are_compared_at_the_depth_that_is_asked_for(tmp_path):
+    """Lists of five have no top 10, and are compared all the same."""
+    paths, lists = [], []
+    for history, shown in (("with", [0, 1, 2, 3, 4]), ("without", [4, 9, 3, 8, 7])):
+        cell = llm("plain", 0, history)
+        paths.append(metrics(tmp_path, cell, [1, 2, None, None], 5))
+        lists.append(recommendations(tmp_path, cell, dict.fromkeys(range(4), shown)))
+    dependence(paths, lists, tmp_path / "out.csv", k=5, resamples=50)
+    (row,) = read_csv(tmp_path / "out.csv").query("metric == 'overlap'").itertuples()
+    assert (row.k, row.value) == (5, pytest.approx(2 / 5))
+
+
 def hits(objective, history, k=1):
     """(2, 4) HR@K by hand."""
     which = HISTORIES.index(history)

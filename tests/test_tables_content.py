@@ -254,6 +254,10 @@ def test_cost(tmp_path: Path) -> None:
     assert "Device: cpu. Seeds: 0." in text
     assert "1 of 2 runs were on a machine with over one process more than it has cores: " in text
     assert "1.2 to 4.0 on 2 cores;" in text
+    assert "their times say little" in text
+    write_csv(pd.DataFrame([row]), tmp_path / "c.csv")
+    cost(tmp_path / "c.csv", LABELS, tmp_path / "t.csv")
+    assert "their times say little" not in (tmp_path / "t.md").read_text()
 
 
 VIDEO_GAMES = {

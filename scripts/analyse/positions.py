@@ -33,9 +33,9 @@ def halves(frame: pd.DataFrame) -> pd.Series:
     """By how much the effect on a title's first half exceeds that on its second half.
 
     The first token, an opening quote, and the last two, the closing quote and eos, are left out:
-    they are the same in every answer, and their effect is about none. So is the middle one of an
-    odd number. Where a tokenizer joins the closing quote to the end of a title, that end is left
-    out with it.
+    they are the same in every answer, and plain models need no history for them. So is the middle
+    one of an odd number. Where a tokenizer joins the closing quote to the end of a title, that end
+    is left out with it.
 
     Args:
         frame: token effects in the order of the positions, with `effect`.
