@@ -11,7 +11,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/baselines.smk"
 include: "workflow/rules/backbones.smk"
 include: "workflow/rules/finetune.smk"
-include: "workflow/rules/recommend.smk"
+include: "workflow/rules/decode.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/tables.smk"
@@ -29,7 +29,7 @@ rule all:
 
 rule data:
     input:
-        rules.statistics.input.prepared,
+        rules.analysis_statistics.input.datasets,
         rules.table_statistics.output,
         rules.figure_data.output,
 

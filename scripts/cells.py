@@ -1,7 +1,7 @@
-"""Where the files of a study lie, and which cell of the study a file belongs to.
+"""The cells of a study, and where the files of each lie.
 
-A cell is a point on the three axes objective x decoder x history, times data set, backbone and
-seed. A baseline has no objective, decoder or history: its cell holds its name alone.
+A cell is a fine-tuned model (data set, backbone, objective, seed) with a decoder and the history
+that it is shown, or a baseline (data set, name, seed).
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+#: Folder of the baselines, beside those of the backbones.
 BASELINES = "baselines"
+#: The objective that the others are compared with.
+BASE = "plain"
 
 
 class Cell(NamedTuple):
-    """One cell of the study. For a baseline `backbone` is "baselines" and `objective` its name."""
+    """One cell. A baseline has its name alone: no backbone, objective or decoder."""
 
     dataset: str
     backbone: str
@@ -21,43 +24,51 @@ class Cell(NamedTuple):
     seed: int
     decoder: str
     history: str
+    baseline: str = ""
 
     @property
-    def is_baseline(self) -> bool:
-        """Whether the cell is a baseline's, which has no decoder and always sees the history."""
-        return self.backbone == BASELINES
+    def model(self) -> str:
+        """Path of its model, relative to the folder of a stage and without an ending."""
+        folders = (BASELINES, self.baseline) if self.baseline else (self.backbone, self.objective)
+        return "/".join([self.dataset, *folders, f"seed-{self.seed}"])
+
+    @property
+    def path(self) -> str:
+        """Path of its lists or metrics, likewise."""
+        return self.model if self.baseline else f"{self.model}/{self.decoder}/{self.history}"
 
 
-def model_path(dataset: str, backbone: str, objective: str, seed: int | str) -> str:
-    """Path of a model or of a baseline's list, relative to its stage's folder."""
-    return f"{dataset}/{backbone}/{objective}/seed-{seed}"
+class Model(NamedTuple):
+    """A fine-tuned model."""
+
+    dataset: str
+    backbone: str
+    objective: str
+    seed: int
 
 
-def cell_path(cell: Cell) -> str:
-    """Path of a cell's file, relative to its stage's folder and without its ending."""
-    model = model_path(*cell[:4])
-    return model if cell.is_baseline else f"{model}/{cell.decoder}/{cell.history}"
+def baseline_cell(dataset: str, baseline: str, seed: int) -> Cell:
+    """The cell of a baseline, which always sees the history."""
+    return Cell(dataset, "", "", seed, "", "with", baseline)
 
 
 def cell_of(path: Path) -> Cell:
-    """The cell that a recommendation or metrics file belongs to, read from its path.
+    """The cell that a file of lists or metrics belongs to, read from its path.
 
     Raises:
-        ValueError: the path does not end in the layout of `cell_path`.
+        ValueError: the path does not end in the layout of `Cell.path`.
     """
     parts = Path(path).with_suffix("").parts
     if len(parts) >= 4 and parts[-3] == BASELINES:
-        dataset, backbone, objective, seed = parts[-4:]
-        decoder, history = "", "with"
-    elif len(parts) >= 6:
-        dataset, backbone, objective, seed, decoder, history = parts[-6:]
-    else:
+        dataset, _, baseline, seed = parts[-4:]
+        return baseline_cell(dataset, baseline, int(seed.removeprefix("seed-")))
+    if len(parts) < 6:
         raise ValueError(f"{path}: not <dataset>/<backbone>/<objective>/seed-<n>/…")
+    dataset, backbone, objective, seed, decoder, history = parts[-6:]
     return Cell(dataset, backbone, objective, int(seed.removeprefix("seed-")), decoder, history)
 
 
-def model_of(path: Path) -> tuple[str, str, str, int]:
-    """Data set, backbone, objective and seed of a model folder or of a per-model file."""
-    path = Path(path)
-    dataset, backbone, objective, seed = path.parts[-4:]
-    return dataset, backbone, objective, int(seed.split(".")[0].removeprefix("seed-"))
+def model_of(path: Path) -> Model:
+    """The fine-tuned model of a model folder or of a per-model file, read from its path."""
+    dataset, backbone, objective, seed = Path(path).parts[-4:]
+    return Model(dataset, backbone, objective, int(seed.split(".")[0].removeprefix("seed-")))

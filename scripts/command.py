@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
-from jsonargparse import auto_cli
-from pydantic import BaseModel, ConfigDict
+import docstring_parser
+from jsonargparse import ArgumentParser
+from pydantic import BaseModel, ConfigDict, validate_call
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+#: What lists are given as words of.
+WORDS = (Path, str, int, float)
 
 #: Least number of seconds between two progress lines in a log file.
 LOG_INTERVAL = 15.0
@@ -27,11 +35,21 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def run(step: Callable[..., Any]) -> None:
+def run(
+    step: Callable[..., Any],
+    write: Callable[[Any, Path], None] | None = None,
+    words: Sequence[str] | None = None,
+) -> None:
     """Run a step function as a command: its parameters become options, its docstring the help.
 
-    An `InputError` ends the command with exit code 1 and its message alone; any other error is a
-    fault of ours and keeps its traceback.
+    A list is given as words, `--metrics a.parquet b.parquet`, as one argument of a command cannot
+    hold thousands of files. An `InputError` ends the command with exit code 1 and its message
+    alone; any other error is a fault of ours and keeps its traceback.
+
+    Args:
+        step: the function.
+        write: writes what the step returns to the option `output`, where the step has none itself.
+        words: the command line; that of this process by default.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -39,11 +57,64 @@ def run(step: Callable[..., Any]) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
+    parser = parser_of(step)
+    if write is not None:
+        parser.add_argument("--output", type=Path, required=True, help="File to write.")
+    given = parser.instantiate(parser.parse_args(words)).as_dict()
     try:
-        auto_cli(step, as_positional=False)
+        if write is None:
+            step(**given)
+        else:
+            output = given.pop("output")
+            write(step(**given), output)
     except InputError as error:
         logging.getLogger(step.__module__).error("%s", error)
         sys.exit(1)
+
+
+def step_of(room: str, words: Sequence[str]) -> Callable[..., Any]:
+    """The function of the module of a room that the first word of a command line names.
+
+    Both have the same name.
+    """
+    if not words or find_spec(f"{room}.{words[0]}") is None:
+        folder = room.replace(".", "/")
+        sys.exit(f"usage: python -m {room} <name> --help, with the name of a module in {folder}")
+    return getattr(import_module(f"{room}.{words[0]}"), words[0])
+
+
+def call(function: Callable[..., T], **options: Any) -> T:
+    """Call a function with options from JSON, each checked and made what its parameter says."""
+    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+    return checked(**options)
+
+
+def parser_of(step: Callable[..., Any]) -> ArgumentParser:
+    """The parser of a step's options."""
+    documented = docstring_parser.parse(step.__doc__ or "")
+    parser = ArgumentParser(description=documented.short_description)
+    types = get_type_hints(step)
+    lists = {
+        name: word
+        for name, kind in types.items()
+        for word in WORDS
+        if kind in (list[word], list[word] | None)
+    }
+    parser.add_function_arguments(step, skip=set(lists))
+    # jsonargparse takes a list as JSON, in a time that grows with the square of its length.
+    about = {parameter.arg_name: parameter.description for parameter in documented.params}
+    for name, word in lists.items():
+        default = inspect.signature(step).parameters[name].default
+        required = default is inspect.Parameter.empty
+        parser.add_argument(
+            f"--{name}",
+            nargs="*",
+            type=word,
+            required=required,
+            default=None if required else default,
+            help=about.get(name),
+        )
+    return parser
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:

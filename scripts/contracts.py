@@ -1,7 +1,7 @@
-"""The columns of every Parquet file that one stage hands to the next.
+"""The columns of the files that one stage hands to the next.
 
 Order of rows: interactions by (timestamp, the user's first appearance among the kept rows, line);
-items by `item_id`; examples by `example_id`; recommendations by (`example_id`, `rank`).
+the catalogue by `item_id`; examples by `example_id`; recommendations by (`example_id`, `rank`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INTERACTIONS = pa.schema(
 #: The catalogue. `item_id` is 0..n-1 in the order of the source ids. `train_count` counts the
 #: training examples whose target is the item; `popularity_group` 0 (rarest) to 4 holds equally
 #: many items, ties by `item_id`.
-ITEMS = pa.schema(
+CATALOGUE = pa.schema(
     [
         ("item_id", pa.int32()),
         ("item", pa.string()),
@@ -78,4 +78,11 @@ TOKEN_EFFECTS = pa.schema(
         ("with_history", pa.float32()),
         ("without_history", pa.float32()),
     ]
+)
+
+#: The columns of CSV files that hold names and other text, whatever it looks like; one that is
+#: missing is empty.
+TEXT = (
+    *("dataset", "block", "backbone", "baseline", "objective", "base", "decoder", "history"),
+    *("device", "title", "user", "stratum", "words"),
 )

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scripts.command import InputError
+from scripts.contracts import TEXT
 
 
 @contextmanager
@@ -106,15 +107,18 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a tidy CSV.
+    """Read a tidy CSV; the columns of `TEXT` are text, and empty where a value is missing.
 
     Raises:
         InputError: the file is missing, empty or malformed.
     """
     try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(
+            path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXT, str)
+        )
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from error
+    return frame.fillna(dict.fromkeys(TEXT, ""))
 
 
 def sha256(path: Path) -> str:

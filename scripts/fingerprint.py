@@ -113,17 +113,17 @@ def parsed(module: str) -> Module:
 
 
 @cache
-def fingerprint(step: str) -> str:
-    """Hash of a step's module and of all local definitions that it reaches.
+def fingerprint(*modules: str) -> str:
+    """Hash of the modules of a step and of all local definitions that they reach.
 
     Args:
-        step: dotted name of a module, such as `scripts.finetune.train`.
+        modules: their dotted names, such as `scripts.finetune.train`.
 
     Raises:
         ValueError: there is no such module.
     """
     seen: dict[tuple[str, str], str] = {}
-    waiting: list[tuple[str, str | None]] = [(step, None)]
+    waiting: list[tuple[str, str | None]] = [(module, None) for module in modules]
     while waiting:
         name, wanted = waiting.pop()
         module = parsed(name)

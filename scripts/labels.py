@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.cells import BASELINES
 from scripts.command import Settings
-from scripts.rows import OWN_HISTORIES
 
 #: What is varied -> its sign.
 SIGNS = {"alpha": "α", "beta": "β"}
@@ -34,10 +32,25 @@ class Labels(Settings):
         """Name of a decoder."""
         return self.decoders.get(name, name)
 
-    def recommender(self, recommender: str, objective: str, decoder: str) -> str:
-        """Name of a baseline, of the users' histories, or of an objective with its decoder."""
-        if recommender == BASELINES:
-            return self.baselines.get(objective, objective)
-        if recommender == OWN_HISTORIES:
-            return "users' histories"
-        return f"{objective}, {self.decoder(decoder)}"
+    def method(self, baseline: str, objective: str, decoder: str) -> str:
+        """Name of a baseline, of an objective with its decoder, or, where all three are empty, of
+        the users' histories."""
+        if baseline:
+            return self.baselines.get(baseline, baseline)
+        return f"{objective}, {self.decoder(decoder)}" if objective else "users' histories"
+
+
+class Method(Settings):
+    """A named point of the accuracy table."""
+
+    label: str
+    """Name of the row."""
+    objective: str
+    """What is trained."""
+    decoder: str
+    """How the model becomes a ranking."""
+    base: str | None = None
+    """Label of the method that the relative gain is measured against."""
+    published_gain: str | None = None
+    """What others have published of this gain, with its setting; a note below the table, never a
+    result."""

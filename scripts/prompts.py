@@ -41,7 +41,7 @@ def prompt_text(prompt: Prompt, history: Sequence[str]) -> str:
 
 
 def placeholder_text(prompt: Prompt) -> str:
-    """The prompt of a history that is not told: the words of the input stay, the titles go."""
+    """The prompt without its history: the words of the input stay, the titles go."""
     sentence = f"{prompt.history} {PLACEHOLDER}"
     return WITH_INPUT.format(instruction=prompt.instruction, input=sentence)
 

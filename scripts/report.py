@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import yaml
@@ -16,36 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.command import InputError, run
 from scripts.files import read_json, write_text
-
-#: The questions in the order of the page, each with the tables and figures that answer it.
-QUESTIONS = {
-    "What is the data?": ["statistics", "data"],
-    "How accurate is each method?": ["accuracy", "cutoffs", "chosen"],
-    "What does each part of CFT add?": [
-        *("ablation", "gains", "schedules", "sensitivity", "curves"),
-    ],
-    "Does it hold for other backbones and data sets?": ["backbones", "beyond"],
-    "Does it use the history?": ["dependence", "positions"],
-    "Is it balanced?": ["balance", "concentration"],
-    "Who gains?": ["strata", "cases"],
-    "What does it cost?": ["cost"],
-    "Is the search exact?": ["search_error"],
-    "What do longer histories bring?": ["history_length"],
-    "What was claimed, and does it hold?": ["claims"],
-}
-#: Where a table or figure stands that no question names.
-MORE = "More"
-
-
-class Table(NamedTuple):
-    """A table as the page shows it."""
-
-    header: list[str]
-    """Names of the columns."""
-    rows: list[list[tuple[str, bool]]]
-    """Text of every cell, and whether it is bold."""
-    notes: list[str]
-    """Paragraphs below the table."""
+from scripts.study.outputs import OUTPUTS
 
 
 def _text(path: Path) -> str:
@@ -65,41 +36,18 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def _unescape(text: str) -> str:
-    text = re.sub(r"\\([\\|*_`~$(])", r"\1", text)
-    return text.replace("&lt;", "<").replace("&amp;", "&")
-
-
-def parse_table(text: str) -> Table:
-    """Read a table back from the Markdown that `scripts.tables.format` writes."""
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    cells = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines]
-    rows = []
-    for row in cells[2:]:
-        bold = [cell.startswith("**") and cell.endswith("**") and len(cell) > 4 for cell in row]
-        rows.append([(_unescape(c[2:-2] if b else c), b) for c, b in zip(row, bold, strict=True)])
-    below = "\n".join(line for line in text.splitlines() if not line.startswith("| "))
-    return Table([_unescape(c) for c in cells[0]], rows, [_unescape(n) for n in paragraphs(below)])
-
-
-def question_of(name: str) -> str:
-    """The question that a table or figure answers; `MORE` where none is named."""
-    return next((question for question, names in QUESTIONS.items() if name in names), MORE)
-
-
 def _groups(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Tables and figures by question; a question without any is left out.
-
-    Within a question the names keep their order, a table before the figure of its name.
-    """
-    groups = []
-    for number, (question, names) in enumerate([*QUESTIONS.items(), (MORE, [])], start=1):
-        here = [entry for entry in entries if question_of(entry["name"]) == question]
-        if names:
-            here.sort(key=lambda entry: names.index(entry["name"]))
-        if here:
-            groups.append({"question": question, "anchor": f"question-{number}", "entries": here})
-    return groups
+    """Tables and figures by question, both in the order of `OUTPUTS`, a table before the figure of
+    its name; a question without any is left out."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for output in OUTPUTS:
+        of_question = groups.setdefault(output.question, [])
+        of_question += [entry for entry in entries if entry["name"] == output.name]
+    return [
+        {"question": question, "anchor": f"question-{number}", "entries": of_question}
+        for number, (question, of_question) in enumerate(groups.items(), start=1)
+        if of_question
+    ]
 
 
 def _entry(path: Path, kind: str, captions: Path, endings: list[str], base: Path) -> dict[str, Any]:
@@ -140,7 +88,7 @@ def revision(folder: Path) -> str:
 
 def _objective(name: str, settings: dict[str, Any]) -> str:
     weights = (
-        "learned weights" if settings["schedule"] == "learned" else f"β = {settings['beta']:g}"
+        "learned weights" if settings["token_weights"] == "learned" else f"β = {settings['beta']:g}"
     )
     return f"{name} (α = {settings['alpha']:g}, {weights})"
 
@@ -185,7 +133,7 @@ def report(
 
     Args:
         study: the study's settings, defaults filled in.
-        tables: `<name>.md`.
+        tables: `<name>.json`.
         figures: `<name>.svg`.
         captions: folder of `table_<name>.rst` and `figure_<name>.rst`, plain paragraphs.
         runs: run records of the fine-tuned models, for devices and versions.
@@ -193,7 +141,7 @@ def report(
     """
     shown = [
         _entry(path, "table", captions, ["CSV", "MD", "TEX"], output.parent)
-        | {"table": parse_table(_text(path.with_suffix(".md")))}
+        | {"table": read_json(path)}
         for path in tables
     ]
     shown += [

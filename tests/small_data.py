@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts.contracts import EXAMPLES, ITEMS, RECOMMENDATIONS
+from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS
 from scripts.files import write_table
 
 
-def write_items(path: Path, titles: list[str]) -> Path:
+def write_catalogue(path: Path, titles: list[str]) -> Path:
     n = len(titles)
     frame = pd.DataFrame(
         {
@@ -21,7 +21,7 @@ def write_items(path: Path, titles: list[str]) -> Path:
             "popularity_group": 0,
         }
     )
-    write_table(frame, path, ITEMS)
+    write_table(frame, path, CATALOGUE)
     return path
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from scripts.backbones.scratch import make_scratch
 from scripts.backbones.settings import Scratch
-from scripts.contracts import ITEMS
+from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
+from scripts.decode.model import Finetuned
 from scripts.files import read_table, write_table
-from tests.small_data import write_examples, write_items
+from tests.small_data import write_catalogue, write_examples
 
 PROMPT = Prompt(instruction="Recommend a book.", history="The user has read:")
 TITLES = [
@@ -37,11 +39,11 @@ ROWS = [
 
 
 def write_language_data(folder: Path) -> None:
-    """Write items.parquet and examples.parquet."""
-    write_items(folder / "items.parquet", TITLES)
-    items = read_table(folder / "items.parquet", ITEMS)
+    """Write catalogue.parquet and examples.parquet."""
+    write_catalogue(folder / "catalogue.parquet", TITLES)
+    items = read_table(folder / "catalogue.parquet", CATALOGUE)
     items["train_count"] = pd.array(TRAIN_COUNTS, "int32")
-    write_table(items, folder / "items.parquet", ITEMS)
+    write_table(items, folder / "catalogue.parquet", CATALOGUE)
     write_examples(folder / "examples.parquet", ROWS, first=10)
 
 
@@ -49,7 +51,7 @@ def make_small_backbone(folder: Path, output: str = "backbone", seed: int = 0) -
     """A scratch backbone with random weights on the data of `write_language_data`."""
     make_scratch(
         train=folder / "examples.parquet",
-        items=folder / "items.parquet",
+        catalogue=folder / "catalogue.parquet",
         prompt=PROMPT,
         settings=Scratch(
             kind="scratch", hidden_size=16, layers=2, heads=2, vocabulary=300, seed=seed
@@ -58,3 +60,17 @@ def make_small_backbone(folder: Path, output: str = "backbone", seed: int = 0) -
         device="cpu",
     )
     return folder / output
+
+
+def finetuned(folder: Path, **options: Any) -> Finetuned:
+    """The backbone of a folder as a fine-tuned model, or whatever the options say."""
+    return Finetuned(
+        **{
+            "model": folder / "backbone",
+            "backbone": folder / "backbone",
+            "catalogue": folder / "catalogue.parquet",
+            "prompt": PROMPT,
+            "device": "cpu",
+        }
+        | options
+    )

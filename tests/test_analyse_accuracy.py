@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from scripts.analyse.accuracy import accuracy
-from scripts.analyse.blocks import FULL_TEST, blocks_of
-from scripts.cells import cell_path
 from scripts.command import InputError
-from scripts.files import read_csv
+from scripts.evaluate.blocks import FULL_TEST, blocks_of
+from scripts.evaluate.bootstrap import Draws
 from tests.tiny_study import baseline, llm, metrics
 
 
@@ -15,23 +14,21 @@ def test_baselines_are_recomputed_on_the_examples_of_each_backbone(tmp_path: Pat
     # The baseline hits on examples 0 and 1 alone; the backbone saw examples 1 and 2.
     popular = metrics(tmp_path, baseline("most-popular"), [1, 1, None, None])
     model = metrics(tmp_path, llm(), [1, 2], first=1)
-    accuracy([popular, model], tmp_path / "out.csv", resamples=50)
-    found = read_csv(tmp_path / "out.csv")
-    hr = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index(["block", "recommender"])
-    assert hr.loc[("tiny", "baselines"), "value"] == 0.5
-    assert hr.loc[("tiny", "tiny"), "value"] == 0.5
-    assert hr.loc[(FULL_TEST, "baselines"), "value"] == 0.5
+    found = accuracy([popular, model], Draws(resamples=50))
+    hr = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index(["block", "baseline"])
+    assert hr.loc[("tiny", "most-popular"), "value"] == 0.5
+    assert hr.loc[("tiny", ""), "value"] == 0.5
+    assert hr.loc[(FULL_TEST, "most-popular"), "value"] == 0.5
     assert list(hr["examples"]) == [2, 2, 4]
     assert list(hr["users"]) == [2, 2, 3]
     ndcg = found[(found["metric"] == "ndcg") & (found["k"] == 3)]
-    ndcg = ndcg.set_index(["block", "recommender"])["value"]
-    assert ndcg["tiny", "tiny"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    ndcg = ndcg.set_index(["block", "baseline"])["value"]
+    assert ndcg["tiny", ""] == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
 
 def test_a_cutoff_beyond_the_list_is_null(tmp_path: Path) -> None:
     model = metrics(tmp_path, llm(), [1, None, 3, 9], depth=10)
-    accuracy([model], tmp_path / "out.csv", resamples=50)
-    found = read_csv(tmp_path / "out.csv")
+    found = accuracy([model], Draws(resamples=50))
     null = found[["value", "low", "high"]].isna().all(axis=1)
     assert (null == (found["k"] > 10)).all()
     known = found[~null]
@@ -46,11 +43,11 @@ def test_recommenders_are_averaged_over_their_seeds(tmp_path: Path) -> None:
         metrics(tmp_path, llm("plain", 3), [1, 1, 1, None]),  # 3/4
         metrics(tmp_path, llm("cft", 0), [1, None, None, None]),
     ]
-    accuracy(paths, tmp_path / "out.csv", resamples=2000)
-    found = read_csv(tmp_path / "out.csv")
-    assert found["objective"].unique().tolist() == ["most-popular", "plain", "cft"]
+    found = accuracy(paths, Draws(resamples=2000))
+    found["name"] = found["baseline"] + found["objective"]
+    assert found["name"].unique().tolist() == ["most-popular", "plain", "cft"]
     hr = found[(found["metric"] == "hr") & (found["k"] == 1) & (found["block"] == "tiny")]
-    hr = hr.set_index("objective")
+    hr = hr.set_index("name")
     assert hr["value"].to_dict() == {"most-popular": 0.5, "plain": 0.625, "cft": 0.25}
     assert hr["seeds"].to_dict() == {"most-popular": 1, "plain": 2, "cft": 1}
     assert hr.loc["plain", "seed_sd"] == pytest.approx(0.125 * 2**0.5)
@@ -63,13 +60,12 @@ def test_cells_of_a_backbone_with_other_examples_are_refused(tmp_path: Path) -> 
     one = metrics(tmp_path, llm("plain"), [1, 2, 3])
     two = metrics(tmp_path, llm("cft"), [1, 2, 3], first=1)
     with pytest.raises(InputError, match=r"cft.*1 examples are missing and 1 are surplus"):
-        accuracy([one, two], tmp_path / "out.csv", resamples=10)
-    assert not (tmp_path / "out.csv").exists()
+        accuracy([one, two], Draws(resamples=10))
 
 
 def test_every_block_begins_with_the_baselines() -> None:
     cells = [llm(backbone="a"), llm(backbone="b"), baseline("sasrec")]
-    blocks = blocks_of(Path("metrics") / f"{cell_path(cell)}.parquet" for cell in cells)
+    blocks = blocks_of(Path("metrics") / f"{cell.path}.parquet" for cell in cells)
     assert {key: list(found) for key, found in blocks.items()} == {
         ("toy", "a"): [cells[2], cells[0]],
         ("toy", "b"): [cells[2], cells[1]],

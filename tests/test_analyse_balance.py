@@ -7,21 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from scripts.analyse.balance import (
-    balance,
+from scripts.analyse.balance import balance
+from scripts.contracts import CATALOGUE
+from scripts.evaluate.blocks import FULL_TEST
+from scripts.evaluate.bootstrap import Draws, cluster_bootstrap, interval, jackknife_error
+from scripts.evaluate.catalogue import read_catalogue
+from scripts.evaluate.spread import (
     concentration,
     count_groups,
     gini,
     jensen_shannon,
-    standard_error,
     total_variation,
 )
-from scripts.analyse.blocks import FULL_TEST
-from scripts.analyse.bootstrap import cluster_bootstrap, interval
-from scripts.analyse.catalogue import read_catalogue
-from scripts.contracts import ITEMS
-from scripts.files import read_csv, write_table
-from tests.tiny_study import baseline, catalogue, llm, recommendations, split
+from scripts.files import write_table
+from tests.tiny_study import as_read, baseline, catalogue, llm, prepared, recommendations, split
 
 
 def value(found: pd.DataFrame, measure: str) -> float:
@@ -30,13 +29,12 @@ def value(found: pd.DataFrame, measure: str) -> float:
 
 
 def test_shares_and_distances_by_hand(tmp_path: Path) -> None:
-    items = catalogue(tmp_path, [0, 1, 2, 3, 4])
-    test = split(tmp_path, [[0], [4, 4, 3]])
+    catalogue(tmp_path, [0, 1, 2, 3, 4])
+    split(tmp_path, [[0], [4, 4, 3]])
     model = recommendations(tmp_path, llm(), {0: [4, 3, 1], 1: [4, 0, 2]})
     hidden = recommendations(tmp_path, llm(history="without"), {0: [0, 1, 2], 1: [0, 1, 2]})
-    balance([model, hidden], [items], [test], tmp_path / "out.csv", resamples=100)
-    found = read_csv(tmp_path / "out.csv")
-    seen = found[found["recommender"] == "histories"]
+    found = as_read(balance([model, hidden], prepared(tmp_path), k=3, draws=Draws(resamples=100)))
+    seen = found[(found["baseline"] == "") & (found["objective"] == "")]
     assert list(seen["measure"]) == ["share"] * 5 + ["gini", "coverage"]
     assert list(seen["value"][:5]) == pytest.approx([1 / 4, 0, 0, 1 / 4, 2 / 4])
     assert value(seen, "coverage") == pytest.approx(3 / 5)
@@ -53,30 +51,30 @@ def test_shares_and_distances_by_hand(tmp_path: Path) -> None:
 
 
 def test_histories_are_those_of_the_block(tmp_path: Path) -> None:
-    items = catalogue(tmp_path, [0, 1, 2, 3, 4])
-    test = split(tmp_path, [[0], [4]])
+    catalogue(tmp_path, [0, 1, 2, 3, 4])
+    split(tmp_path, [[0], [4]])
     paths = [
         recommendations(tmp_path, llm(), {1: [4]}),
         recommendations(tmp_path, baseline("most-popular"), {0: [4], 1: [4]}),
     ]
-    balance(paths, [items], [test], tmp_path / "out.csv", resamples=20)
-    found = read_csv(tmp_path / "out.csv").query("measure == 'total_variation'")
-    distances = found.set_index(["block", "recommender"])["value"]
-    assert distances["tiny", "tiny"] == distances["tiny", "baselines"] == 0
-    assert distances[FULL_TEST, "baselines"] == 0.5
+    found = as_read(balance(paths, prepared(tmp_path), k=1, draws=Draws(resamples=20)))
+    found = found.query("measure == 'total_variation'")
+    distances = found.set_index(["block", "baseline"])["value"]
+    assert distances["tiny", ""] == distances["tiny", "most-popular"] == 0
+    assert distances[FULL_TEST, "most-popular"] == 0.5
 
 
 def test_difference_to_the_base_on_common_seeds(tmp_path: Path) -> None:
-    items = catalogue(tmp_path, [0, 1, 2, 3, 4])
-    test = split(tmp_path, [[4], [4], [4], [4]])
+    catalogue(tmp_path, [0, 1, 2, 3, 4])
+    split(tmp_path, [[4], [4], [4], [4]])
     rare, frequent = ({example: [item] for example in range(4)} for item in (0, 4))
     paths = [
         recommendations(tmp_path, llm("plain", 0), rare),
         recommendations(tmp_path, llm("cft", 0), frequent),
         recommendations(tmp_path, llm("cft", 1), rare),  # plain has no such seed
     ]
-    balance(paths, [items], [test], tmp_path / "out.csv", resamples=200)
-    found = read_csv(tmp_path / "out.csv").query("measure == 'total_variation'")
+    found = balance(paths, prepared(tmp_path), k=1, draws=Draws(resamples=200))
+    found = found.query("measure == 'total_variation'")
     rows = found.set_index("objective")
     # 0 with the one seed and 1 with the other.
     assert rows.loc["cft", "value"] == 0.5
@@ -90,14 +88,14 @@ def test_difference_to_the_base_on_common_seeds(tmp_path: Path) -> None:
 
 def test_lists_of_equal_spread_do_not_differ(tmp_path: Path) -> None:
     """Rounding alone must not move a distance, let alone with a small p."""
-    items = catalogue(tmp_path, [0, 1, 2, 3, 3, 4])
-    test = split(tmp_path, [[0, 1, 2], [1], [2, 5], [3, 1, 1]])
+    catalogue(tmp_path, [0, 1, 2, 3, 3, 4])
+    split(tmp_path, [[0, 1, 2], [1], [2, 5], [3, 1, 1]])
     paths = [
         recommendations(tmp_path, llm(name), {e: [item, 0, 1] for e in range(4)})
         for name, item in (("plain", 3), ("cft", 4))
     ]
-    balance(paths, [items], [test], tmp_path / "out.csv", resamples=200)
-    rows = read_csv(tmp_path / "out.csv").query("objective == 'cft'")
+    found = balance(paths, prepared(tmp_path), k=3, draws=Draws(resamples=200))
+    rows = found.query("objective == 'cft'")
     assert (rows["difference"] == 0).all()
     assert (rows["difference_low"] == 0).all()
     assert (rows["p"] == 1).all()
@@ -113,17 +111,15 @@ def test_equal_titles_are_one_whichever_item_is_listed(tmp_path: Path) -> None:
             "popularity_group": [0, 2, 3, 4],
         }
     )
-    items = tmp_path / "data/toy/items.parquet"
-    write_table(frame, items, ITEMS)
-    read = read_catalogue(items)
+    write_table(frame, tmp_path / "data/toy/catalogue.parquet", CATALOGUE)
+    read = read_catalogue(tmp_path / "data/toy")
     assert read.title_of.tolist() == [0, 1, 0, 0]
     # Item 2: the most training targets, and before item 3.
     assert read.group.tolist() == [3, 2]
     assert read.train_count.tolist() == [7, 5]
-    test = split(tmp_path, [[0], [3]])
+    split(tmp_path, [[0], [3]])
     lists = recommendations(tmp_path, llm(), {0: [2], 1: [0]})
-    balance([lists], [items], [test], tmp_path / "out.csv", resamples=20)
-    found = read_csv(tmp_path / "out.csv").query("k == 1")
+    found = balance([lists], prepared(tmp_path), k=1, draws=Draws(resamples=20)).query("k == 1")
     assert value(found, "total_variation") == 0
     assert value(found, "coverage") == 0.5
 
@@ -176,14 +172,14 @@ def test_leaving_a_part_out_equals_counting_the_rest() -> None:
 def test_standard_error_of_a_mean_is_the_textbooks() -> None:
     x = np.array([1.0, 4, 4, 9])
     without = np.array([np.delete(x, i).mean() for i in range(4)])
-    one_seed = standard_error(np.array([[x.mean()]]), without[None, :, None])
+    one_seed = jackknife_error(np.array([[x.mean()]]), without[None, :, None])
     assert one_seed[0] == pytest.approx(x.std(ddof=1) / 2)
     users, seeds = x.var(ddof=1) / 4, 2 / 2
-    error, freedom = standard_error(np.array([[4.0], [6.0]]), np.stack([without[:, None]] * 2))
+    error, freedom = jackknife_error(np.array([[4.0], [6.0]]), np.stack([without[:, None]] * 2))
     assert error == pytest.approx(np.sqrt(users + seeds))
     # Satterthwaite, 1946: the users count as known.
     assert freedom == pytest.approx((users + seeds) ** 2 / seeds**2)
-    assert np.isnan(standard_error(np.array([[1.0]]), without[None, :1, None])).all()
+    assert np.isnan(jackknife_error(np.array([[1.0]]), without[None, :1, None])).all()
 
 
 def test_intervals_hold_what_another_sample_of_users_gives() -> None:
@@ -195,7 +191,7 @@ def test_intervals_hold_what_another_sample_of_users_gives() -> None:
     samples = [rng.choice(80, size=users * listed, p=popularity) for _ in range(300)]
     measured = [concentration(rows, titles, users, 80) for titles in samples]
     values = np.array([both for both, _ in measured])
-    errors = np.array([standard_error(v[None], w[None])[0] for v, w in measured])
+    errors = np.array([jackknife_error(v[None], w[None])[0] for v, w in measured])
     held = np.abs(values - values.mean(axis=0)) <= 1.96 * errors
     assert (held.mean(axis=0) >= 0.93).all()
     resampled = []
@@ -213,8 +209,8 @@ def test_basic_interval_of_a_small_distance_is_not_too_high() -> None:
     reach = percentile = 0
     for _ in range(40):
         counts = rng.multinomial(10, np.full(5, 0.2), size=(2, 60)).astype(float)
-        drawn = cluster_bootstrap(np.hstack(list(counts)), np.arange(60), 200).reshape(-1, 2, 5)
-        samples = total_variation(drawn[:, 0] / 10, drawn[:, 1] / 10)
+        drawn = cluster_bootstrap(np.hstack(list(counts)), np.arange(60), Draws(resamples=200))
+        samples = total_variation(*drawn.reshape(-1, 2, 5).swapaxes(0, 1) / 10)
         truth = total_variation(*(c.mean(axis=0) / 10 for c in counts))
         reach += interval(2 * truth - samples)[0] <= 0
         percentile += interval(samples)[0] <= 0.005

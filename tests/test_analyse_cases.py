@@ -5,24 +5,16 @@ import pandas as pd
 import pytest
 
 from scripts.analyse.cases import cases, choose
-from scripts.cells import Cell, cell_path
 from scripts.command import InputError
-from scripts.contracts import RECOMMENDATIONS
-from scripts.files import read_csv, write_table
+from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.tables.cases import cases as table
 from scripts.tables.cases import shortened
-from tests.small_data import write_examples, write_items
-from tests.tiny_study import llm
+from scripts.tables.format import write
+from tests.small_data import write_catalogue, write_examples
+from tests.tiny_study import as_read, llm, prepared, recommendations
 
 TITLES = ["Heat", "Dune", "Heat", "Big", "Jaws & 100 % | *Fun*_"]
-
-
-def lists(root: Path, cell: Cell, of: list[list[int]]) -> Path:
-    rows = [(e, r, i, 0.0) for e, items in enumerate(of) for r, i in enumerate(items, 1)]
-    path = root / f"{cell_path(cell)}.parquet"
-    write_table(pd.DataFrame(rows, columns=RECOMMENDATIONS.names), path, RECOMMENDATIONS)
-    return path
 
 
 def test_rule_by_hand() -> None:
@@ -43,22 +35,20 @@ def test_rule_by_hand() -> None:
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
+def found(tmp_path: Path) -> pd.DataFrame:
     """Analysis of three examples; the last is not in the models' sub-sample."""
-    items = write_items(tmp_path / "items.parquet", TITLES)
+    write_catalogue(tmp_path / "data/toy/catalogue.parquet", TITLES)
     test = [("ann", [1, 3], 0), ("bob", [3], 4), ("cid", [1], 1)]
+    write_examples(tmp_path / "data/toy/examples/test.parquet", test)
     paths = [
-        lists(tmp_path, llm("plain"), [[1, 3, 2], [4, 1, 0]]),  # Heat by its other item
-        lists(tmp_path, llm("cft"), [[0, 1, 3], [1, 3, 0]]),
-        lists(tmp_path, llm("cft", history="without"), [[3, 1, 0], [3, 1, 0]]),
+        recommendations(tmp_path, llm("plain"), {0: [1, 3, 2], 1: [4, 1, 0]}),  # Heat: item 2, too
+        recommendations(tmp_path, llm("cft"), {0: [0, 1, 3], 1: [1, 3, 0]}),
+        recommendations(tmp_path, llm("cft", history="without"), {0: [3, 1, 0], 1: [3, 1, 0]}),
     ]
-    output = tmp_path / "cases.csv"
-    cases(paths, items, write_examples(tmp_path / "test.parquet", test), output)
-    return output
+    return as_read(cases(paths, prepared(tmp_path)))
 
 
-def test_lists_and_ranks_of_the_chosen(study: Path) -> None:
-    found = read_csv(study)
+def test_lists_and_ranks_of_the_chosen(found: pd.DataFrame) -> None:
     up = found[found["case"] == "moved up most"]
     assert set(up["example_id"]) == {0}
     assert up.loc[up["list"] == "history", "title"].tolist() == ["Big", "Dune"]
@@ -75,8 +65,8 @@ def test_lists_and_ranks_of_the_chosen(study: Path) -> None:
     assert set(found["users"]) == {2}
 
 
-def test_table_marks_the_target_and_escapes_titles(study: Path, tmp_path: Path) -> None:
-    table(study, Labels(), tmp_path / "t.csv")
+def test_table_marks_the_target_and_escapes_titles(found: pd.DataFrame, tmp_path: Path) -> None:
+    write(table(found, Labels()), None, tmp_path / "t.csv")
     shown = read_csv(tmp_path / "t.csv").set_index(["Case", "#"])
     up = shown.loc["moved up most (0)"]
     assert up.loc["target"].tolist() == ["Heat", "rank 3", "rank 1", "rank 3"]
@@ -97,4 +87,4 @@ def test_shortened_titles() -> None:
 
 def test_one_list_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the base and of the objective"):
-        cases([tmp_path / "x"], tmp_path, tmp_path, tmp_path / "out.csv")
+        cases([tmp_path / "x"], prepared(tmp_path))

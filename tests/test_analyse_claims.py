@@ -8,25 +8,25 @@ import pytest
 from scipy import stats
 
 from scripts.analyse.claims import CLAIMS, claims, verdict
-from scripts.files import read_csv, write_csv, write_text
+from scripts.files import read_csv, write_csv
 from scripts.labels import Labels
 from scripts.tables.claims import claims as table
+from scripts.tables.format import write
+from tests.tiny_study import as_read
 
 #: Where a sample stands, on all hand-made rows.
 WHERE = {"dataset": "toy", "backbone": "tiny", "decoder": "search"}
 SIZE = {"seeds": 3, "shared_seeds": 3, "examples": 9, "users": 3}
-GAIN = WHERE | SIZE | {"history": "with", "metric": "ndcg", "k": 5, "p": 0.01}
+GAIN = WHERE | SIZE | {"base": "plain", "history": "with", "metric": "ndcg", "k": 5, "p": 0.01}
 
 
 def judged(
     tmp_path: Path, analyses: dict[str, list[dict]], beyond: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    paths = {}
-    for name, rows in analyses.items():
-        paths[name] = tmp_path / f"{name}.csv"
-        write_csv(pd.DataFrame(rows), paths[name])
-    claims(paths, list(beyond), ["grounded"], tmp_path / "claims.csv")
-    return read_csv(tmp_path / "claims.csv")
+    paths = [tmp_path / f"{name}.csv" for name in analyses]
+    for path in paths:
+        write_csv(pd.DataFrame(analyses[path.stem]), path)
+    return as_read(claims(paths, list(beyond), ["grounded"]))
 
 
 def of(found: pd.DataFrame, words: str) -> pd.DataFrame:
@@ -83,8 +83,9 @@ def test_gains_judge_the_parts(tmp_path: Path) -> None:
         | {"objective": "cft", "history": "without"}
         | {"difference": -0.02, "low": -0.03, "high": -0.01},
     ]
-    over = [GAIN | {"objective": "cft", "difference": 0.0, "low": -0.01, "high": 0.01, "p": 0.9}]
-    found = judged(tmp_path, {"gains": gains, "gains_over/causal": over})
+    gains.append(GAIN | {"objective": "cft", "base": "causal", "difference": 0.0, "p": 0.9})
+    gains[-1] |= {"low": -0.01, "high": 0.01}
+    found = judged(tmp_path, {"gains": gains})
     (causal,) = of(found, "causal loss helps").itertuples()
     assert (causal.effect, causal.low, causal.high, causal.verdict) == (
         *(0.02, 0.01, 0.03),
@@ -297,10 +298,9 @@ def test_the_table_shows_every_line_and_counts_verdicts(tmp_path: Path) -> None:
         | {"difference": 0.02, "low": low, "high": 0.03}
         for name, low in (("toy", 0.01), ("other", -0.01))
     ]
-    judged(tmp_path, {"gains": gains})
-    write_text("device\na machine\n", tmp_path / "cost.csv")
-    labels = Labels(datasets={"toy": "Toy set"})
-    table(tmp_path / "claims.csv", labels, tmp_path / "table.csv", tmp_path / "cost.csv")
+    found = table(judged(tmp_path, {"gains": gains}), Labels(datasets={"toy": "Toy set"}))
+    foot = pd.DataFrame({"about": ["device", "settings"], "words": ["a machine", "Set."]})
+    write(found, foot, tmp_path / "table.csv")
     shown = read_csv(tmp_path / "table.csv")
     assert list(shown["Seeds"].dropna().unique()) == ["–", "3"]
     lines = shown[shown["Claim"] == "The causal loss helps by itself"]
@@ -311,4 +311,5 @@ def test_the_table_shows_every_line_and_counts_verdicts(tmp_path: Path) -> None:
     assert lines["Verdict"].iloc[-1] == "supported: 1; undecided at this size: 1"
     assert len(shown) == len(CLAIMS) + 2
     text = (tmp_path / "table.md").read_text()
-    assert "9 test examples of 3 users; seeds per row: 3; device: a machine." in text
+    assert "9 test examples of 3 users; seeds per row: 3." in text
+    assert "Device: a machine." in text

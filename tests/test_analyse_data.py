@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
-from scripts.analyse.data_curves import at_least, data_curves, monthly, popularity
-from scripts.analyse.prepared import earlier_interactions, summary
+from scripts.analyse.data import at_least, data, monthly, popularity
 from scripts.analyse.statistics import statistics
-from scripts.analyse.title_tokens import title_tokens
 from scripts.contracts import EXAMPLES, INTERACTIONS
-from scripts.files import read_csv, read_json, write_json, write_table
-from tests.small_data import write_items
+from scripts.data.prepared import earlier_interactions
+from scripts.files import write_json, write_table
+from tests.small_data import write_catalogue
+from tests.tiny_study import as_read
 
 DAY = 86_400
 
@@ -30,7 +28,7 @@ def toy(tmp_path: Path) -> Path:
     first = int(pd.Timestamp("2018-01-30").timestamp())
     interactions["timestamp"] = [first + DAY * i for i in range(len(rows))]
     write_table(interactions, folder / "interactions.parquet", INTERACTIONS)
-    write_items(folder / "items.parquet", ["A", "The B  side", "C minor"])
+    write_catalogue(folder / "catalogue.parquet", ["A", "The B  side", "C minor"])
     histories = {1: [0], 3: [0, 1], 4: [1], 5: [1, 0]}
     examples = pd.DataFrame(
         {
@@ -54,8 +52,7 @@ def test_statistics_hold_the_records_and_the_lengths(tmp_path: Path, toy: Path) 
     for dataset, most in (("toy", 7), ("other", 8)):
         write_json({"mean": 4.5, "max": most}, tmp_path / f"tokens/{dataset}/qwen2.5-1.5b.json")
     tokens = sorted((tmp_path / "tokens").rglob("*.json"))
-    statistics([toy], tokens, tmp_path / "out.csv")
-    frame = read_csv(tmp_path / "out.csv")
+    frame = as_read(statistics([toy / "preparation.json"], tokens))
     found = frame.set_index("statistic")["value"].to_dict()
     assert found == {
         "users": "2",
@@ -74,15 +71,8 @@ def test_statistics_hold_the_records_and_the_lengths(tmp_path: Path, toy: Path) 
     assert set(frame["dataset"]) == {"toy"}
 
 
-def test_summary() -> None:
-    # 19 of 20 values are 95 %.
-    values = [*range(1, 20), 1000]
-    assert summary(values) == {"mean": 59.5, "median": 10.5, "p95": 19, "max": 1000}
-
-
-def test_curves(tmp_path: Path, toy: Path) -> None:
-    data_curves([toy], tmp_path / "out.csv")
-    frame = read_csv(tmp_path / "out.csv")
+def test_curves(toy: Path) -> None:
+    frame = as_read(data([toy / "preparation.json"]))
     points = {
         curve: list(zip(rows["x"], rows["y"].astype(float), strict=True))
         for curve, rows in frame.groupby("curve")
@@ -123,17 +113,3 @@ def test_a_month_without_interactions_is_kept() -> None:
 
 def test_earlier_interactions_count_the_same_user() -> None:
     assert earlier_interactions(pd.Series(list("abaab"))).tolist() == [1, 2, 1]
-
-
-def test_title_tokens_count_quotes_and_end(tmp_path: Path, toy: Path) -> None:
-    """With a tokenizer of words and punctuation marks, titles can be counted by eye."""
-    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "<eos>": 1}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>"
-    ).save_pretrained(tmp_path / "backbone")
-    title_tokens(toy / "items.parquet", tmp_path / "backbone", tmp_path / "out.json")
-    # One, three and two words, each with two quotes and the end of the answer.
-    assert read_json(tmp_path / "out.json") == {"mean": 5, "median": 5, "p95": 6, "max": 6}

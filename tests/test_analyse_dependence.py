@@ -5,7 +5,7 @@ import pytest
 
 from scripts.analyse.dependence import dependence, overlaps
 from scripts.command import InputError
-from scripts.files import read_csv
+from scripts.evaluate.bootstrap import Draws
 from tests.tiny_study import USERS, llm, metrics, recommendations
 
 HISTORIES = ("with", "without", "wrong")
@@ -30,8 +30,7 @@ def study(tmp_path_factory):
             lists.append(recommendations(root, cell, {i: LISTS[history] for i in range(4)}))
     # With a single history there is nothing to compare.
     paths.append(metrics(root, llm("cft", decoder="constrained"), [1, 1, 1, 1]))
-    dependence(paths, lists, root / "out.csv", resamples=400)
-    return read_csv(root / "out.csv")
+    return dependence(paths, lists, k=10, draws=Draws(resamples=400))
 
 
 def test_lists_are_compared_at_the_depth_that_is_asked_for(tmp_path):
@@ -41,8 +40,8 @@ def test_lists_are_compared_at_the_depth_that_is_asked_for(tmp_path):
         cell = llm("plain", 0, history)
         paths.append(metrics(tmp_path, cell, [1, 2, None, None], 5))
         lists.append(recommendations(tmp_path, cell, dict.fromkeys(range(4), shown)))
-    dependence(paths, lists, tmp_path / "out.csv", k=5, resamples=50)
-    (row,) = read_csv(tmp_path / "out.csv").query("metric == 'overlap'").itertuples()
+    found = dependence(paths, lists, k=5, draws=Draws(resamples=50))
+    (row,) = found.query("metric == 'overlap'").itertuples()
     assert (row.k, row.value) == (5, pytest.approx(2 / 5))
 
 
@@ -125,8 +124,8 @@ def test_a_condition_of_one_seed_is_paired_with_it_alone(tmp_path):
     ranks = ([1, None, 1, None], [1, 1, 1, 1], [1, None, 1, None])
     paths = [metrics(tmp_path, c, r) for c, r in zip(cells, ranks, strict=True)]
     lists = [recommendations(tmp_path, c, {i: [0] for i in range(4)}) for c in cells]
-    dependence(paths, lists, tmp_path / "out.csv", resamples=20)
-    rows = read_csv(tmp_path / "out.csv").query("metric == 'hr' and k == 1").set_index("history")
+    rows = dependence(paths, lists, k=10, draws=Draws(resamples=20))
+    rows = rows.query("metric == 'hr' and k == 1").set_index("history")
     assert rows["seeds"].to_dict() == {"with": 2, "wrong": 1}
     assert rows["value"].to_dict() == {"with": 0.75, "wrong": 0.5}
     assert rows.loc["wrong", "difference"] == 0
@@ -137,9 +136,8 @@ def test_a_contrast_counts_the_seeds_that_the_base_shares(tmp_path):
     cells = [llm(o, s, h) for o in seeds for s in seeds[o] for h in ("with", "wrong")]
     paths = [metrics(tmp_path, cell, [1, 1, None, 1]) for cell in cells]
     lists = [recommendations(tmp_path, cell, {i: [0] for i in range(4)}) for cell in cells]
-    dependence(paths, lists, tmp_path / "out.csv", resamples=20)
-    rows = read_csv(tmp_path / "out.csv").query("metric == 'hr' and k == 1")
-    rows = rows.set_index(["objective", "history"])
+    rows = dependence(paths, lists, k=10, draws=Draws(resamples=20))
+    rows = rows.query("metric == 'hr' and k == 1").set_index(["objective", "history"])
     assert rows.loc[("cft", "wrong"), ["seeds", "shared_seeds"]].tolist() == [2, 1]
     assert rows.drop(index=("cft", "wrong"))["shared_seeds"].isna().all()
 
@@ -148,8 +146,7 @@ def test_cutoffs_beyond_a_list_are_unknown(tmp_path):
     cells = [llm(), llm(history="without")]
     paths = [metrics(tmp_path, c, [1, None], depth=5) for c in cells]
     lists = [recommendations(tmp_path, c, {i: [0] for i in range(2)}) for c in cells]
-    dependence(paths, lists, tmp_path / "out.csv", resamples=20)
-    found = read_csv(tmp_path / "out.csv").query("metric == 'ndcg'")
+    found = dependence(paths, lists, k=10, draws=Draws(resamples=20)).query("metric == 'ndcg'")
     assert found.set_index("k")["value"].isna().groupby("k").all().to_dict() == {
         **dict.fromkeys([1, 3, 5], False),
         **dict.fromkeys([10, 20, 50], True),
@@ -173,4 +170,4 @@ def test_overlap_beyond_a_list_is_unknown(tmp_path: Path) -> None:
 def test_a_pair_without_lists_is_named(tmp_path: Path) -> None:
     cells = [llm(), llm(history="without")]
     with pytest.raises(InputError, match="no recommendations were given"):
-        dependence([metrics(tmp_path, c, [1]) for c in cells], [], tmp_path / "out.csv")
+        dependence([metrics(tmp_path, c, [1]) for c in cells], [], k=10)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from scripts.analyse.gains import gains
-from scripts.files import read_csv
+from scripts.evaluate.bootstrap import Draws
 from tests.tiny_study import baseline, llm, metrics
 
 
@@ -24,8 +24,7 @@ def test_differences_of_common_seeds_by_hand(tmp_path: Path) -> None:
         metrics(tmp_path, llm("cft", 2), [1, 1, 1, 1]),  # no plain model with this seed
         metrics(tmp_path, baseline("sasrec"), [1, 1, 1, 1]),
     ]
-    gains(paths, tmp_path / "out.csv", resamples=4000)
-    found = read_csv(tmp_path / "out.csv")
+    found = gains(paths, {"plain": []}, Draws(resamples=4000))
     assert set(found["objective"]) == {"cft"}
     row = at(found, "hr", 1)
     assert row["base_value"] == 0.25
@@ -55,8 +54,7 @@ def test_no_gain_over_a_base_without_hits_and_no_sd_of_one_seed(tmp_path: Path) 
         metrics(tmp_path, llm("plain"), [None] * 4, depth=10),
         metrics(tmp_path, llm("cft"), [1] * 4, depth=10),
     ]
-    gains(paths, tmp_path / "out.csv", resamples=20)
-    found = read_csv(tmp_path / "out.csv")
+    found = gains(paths, {"plain": []}, Draws(resamples=20))
     row = at(found, "hr", 10)
     assert row["difference"] == row["low"] == row["high"] == 1
     assert np.isnan(row["relative_gain"])
@@ -70,12 +68,10 @@ def test_histories_are_compared_separately(tmp_path: Path) -> None:
         metrics(tmp_path, llm("cft", history="without"), [None, None]),
         metrics(tmp_path, llm("cft", history="with"), [1, 1]),
     ]
-    gains(paths, tmp_path / "out.csv", resamples=20)
-    found = read_csv(tmp_path / "out.csv")
+    found = gains(paths, {"plain": []}, Draws(resamples=20))
     assert set(found["history"]) == {"without"}
     assert at(found, "hr", 1)["difference"] == -0.5
 
 
 def test_nothing_to_compare_gives_an_empty_table(tmp_path: Path) -> None:
-    gains([metrics(tmp_path, llm("plain"), [1])], tmp_path / "out.csv")
-    assert read_csv(tmp_path / "out.csv").empty
+    assert gains([metrics(tmp_path, llm("plain"), [1])], {"plain": []}).empty

@@ -8,15 +8,18 @@ import pandas as pd
 import pytest
 
 from scripts.analyse.history_length import history_length
-from scripts.cells import Cell, cell_path, model_path
+from scripts.cells import Cell
 from scripts.command import InputError
 from scripts.contracts import CUTOFFS
+from scripts.evaluate.bootstrap import Draws
 from scripts.files import read_csv, write_json
 from scripts.labels import Labels
+from scripts.tables.format import write
 from scripts.tables.history_length import history_length as table
 from tests.small_data import write_examples
-from tests.tiny_study import llm, metrics
+from tests.tiny_study import as_read, llm, metrics
 
+POINT = ["objective", "length", "metric", "k"]
 LENGTHS = {"toy": ("toy", 2), "toy+history3": ("toy", 3)}
 #: Ranks of the target for ann, ann, bob, cid.
 RANKS = {
@@ -29,12 +32,12 @@ RANKS = {
 
 def inputs(root: Path) -> dict[str, list[Path]]:
     """Files of four cells; the test split has an example more than was decoded."""
-    files: dict[str, list[Path]] = {"metrics": [], "models": [], "decodings": [], "tests": []}
+    files: dict[str, list[Path]] = {"metrics": [], "runs": [], "decodings": [], "tests": []}
     for (dataset, objective), ranks in RANKS.items():
         cell: Cell = llm(objective)._replace(dataset=dataset)
         files["metrics"].append(metrics(root, cell, ranks, depth=10))
         length = LENGTHS[dataset][1]
-        run = root / "models" / model_path(*cell[:4]) / "run.json"
+        run = root / "models" / cell.model / "run.json"
         write_json(
             {
                 "seconds_per_step": length * (2.0 if objective == "cft" else 1.0),
@@ -46,10 +49,10 @@ def inputs(root: Path) -> dict[str, list[Path]]:
             },
             run,
         )
-        record = root / "recommendations" / f"{cell_path(cell)}.json"
+        record = root / "recommendations" / f"{cell.path}.json"
         record_of = {"examples": 4, "prompts": 3, "seconds": 6.0, "truncated_prompts": length - 2}
         write_json(record_of | {"device": "abacus"}, record)
-        files["models"].append(run)
+        files["runs"].append(run)
         files["decodings"].append(record)
     for dataset, (_, length) in LENGTHS.items():
         path = root / "data" / dataset / "examples" / "test.parquet"
@@ -61,13 +64,14 @@ def inputs(root: Path) -> dict[str, list[Path]]:
 
 @pytest.fixture
 def found(tmp_path: Path) -> pd.DataFrame:
-    history_length(**inputs(tmp_path), lengths=LENGTHS, output=tmp_path / "out.csv", resamples=200)
-    frame = read_csv(tmp_path / "out.csv")
+    draws = Draws(resamples=200)
+    frame = as_read(history_length(**inputs(tmp_path), lengths=LENGTHS, k=1, draws=draws))
     assert set(frame["dataset"]) == {"toy"}
-    return frame.set_index(["objective", "length", "metric", "k"]).sort_index()
+    return frame
 
 
 def test_accuracy_and_paired_differences(found: pd.DataFrame) -> None:
+    found = found.set_index(POINT).sort_index()
     point = found.loc[("plain", 3, "hr", 1)]
     assert (point["value"], point["difference"]) == (0.75, 0.25)
     # Of ann's two examples one gains: a draw of ann alone gives 1/2, one without ann gives 0.
@@ -85,6 +89,8 @@ def test_accuracy_and_paired_differences(found: pd.DataFrame) -> None:
 
 
 def test_histories_and_costs(found: pd.DataFrame) -> None:
+    found = found.set_index(POINT).sort_index()
+
     def value(objective: str, length: int, metric: str) -> float:
         return found.xs((objective, length, metric), level=[0, 1, 2])["value"].item()
 
@@ -104,7 +110,7 @@ def test_histories_and_costs(found: pd.DataFrame) -> None:
 
 def test_the_table(tmp_path: Path, found: pd.DataFrame) -> None:
     labels = Labels(datasets={"toy": "Toy"})
-    table(tmp_path / "out.csv", 1, labels, tmp_path / "t.csv")
+    write(table(found, labels, k=1), None, tmp_path / "t.csv")
     shown = read_csv(tmp_path / "t.csv")
     assert shown[["Objective", "Longest history"]].to_numpy().tolist() == [
         *(["plain", 2], ["plain", 3], ["cft", 2], ["cft", 3])
@@ -125,4 +131,4 @@ def test_another_split_is_named(tmp_path: Path) -> None:
     files = inputs(tmp_path)
     write_examples(files["tests"][1], [("a", [0], 0)], first=3)
     with pytest.raises(InputError, match=r"toy\+history3/examples/test.parquet: lacks examples"):
-        history_length(**files, lengths=LENGTHS, output=tmp_path / "out.csv", resamples=10)
+        history_length(**files, lengths=LENGTHS, k=1, draws=Draws(resamples=10))

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from scripts.analyse.positions import positions
-from scripts.cells import model_path
 from scripts.command import InputError
 from scripts.contracts import TOKEN_EFFECTS
-from scripts.files import read_csv, write_table
+from scripts.evaluate.bootstrap import Draws
+from scripts.files import write_table
+from tests.tiny_study import llm
 
 
 def test_positions_by_hand(tmp_path: Path) -> None:
@@ -17,10 +18,9 @@ def test_positions_by_hand(tmp_path: Path) -> None:
         for position in range(1, tokens + 1):
             rows.append((example, user, position, tokens, -1.0, -1.0 - position - example))
     frame = pd.DataFrame(rows, columns=TOKEN_EFFECTS.names)
-    path = tmp_path / f"{model_path('toy', 'tiny', 'cft', 7)}.parquet"
+    path = tmp_path / f"{llm('cft', 7).model}.parquet"
     write_table(frame, path, TOKEN_EFFECTS)
-    positions([path], tmp_path / "out.csv", resamples=50)
-    found = read_csv(tmp_path / "out.csv").astype({"position": str})
+    found = positions([path], Draws(resamples=50))
     assert list(found["position"]) == [*map(str, range(1, 13)), "13+", "eos", "halves"]
     assert set(found["objective"]) == {"cft"}
     assert set(found["seeds"]) == {1}
@@ -43,27 +43,26 @@ def effects(tmp_path: Path, seed: int, tokens: int, shift: float) -> Path:
         for example, user in enumerate("abc")
         for position in range(1, tokens + 1)
     ]
-    path = tmp_path / f"{model_path('toy', 'tiny', 'plain', seed)}.parquet"
+    path = tmp_path / f"{llm('plain', seed).model}.parquet"
     write_table(pd.DataFrame(rows, columns=TOKEN_EFFECTS.names), path, TOKEN_EFFECTS)
     return path
 
 
 def test_halves_leave_out_quotes_end_and_middle(tmp_path: Path) -> None:
     # Tokens 2 to 6 lie between the quotes; effects fall by 1: (2, 3) against (5, 6).
-    positions([effects(tmp_path, 0, 8, 0.0)], tmp_path / "out.csv", resamples=50)
-    halves = read_csv(tmp_path / "out.csv").set_index("position").loc["halves"]
+    found = positions([effects(tmp_path, 0, 8, 0.0)], Draws(resamples=50))
+    halves = found.set_index("position").loc["halves"]
     assert list(halves[["effect", "low", "high"]]) == [3, 3, 3]
     assert halves["p"] == pytest.approx(2 / 51)
 
 
 def test_seeds_are_averaged_and_crossed(tmp_path: Path) -> None:
     paths = [effects(tmp_path, seed, 4, float(seed)) for seed in (0, 1)]
-    positions(paths, tmp_path / "out.csv", resamples=200)
-    first = read_csv(tmp_path / "out.csv").set_index("position").loc["1"]
+    first = positions(paths, Draws(resamples=200)).set_index("position").loc["1"]
     # Users do not differ: the interval is that of two seeds alone, 0 and 1, which tell little; that
     # of Student's t, 0.5 +- 12.7 x 0.5, bounds it.
     assert list(first[["effect", "seeds"]]) == [0.5, 2]
     assert -5.85 < first["low"] < -1.5
     assert 2.5 < first["high"] < 6.85
     with pytest.raises(InputError, match="other tokens"):
-        positions([paths[0], effects(tmp_path, 1, 5, 0.0)], tmp_path / "out.csv", resamples=50)
+        positions([paths[0], effects(tmp_path, 1, 5, 0.0)], Draws(resamples=50))

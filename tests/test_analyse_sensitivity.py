@@ -4,7 +4,7 @@ import pytest
 
 from scripts.analyse.sensitivity import sensitivity
 from scripts.command import InputError
-from scripts.files import read_csv
+from scripts.evaluate.bootstrap import Draws
 from tests.tiny_study import llm, metrics
 
 POINTS = {
@@ -16,8 +16,7 @@ POINTS = {
 
 def test_the_centre_stands_on_both_axes(tmp_path: Path) -> None:
     paths = [metrics(tmp_path, llm(name), [1, 2]) for name in (*POINTS, "plain", "weighted")]
-    sensitivity(paths, POINTS, "cft", tmp_path / "out.csv", resamples=10)
-    found = read_csv(tmp_path / "out.csv")
+    found = sensitivity(paths, POINTS, "cft", Draws(resamples=10))
     found = found[(found["metric"] == "hr") & (found["k"] == 1)]
     points = found[["parameter", "objective"]].apply(tuple, axis=1)
     assert list(points) == [
@@ -39,8 +38,7 @@ def test_differences_are_paired_with_the_base_of_the_same_seed(tmp_path: Path) -
         metrics(tmp_path, llm("cft", 0), [1, 1, None]),
         metrics(tmp_path, llm("cft", 1), [1, 1, None]),
     ]
-    sensitivity(paths, POINTS, "cft", tmp_path / "out.csv", resamples=500)
-    found = read_csv(tmp_path / "out.csv")
+    found = sensitivity(paths, POINTS, "cft", Draws(resamples=500))
     found = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index("objective")
     assert found.loc["plain", ["difference", "difference_low", "p"]].isna().all()
     centre = found.loc["cft"].iloc[0]
@@ -58,8 +56,7 @@ def test_a_seed_that_the_base_lacks_is_left_out_of_the_difference(tmp_path: Path
         metrics(tmp_path, llm("cft", 0), [1, 1, None]),
         metrics(tmp_path, llm("cft", 1), [None, None, None]),
     ]
-    sensitivity(paths, POINTS, "cft", tmp_path / "out.csv", resamples=50)
-    found = read_csv(tmp_path / "out.csv")
+    found = sensitivity(paths, POINTS, "cft", Draws(resamples=50))
     found = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index("objective")
     centre = found.loc["cft"].iloc[0]
     assert centre["value"] == pytest.approx(1 / 3)
@@ -67,6 +64,6 @@ def test_a_seed_that_the_base_lacks_is_left_out_of_the_difference(tmp_path: Path
     assert (centre["seeds"], centre["shared_seeds"]) == (2, 1)
 
 
-def test_an_unknown_centre_is_named(tmp_path: Path) -> None:
+def test_an_unknown_centre_is_named() -> None:
     with pytest.raises(InputError, match="centre: 'other'"):
-        sensitivity([], POINTS, "other", tmp_path / "out.csv")
+        sensitivity([], POINTS, "other")

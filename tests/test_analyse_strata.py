@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from scripts.analyse.strata import LEAST_DIFFERING, by_activity, by_popularity, compare, strata
 from scripts.command import InputError
-from scripts.contracts import ITEMS
-from scripts.files import read_csv, write_table
+from scripts.contracts import CATALOGUE
+from scripts.evaluate.bootstrap import Draws
+from scripts.files import write_table
 from tests.small_data import write_examples
-from tests.tiny_study import llm, metrics
+from tests.tiny_study import llm, metrics, prepared
 
 
 def test_activity_by_hand() -> None:
@@ -51,7 +52,7 @@ def test_interval_only_where_enough_users_differ() -> None:
     ours = base.copy()
     ours[0, : 2 * LEAST_DIFFERING, 0] = 1
     ours[0, : 2 * LEAST_DIFFERING - 2, 1] = 1
-    found = compare(ours, base, users, 100, 0)
+    found = compare(ours, base, users, Draws(resamples=100))
     assert found["differing"].tolist() == [LEAST_DIFFERING, LEAST_DIFFERING - 1]
     assert found["low"].notna().tolist() == found["high"].notna().tolist() == [True, False]
     assert found["difference"].tolist() == pytest.approx([1 / 3, 18 / 60])
@@ -59,7 +60,7 @@ def test_interval_only_where_enough_users_differ() -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> dict[str, list[Path]]:
+def datasets(tmp_path: Path) -> list[Path]:
     """Users ann, ann, bob, cid in the test split, with 1, 2, 3 and 5 earlier interactions."""
     frame = pd.DataFrame(
         {
@@ -70,28 +71,21 @@ def data(tmp_path: Path) -> dict[str, list[Path]]:
             "popularity_group": [0, 3, 4],
         }
     )
-    items = tmp_path / "data/toy/items.parquet"
-    write_table(frame, items, ITEMS)
+    write_table(frame, tmp_path / "data/toy/catalogue.parquet", CATALOGUE)
     folder = tmp_path / "data/toy/examples"
     earlier = [("bob", [0], 1)] * 2 + [("cid", [0], 1)] * 3 + [("dan", [0], 1)] * 2
     test = [("ann", [0], 0), ("ann", [0], 2), ("bob", [0], 2), ("cid", [0], 1)]
-    return {
-        "items": [items],
-        "examples": [
-            write_examples(folder / "train.parquet", earlier, first=0),
-            write_examples(folder / "valid.parquet", [("cid", [0], 1)], first=7),
-            write_examples(folder / "test.parquet", test, first=8),
-        ],
-    }
+    write_examples(folder / "train.parquet", earlier, first=0)
+    write_examples(folder / "valid.parquet", [("cid", [0], 1)], first=7)
+    write_examples(folder / "test.parquet", test, first=8)
+    return prepared(tmp_path)
 
 
-def test_differences_per_stratum_by_hand(tmp_path: Path, data: dict[str, list[Path]]) -> None:
+def test_differences_per_stratum_by_hand(tmp_path: Path, datasets: list[Path]) -> None:
     # Examples 10 and 11, of bob and cid, are this backbone's sub-sample.
     cells = {llm("plain"): [2, None], llm("cft"): [1, 3], llm("cft", history="without"): [1, 1]}
     paths = [metrics(tmp_path, cell, ranks, depth=3, first=10) for cell, ranks in cells.items()]
-    output = tmp_path / "out.csv"
-    strata(paths, **data, output=output, resamples=20)
-    found = read_csv(output).astype({"stratum": str})
+    found = strata(paths, datasets, Draws(resamples=20))
     assert set(found["k"]) == {1, 3}
     one = found.query("metric == 'hr' and k == 1").set_index(["by", "stratum"])["difference"]
     assert one.to_dict() == {
@@ -107,7 +101,7 @@ def test_differences_per_stratum_by_hand(tmp_path: Path, data: dict[str, list[Pa
     assert set(found["objective"]) == {"cft"}
 
 
-def test_missing_split_is_named(tmp_path: Path, data: dict[str, list[Path]]) -> None:
+def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
     paths = [metrics(tmp_path, llm(name), [1]) for name in ("plain", "cft")]
-    with pytest.raises(InputError, match=r"toy: give its items\.parquet"):
-        strata(paths, data["items"], data["examples"][1:], tmp_path / "out.csv")
+    with pytest.raises(InputError, match=r"give the preparation\.json of toy"):
+        strata(paths, [tmp_path / "data/other/preparation.json"])

@@ -7,18 +7,26 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from scripts.backbones import fetch as fetching
 from scripts.backbones.fetch import fetch
 from scripts.backbones.load import context_of, load_backbone, load_finetuned, load_tokenizer
 from scripts.backbones.scratch import make_scratch, title_sequences, token_blocks
 from scripts.backbones.settings import Scratch, WarmStart
+from scripts.backbones.title_tokens import title_tokens
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.device import torch_device
 from scripts.files import read_json, read_table, sha256
 from scripts.prompts import check_tokenizer, quoted
+from tests.small_data import write_catalogue
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
 from tests.tiny_models import tiny_model
 
@@ -36,7 +44,7 @@ def folder(tmp_path_factory):
 def warmed(folder, name, **warm_start):
     make_scratch(
         train=folder / "examples.parquet",
-        items=folder / "items.parquet",
+        catalogue=folder / "catalogue.parquet",
         prompt=PROMPT,
         settings=Scratch(
             kind="scratch",
@@ -107,7 +115,7 @@ def test_too_little_text_for_a_block(folder):
     with pytest.raises(InputError, match=r"lower source\.warm_start\.block_size"):
         make_scratch(
             train=folder / "examples.parquet",
-            items=folder / "items.parquet",
+            catalogue=folder / "catalogue.parquet",
             prompt=PROMPT,
             settings=Scratch(kind="scratch", warm_start=WarmStart(block_size=10_000)),
             output=folder / "none",
@@ -235,3 +243,18 @@ def test_shipped_generation_settings_are_dropped(tmp_path):
 def test_the_context_of_an_architecture(architecture):
     """GPT-2 has another name for it."""
     assert context_of(tiny_model(architecture, 50)) == 512
+
+
+def test_title_tokens_count_quotes_and_end(tmp_path):
+    """With a tokenizer of words and punctuation marks, titles can be counted by eye."""
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "<eos>": 1}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>"
+    ).save_pretrained(tmp_path / "backbone")
+    write_catalogue(tmp_path / "catalogue.parquet", ["A", "The B  side", "C minor"])
+    title_tokens(tmp_path / "catalogue.parquet", tmp_path / "backbone", tmp_path / "out.json")
+    # One, three and two words, each with two quotes and the end of the answer.
+    assert read_json(tmp_path / "out.json") == {"mean": 5, "median": 5, "p95": 6, "max": 6}

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from scripts.baselines import lists
 from scripts.evaluate.per_example import evaluate
-from tests.small_data import write_examples, write_items
+from tests.small_data import write_catalogue, write_examples
 
 SCORES = hnp.arrays(
     np.float32,
@@ -69,7 +69,7 @@ def test_a_title_stands_where_its_best_item_would(data, scores: np.ndarray, dept
 
 def test_metrics_find_another_edition_of_the_target(tmp_path: Path) -> None:
     """The metric's rule, equal titles are one target, on a list of one item per title."""
-    items = write_items(tmp_path / "items", ["Up", "Heat", "Up", "Alien"])
+    items = write_catalogue(tmp_path / "items", ["Up", "Heat", "Up", "Alien"])
     test = write_examples(tmp_path / "test", [("u", [3], 0), ("u", [3], 2), ("u", [3], 1)])
     scores = np.array([[0.1, 0.5, 0.9, 0.7]] * 3)
     ids, values = lists.rank_in_blocks(lambda rows: scores[rows], 3, pd.read_parquet(items), 50)

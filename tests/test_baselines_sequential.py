@@ -16,7 +16,7 @@ from scripts.baselines import caser_model, gru4rec_model, sasrec_model, sequenti
 from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
 from scripts.baselines.settings import GRU4Rec, SASRec, Sequential
 from scripts.command import InputError
-from tests.small_data import lists_of, write_examples, write_items
+from tests.small_data import lists_of, write_catalogue, write_examples
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
@@ -208,7 +208,7 @@ def files(folder: Path) -> tuple[Path, Path, Path, Path]:
         write_examples(folder / "train", train),
         write_examples(folder / "valid", valid, 1000),
         write_examples(folder / "test", test, 2000),
-        write_items(folder / "items", [str(i) for i in range(12)]),
+        write_catalogue(folder / "items", [str(i) for i in range(12)]),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.baselines.settings import Transitions
 from scripts.baselines.transitions import recommend
-from tests.small_data import lists_of, write_examples, write_items
+from tests.small_data import lists_of, write_catalogue, write_examples
 
 
 def settings(shrinkage: float) -> Transitions:
@@ -17,7 +17,7 @@ def settings(shrinkage: float) -> Transitions:
 
 
 def test_worked_by_hand(tmp_path: Path) -> None:
-    items = write_items(tmp_path / "items", list("abcde"))
+    items = write_catalogue(tmp_path / "items", list("abcde"))
     # Transitions: 0->1 twice, 0->2 once, 1->3 once, and 0->3 over two steps, which counts 1/2.
     train = write_examples(
         tmp_path / "train", [("u", [0], 1), ("v", [0], 1), ("w", [0], 2), ("u", [0, 1], 3)]
@@ -77,7 +77,7 @@ def test_agrees_with_a_plain_loop_over_sequences(tmp_path: Path, shrinkage: floa
     recommend(
         write_examples(tmp_path / "train", training),
         write_examples(tmp_path / "test", testing),
-        write_items(tmp_path / "items", [str(i) for i in range(size)]),
+        write_catalogue(tmp_path / "items", [str(i) for i in range(size)]),
         settings(shrinkage),
         tmp_path / "lists",
     )

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scripts.command import InputError
-from scripts.contracts import INTERACTIONS, ITEMS
+from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, Preparation
 from scripts.files import read_json, read_table
@@ -117,7 +117,7 @@ def test_awkward_titles_and_ids_arrive_whole_on_one_line_or_are_counted(tmp_path
     rows = [review("uv"[t % 2], item, 1000 + t) for item in AWKWARD for t in range(4)]
     titles = [{"asin": item, "title": raw} for item, (raw, _) in AWKWARD.items()]
     counts = run(tmp_path, rows, titles)
-    items = read_table(tmp_path / "out" / "items.parquet", ITEMS)
+    items = read_table(tmp_path / "out" / "catalogue.parquet", CATALOGUE)
     expected = {item: title for item, (_, title) in AWKWARD.items() if title is not None}
     assert dict(zip(items["item"], items["title"], strict=True)) == expected
     assert items["item"].tolist() == sorted(expected)
@@ -131,7 +131,7 @@ def test_awkward_titles_and_ids_arrive_whole_on_one_line_or_are_counted(tmp_path
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "examples",
         "interactions.parquet",
-        "items.parquet",
+        "catalogue.parquet",
         "preparation.json",
     }
 
@@ -140,7 +140,7 @@ def test_disagreeing_metadata_are_counted_and_the_last_row_wins(tmp_path):
     more = [{"asin": "p", "title": "P two"}, {"asin": "p", "title": "P two"}]
     counts = run(tmp_path, GOOD, [*TITLES, *more])
     assert counts["metadata_rows_that_disagree"] == 2
-    items = read_table(tmp_path / "out" / "items.parquet", ITEMS)
+    items = read_table(tmp_path / "out" / "catalogue.parquet", CATALOGUE)
     assert items["title"].tolist() == ["P two", "Q one"]
 
 

@@ -101,6 +101,7 @@ def test_a_read_only_lock_file_still_enforces(raw, tmp_path, monkeypatch):
         enforce(URL, raw, lock)
 
 
+@pytest.mark.slow
 def test_processes_at_once_lose_no_entry(raw, tmp_path):
     lock = tmp_path / "checksums.json"
     code = (

@@ -55,6 +55,7 @@ def with_ids(lines, ids, history_times=True):
     return written.getvalue().split("\r\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data are not here")
 @pytest.mark.parametrize(
     ("name", "differing", "rebuilt"),

@@ -133,7 +133,7 @@ def leave_part(folder, url, content=CONTENT[:300_000]):
 
 def command(urls, output):
     """The step's command line."""
-    options = ["--urls", json.dumps(urls), "--output", str(output)]
+    options = ["--urls", *urls, "--output", str(output)]
     return [sys.executable, "-m", "scripts.data.obtain", *options]
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from scripts.command import InputError
-from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
+from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS
 from scripts.data.obtain import obtain_wheel
 from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, MovieLensWheel, Preparation
@@ -42,7 +42,7 @@ def outputs(folder):
     ]
     return (
         read_table(folder / "interactions.parquet", INTERACTIONS),
-        read_table(folder / "items.parquet", ITEMS),
+        read_table(folder / "catalogue.parquet", CATALOGUE),
         splits,
         read_json(folder / "preparation.json"),
     )

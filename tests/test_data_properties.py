@@ -6,14 +6,17 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scripts.command import InputError
-from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS
+from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS
 from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, Preparation
 from scripts.files import read_table
+
+pytestmark = pytest.mark.slow
 
 AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
 TITLES = "".join(f'{{"asin": "i{item}", "title": "Title {item}"}}\n' for item in range(6))
@@ -49,7 +52,7 @@ def prepared(rows, chosen):
             return None
         return (
             read_table(folder / "out" / "interactions.parquet", INTERACTIONS),
-            read_table(folder / "out" / "items.parquet", ITEMS),
+            read_table(folder / "out" / "catalogue.parquet", CATALOGUE),
             [
                 read_table(folder / "out" / "examples" / f"{split}.parquet", EXAMPLES)
                 for split in SPLITS
@@ -57,7 +60,7 @@ def prepared(rows, chosen):
         )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(reviews, rules, st.lists(st.integers(0, 8), min_size=60, max_size=60))
 def test_no_history_looks_ahead_and_splits_follow_in_time(pairs, chosen, times):
     found = prepared([(u, i, t) for (u, i), t in zip(pairs, times, strict=False)], chosen)
@@ -82,7 +85,7 @@ def test_no_history_looks_ahead_and_splits_follow_in_time(pairs, chosen, times):
         assert not interactions.duplicated(["user", "item"]).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(reviews, rules, st.randoms(use_true_random=False))
 def test_the_order_of_lines_with_distinct_times_changes_nothing(pairs, chosen, random):
     rows = [(u, i, t) for t, (u, i) in enumerate(pairs)]

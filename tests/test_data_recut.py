@@ -26,7 +26,7 @@ def test_by_hand(tmp_path: Path) -> None:
     write_examples(folder / "train.parquet", train)
     write_examples(folder / "valid.parquet", [("b", [6], 7)], first=4)
     write_examples(folder / "test.parquet", [("a", [5], 8)], first=5)
-    write_text("catalogue", tmp_path / "short" / "items.parquet")
+    write_text("catalogue", tmp_path / "short" / "catalogue.parquet")
     recut(tmp_path / "short", 3, tmp_path / "long")
     frames = [
         read_table(tmp_path / "long" / "examples" / f"{split}.parquet", EXAMPLES)
@@ -35,7 +35,7 @@ def test_by_hand(tmp_path: Path) -> None:
     histories = [[list(history) for history in frame["history"]] for frame in frames]
     assert histories == [[[7], [9], [7, 5], [7, 5, 6]], [[9, 6]], [[5, 6, 5]]]
     assert pd.concat(frames)["example_id"].tolist() == [0, 1, 2, 3, 4, 5]
-    assert (tmp_path / "long" / "items.parquet").read_text() == "catalogue"
+    assert (tmp_path / "long" / "catalogue.parquet").read_text() == "catalogue"
 
 
 @pytest.mark.parametrize("length", [1, 3, 12, 1000])

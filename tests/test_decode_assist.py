@@ -11,17 +11,24 @@ from scripts.backbones.load import load_tokenizer
 from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
 from scripts.baselines.settings import Caser, GRU4Rec, SASRec
 from scripts.command import InputError
-from scripts.contracts import EXAMPLES, ITEMS
+from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.decode.assist import title_probabilities
 from scripts.decode.constrained import guide_by, search, to_device
-from scripts.decode.histories import shown
-from scripts.decode.recommend import distinct_titles, padded, recommend, titles_of_items
+from scripts.decode.histories import replace_histories
+from scripts.decode.model import distinct_titles
+from scripts.decode.recommend import padded, recommend
 from scripts.decode.settings import HISTORIES, Assisted, Constrained
 from scripts.decode.trie import build_trie
 from scripts.decode.tune_assistant import best_weight, tune_assistant
 from scripts.examples import EVALUATION_SEED
 from scripts.files import read_json, read_table
-from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
+from tests.small_language import (
+    ROWS,
+    TITLES,
+    finetuned,
+    make_small_backbone,
+    write_language_data,
+)
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
 from tests.tiny_models import tiny_model
 
@@ -82,8 +89,8 @@ def test_scores_are_the_definition_s(weight):
                 for t in titles
             ]
         )
-        assert one.sequences.tolist() == np.argsort(-expected, kind="stable").tolist()
-        np.testing.assert_allclose(one.scores, expected[one.sequences], atol=2e-4)
+        assert one.titles.tolist() == np.argsort(-expected, kind="stable").tolist()
+        np.testing.assert_allclose(one.scores, expected[one.titles], atol=2e-4)
         assert one.proven == len(titles)
 
 
@@ -105,16 +112,12 @@ def test_probabilities_of_titles(folder, kind):
 def run(folder, decoder, history="with", **options):
     files = {"assistant": folder / "sasrec.safetensors"}
     recommend(
-        model=folder / "backbone",
-        backbone=folder / "backbone",
+        finetuned(folder),
         test=folder / "examples.parquet",
-        items=folder / "items.parquet",
-        prompt=PROMPT,
         decoder=decoder,
         history=history,
         output=folder / "lists.parquet",
         record=folder / "lists.json",
-        device="cpu",
         **files | options,
     )
     return pd.read_parquet(folder / "lists.parquet"), read_json(folder / "lists.json")
@@ -154,15 +157,11 @@ def ndcg_of(lists):
 def test_g_is_chosen_once_for_all_histories(folder, tmp_path):
     decoder = assisted(g=[0.1, 0.5, 1.0])
     tune_assistant(
-        model=folder / "backbone",
-        backbone=folder / "backbone",
+        finetuned(folder),
         valid=folder / "examples.parquet",
-        items=folder / "items.parquet",
         assistant=folder / "sasrec.safetensors",
-        prompt=PROMPT,
         decoder=decoder,
         output=tmp_path / "g.json",
-        device="cpu",
     )
     tuned = read_json(tmp_path / "g.json")
     expected = {f"{g}": ndcg_of(run(folder, assisted(g=[g]))[0]) for g in decoder.g}
@@ -182,20 +181,16 @@ def test_g_is_chosen_once_for_all_histories(folder, tmp_path):
 def test_the_assistant_sees_the_history_that_the_model_sees(folder, tmp_path):
     """At a tiny g the assistant alone makes the order: SASRec's on the shown history."""
     examples = read_table(folder / "examples.parquet", EXAMPLES)
-    catalogue = read_table(folder / "items.parquet", ITEMS)
+    catalogue = read_table(folder / "catalogue.parquet", CATALOGUE)
     tokenizer = load_tokenizer(folder / "backbone")
-    names = distinct_titles(catalogue, tokenizer)
-    probabilities = title_probabilities(
-        folder / "sasrec.safetensors",
-        catalogue["train_count"].to_numpy(),
-        titles_of_items(catalogue, names["title"].tolist(), tokenizer),
-        CPU,
-    )
+    titles = distinct_titles(catalogue, tokenizer)
+    counts = catalogue["train_count"].to_numpy()
+    probabilities = title_probabilities(folder / "sasrec.safetensors", counts, titles.of_item, CPU)
     for history in HISTORIES:
         found, _ = run(folder, assisted(g=[1e-6]), history)
-        given = shown(examples, history, EVALUATION_SEED)["history"]
-        expected = probabilities([row.tolist() for row in given]).argsort(1, descending=True)
-        assert found["item_id"].tolist() == names["item_id"].to_numpy()[expected].ravel().tolist()
+        histories = replace_histories(examples, history, EVALUATION_SEED)["history"]
+        expected = probabilities([row.tolist() for row in histories]).argsort(1, descending=True)
+        assert found["item_id"].tolist() == titles.item[expected].ravel().tolist()
 
 
 def test_without_history_the_assistant_knows_nothing_of_the_user(folder):

@@ -11,7 +11,7 @@ from scripts.decode.constrained import search, to_device
 from scripts.decode.exact import score_catalogue
 from scripts.decode.recommend import padded
 from scripts.decode.trie import build_trie
-from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
+from tests.small_language import TITLES, finetuned, make_small_backbone, write_language_data
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
 from tests.tiny_models import tiny_model
 
@@ -52,22 +52,18 @@ def test_equal_scores_stand_in_the_order_of_the_titles():
     assert scores.unique().numel() == 2
     assert scores.argsort(descending=True, stable=True).tolist() == expected
     [found] = search(model, to_device(trie, CPU), ids, mask, 6, 0.0)
-    assert found.sequences.tolist() == expected
+    assert found.titles.tolist() == expected
 
 
 def test_audit(tmp_path):
     write_language_data(tmp_path)
     make_small_backbone(tmp_path)
     audit(
-        model=tmp_path / "backbone",
-        backbone=tmp_path / "backbone",
+        finetuned(tmp_path),
         test=tmp_path / "examples.parquet",
-        items=tmp_path / "items.parquet",
-        prompt=PROMPT,
         beams=[1, 20],
         examples=4,
         output=tmp_path / "audit.csv",
-        device="cpu",
     )
     found = pd.read_csv(tmp_path / "audit.csv")
     assert len(found) == 3 * 4

@@ -9,13 +9,22 @@ from transformers import AutoModelForCausalLM
 
 from scripts.backbones.load import load_tokenizer
 from scripts.command import InputError
-from scripts.contracts import ITEMS, RECOMMENDATIONS
+from scripts.contracts import CATALOGUE, RECOMMENDATIONS
 from scripts.decode.explain import explain
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Constrained, Grounded, GroundedMerged
 from scripts.files import read_csv, read_table, write_json, write_table
-from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
-from tests.test_evaluate_token_effects import log_probabilities
+from tests.small_language import (
+    PROMPT,
+    ROWS,
+    TITLES,
+    finetuned,
+    make_small_backbone,
+    write_language_data,
+)
+from tests.test_decode_token_effects import log_probabilities
+
+pytestmark = pytest.mark.slow  # Every call draws its figure in three formats.
 
 DECODERS = {
     "constrained": Constrained(kind="constrained", beams=3),
@@ -25,19 +34,15 @@ DECODERS = {
 MODELS = ["tiny/plain/seed-0", "tiny/cft/seed-1", "tiny/lora/seed-0"]
 
 
-def decode(folder, data, decoder, output, **options):
+def decode(folder, data, decoder, output, test_examples=None):
     recommend(
-        model=folder,
-        backbone=folder,
+        finetuned(data, model=folder, backbone=folder),
         test=data / "examples/test.parquet",
-        items=data / "items.parquet",
-        prompt=PROMPT,
         decoder=decoder,
         history="with",
         output=output,
         record=output.with_suffix(".json"),
-        device="cpu",
-        **options,
+        test_examples=test_examples,
     )
     return read_table(output, RECOMMENDATIONS)
 
@@ -49,7 +54,7 @@ def root(tmp_path_factory):
     write_language_data(root)
     data = root / "results/small/data/books"
     (data / "examples").mkdir(parents=True)
-    shutil.copy(root / "items.parquet", data)
+    shutil.copy(root / "catalogue.parquet", data)
     shutil.copy(root / "examples.parquet", data / "examples/test.parquet")
     make_small_backbone(root)
     make_small_backbone(root, "other", seed=1)
@@ -76,7 +81,18 @@ def root(tmp_path_factory):
     return root
 
 
-def told(root, capsys, example, models=MODELS[:2], decoder="constrained"):
+@pytest.fixture(scope="module")
+def whole_lists(root, tmp_path_factory):
+    """The lists of all six test examples by model and decoder, from the step itself."""
+    study, output = root / "results/small", tmp_path_factory.mktemp("whole") / "lists.parquet"
+    return {
+        (model, name): decode(study / "models/books" / model, study / "data/books", decoder, output)
+        for model in MODELS[:2]
+        for name, decoder in DECODERS.items()
+    }
+
+
+def printed(root, capsys, example, models=MODELS[:2], decoder="constrained"):
     explain(
         results=root / "results/small",
         dataset="books",
@@ -97,9 +113,9 @@ def section(lines, begin):
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("row", range(len(ROWS)))
-def test_what_is_told(root, capsys, tmp_path, row, decoder):
+def test_what_is_printed(root, whole_lists, capsys, row, decoder):
     """Also of the three examples that have no lists yet."""
-    lines = told(root, capsys, 10 + row, decoder=decoder)
+    lines = printed(root, capsys, 10 + row, decoder=decoder)
     user, history, target = ROWS[row]
     assert max(map(len, lines)) <= 100
     assert lines[0] == f"Test example {10 + row} of books, user {user}"
@@ -109,13 +125,7 @@ def test_what_is_told(root, capsys, tmp_path, row, decoder):
     ranked = section(lines, f"Decoder {decoder};")
     assert ranked[0].split() == MODELS[:2]
     for column, model in enumerate(MODELS[:2]):
-        folder = root / "results/small"
-        lists = decode(
-            folder / "models/books" / model,
-            folder / "data/books",
-            DECODERS[decoder],
-            tmp_path / "lists.parquet",
-        )
+        lists = whole_lists[model, decoder]
         expected = lists[lists["example_id"] == 10 + row]
         cells = [line[52 * column : 52 * column + 48] for line in ranked[1:]]
         found = [re.fullmatch(r" *(\d+)([* ]) (.*?) +(-?[\d.]+) *", cell) for cell in cells[:-1]]
@@ -130,7 +140,7 @@ def test_what_is_told(root, capsys, tmp_path, row, decoder):
 
 
 def test_tokens_and_figure(root, capsys):
-    lines = told(root, capsys, 12)
+    lines = printed(root, capsys, 12)
     table = section(lines, "Log-probability")
     data = read_csv(root / "figures/x.csv").set_index("model")
     _, history, target = ROWS[2]
@@ -158,7 +168,7 @@ def test_tokens_and_figure(root, capsys):
 
 
 def test_one_model(root, capsys):
-    lines = told(root, capsys, 10, models=MODELS[1:2])
+    lines = printed(root, capsys, 10, models=MODELS[1:2])
     assert max(map(len, lines)) <= 100
     assert MODELS[1] in lines
 
@@ -168,7 +178,7 @@ def test_an_adapter_finds_its_backbone_from_the_studys_root(root, capsys, tmp_pa
     monkeypatch.chdir(tmp_path)
     lists = root / "results/small/recommendations/books"
     shutil.copytree(lists / MODELS[1], lists / MODELS[2], dirs_exist_ok=True)
-    table = section(told(root, capsys, 13, models=MODELS[1:]), "Log-probability")
+    table = section(printed(root, capsys, 13, models=MODELS[1:]), "Log-probability")
     for line in table[1:]:
         assert line[:48].rstrip() == line[52:].rstrip()
 
@@ -194,7 +204,7 @@ def test_bad_input(root, tmp_path, change, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_assisted_decoder_tells_decoded_examples_only(root, capsys, tmp_path):
+def test_an_assisted_decoder_explains_decoded_examples_only(root, capsys, tmp_path):
     study = tmp_path / "results/small"
     shutil.copytree(root / "results/small", study)
     for model in MODELS[:2]:
@@ -202,21 +212,21 @@ def test_an_assisted_decoder_tells_decoded_examples_only(root, capsys, tmp_path)
         write_json({"decoder": {"kind": "assisted"}}, record)
     lists = record.with_suffix(".parquet")
     decoded = set(read_table(lists, RECOMMENDATIONS)["example_id"])
-    told(tmp_path, capsys, min(decoded))
+    printed(tmp_path, capsys, min(decoded))
     other = min(set(range(10, 16)) - decoded)
     with pytest.raises(InputError, match=f"{other} is not among the 3 .* such as {min(decoded)}"):
-        told(tmp_path, capsys, other)
+        printed(tmp_path, capsys, other)
 
 
 def test_long_titles_and_dollars(root, capsys, tmp_path):
     """Titles too long are cut, and a figure's labels are no formulas."""
     study = tmp_path / "results/small"
     shutil.copytree(root / "results/small", study)
-    items = study / "data/books/items.parquet"
-    frame = read_table(items, ITEMS)
+    items = study / "data/books/catalogue.parquet"
+    frame = read_table(items, CATALOGUE)
     frame.loc[frame["item_id"] == 1, "title"] = "$ " + "very long " * 12 + "$"
-    write_table(frame, items, ITEMS)
-    lines = told(tmp_path, capsys, 13)
+    write_table(frame, items, CATALOGUE)
+    lines = printed(tmp_path, capsys, 13)
     assert max(map(len, lines)) <= 100
     assert any(line.endswith("…") for line in lines)
-    told(tmp_path, capsys, 10)
+    printed(tmp_path, capsys, 10)

@@ -12,14 +12,21 @@ from transformers import GenerationConfig
 
 from scripts.backbones.load import load_finetuned, load_tokenizer
 from scripts.command import InputError
-from scripts.contracts import ITEMS, RECOMMENDATIONS
+from scripts.contracts import CATALOGUE, RECOMMENDATIONS
 from scripts.decode import grounded
 from scripts.decode.grounded import embed, generate_texts, ground, merged, nearest
 from scripts.decode.recommend import padded, recommend
 from scripts.decode.settings import Grounded, GroundedMerged
 from scripts.files import read_table, write_table
 from scripts.prompts import prompt_text
-from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
+from tests.small_language import (
+    PROMPT,
+    ROWS,
+    TITLES,
+    finetuned,
+    make_small_backbone,
+    write_language_data,
+)
 from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
@@ -181,25 +188,25 @@ def test_each_distinct_text_is_grounded_once(model, tokenizer, monkeypatch):
     lists = ground(counting, tokenizer, texts, TITLES, 4, CPU)
     assert counting.rows == len(TITLES) + 4
     vectors = np.array([plain_vector(model, tokenizer, title) for title in TITLES])
-    for text, (indices, scores) in zip(texts, lists, strict=True):
+    for text, ranking in zip(texts, lists, strict=True):
         distance = np.linalg.norm(vectors - plain_vector(model, tokenizer, text), axis=1)
         order = np.argsort(distance, kind="stable")[:4]
-        assert indices.tolist() == order.tolist()
-        np.testing.assert_allclose(scores, -distance[order], rtol=1e-4, atol=1e-5)
+        assert ranking.titles.tolist() == order.tolist()
+        np.testing.assert_allclose(ranking.scores, -distance[order], rtol=1e-4, atol=1e-5)
 
 
 def test_a_catalogue_of_one_title(model, tokenizer):
-    for indices, scores in ground(model, tokenizer, ["", "1984"], ["Amber Harbour"], 50, CPU):
-        assert indices.tolist() == [0]
-        assert len(scores) == 1
+    for ranking in ground(model, tokenizer, ["", "1984"], ["Amber Harbour"], 50, CPU):
+        assert ranking.titles.tolist() == [0]
+        assert len(ranking.scores) == 1
 
 
 def test_merged_by_hand():
     lists = [np.array(one) for one in ([3, 1, 4, 0], [1, 3, 0, 4], [3, 2, 1, 5])]
-    indices, scores = merged(lists)
-    assert indices.tolist() == [3, 1, 2, 4]
-    assert scores.tolist() == [-1, -2, -3, -4]
-    assert merged([np.array([2, 0])] * 5)[0].tolist() == [2, 0]
+    ranking = merged(lists)
+    assert ranking.titles.tolist() == [3, 1, 2, 4]
+    assert ranking.scores.tolist() == [-1, -2, -3, -4]
+    assert merged([np.array([2, 0])] * 5).titles.tolist() == [2, 0]
 
 
 @given(st.lists(st.permutations(range(6)), min_size=1, max_size=5), st.integers(1, 6))
@@ -209,22 +216,18 @@ def test_merged_as_a_loop(orders, depth):
         for order in orders:
             if order[rank] not in expected:
                 expected.append(order[rank])
-    indices, _ = merged([np.array(order[:depth]) for order in orders])
-    assert indices.tolist() == expected[:depth]
+    ranking = merged([np.array(order[:depth]) for order in orders])
+    assert ranking.titles.tolist() == expected[:depth]
 
 
-def run_step(folder, decoder, output, backbone="backbone", items="items.parquet"):
+def run_step(folder, decoder, output, backbone="backbone", items="catalogue.parquet"):
     recommend(
-        model=folder / backbone,
-        backbone=folder / backbone,
+        finetuned(folder, model=folder / backbone, catalogue=folder / items),
         test=folder / "examples.parquet",
-        items=folder / items,
-        prompt=PROMPT,
         decoder=decoder,
         history="with",
         output=folder / output,
         record=folder / "lists.json",
-        device="cpu",
     )
     return read_table(folder / output, RECOMMENDATIONS)
 
@@ -264,8 +267,8 @@ def test_lists_longer_than_the_catalogue(folder, decoder):
 
 @pytest.mark.parametrize("decoder", [PLAIN, MERGED], ids=lambda decoder: decoder.kind)
 def test_a_run_on_one_title(folder, decoder):
-    items = read_table(folder / "items.parquet", ITEMS)
-    write_table(items.assign(title="Amber Harbour"), folder / "one.parquet", ITEMS)
+    items = read_table(folder / "catalogue.parquet", CATALOGUE)
+    write_table(items.assign(title="Amber Harbour"), folder / "one.parquet", CATALOGUE)
     found = run_step(folder, decoder, "one_list.parquet", items="one.parquet")
     assert found["rank"].unique().tolist() == [1]
     assert found["item_id"].unique().tolist() == [7]  # It has the most training targets.

@@ -18,17 +18,25 @@ from scripts.command import InputError
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS
 from scripts.decode.audit import audit
 from scripts.decode.explain import test_example as found_example
-from scripts.decode.histories import shown
-from scripts.decode.recommend import distinct_titles, recommend
+from scripts.decode.histories import replace_histories
+from scripts.decode.model import distinct_titles
+from scripts.decode.recommend import recommend
 from scripts.decode.settings import Assisted, Constrained, Grounded
+from scripts.decode.token_effects import token_effects
 from scripts.decode.trie import build_trie
 from scripts.decode.tune_assistant import tune_assistant
 from scripts.evaluate.per_example import evaluate
-from scripts.evaluate.token_effects import token_effects
 from scripts.examples import EVALUATION_SEED
 from scripts.files import read_json, read_table, write_table
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
-from tests.small_language import PROMPT, ROWS, TITLES, make_small_backbone, write_language_data
+from tests.small_language import (
+    PROMPT,
+    ROWS,
+    TITLES,
+    finetuned,
+    make_small_backbone,
+    write_language_data,
+)
 
 DECODERS = {
     "constrained": Constrained(kind="constrained", beams=6, batch_size=4),
@@ -44,20 +52,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, decoder, history="with", model="backbone", **options):
+def run(folder, decoder, history="with", test_examples=None, **options):
     """The lists and the record of a run."""
     recommend(
-        model=folder / model,
-        backbone=folder / "backbone",
+        finetuned(folder, **options),
         test=folder / "examples.parquet",
-        items=folder / "items.parquet",
-        prompt=PROMPT,
         decoder=decoder,
         history=history,
         output=folder / "lists.parquet",
         record=folder / "lists.json",
-        device="cpu",
-        **options,
+        test_examples=test_examples,
     )
     return read_table(folder / "lists.parquet", RECOMMENDATIONS), read_json(folder / "lists.json")
 
@@ -153,7 +157,7 @@ def test_adapter_is_merged_into_its_backbone(folder):
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.inference_mode():
         torch.testing.assert_close(loaded(ids).logits, adapted(ids).logits, rtol=1e-4, atol=1e-4)
-    lists, _ = run(folder, DECODERS["constrained"], model="adapter")
+    lists, _ = run(folder, DECODERS["constrained"], model=folder / "adapter")
     plain, _ = run(folder, DECODERS["constrained"])
     assert by_example(lists) != by_example(plain)
 
@@ -168,8 +172,10 @@ def test_the_item_with_most_training_targets_stands_for_a_title(folder):
         }
     )
     found = distinct_titles(items, tokenizer)
-    assert found["item_id"].tolist() == [1, 2, 4]
-    assert found["title"].tolist() == ["Other", "Same", "Tie"]
+    assert found.item.tolist() == [1, 2, 4]
+    assert found.text == ["Other", "Same", "Tie"]
+    assert found.tokens == [tuple(answer_ids(tokenizer, title)) for title in found.text]
+    assert found.of_item.tolist() == [1, 0, 1, 1, 2, 2]
 
 
 def test_titles_that_a_tokenizer_cannot_tell_apart_are_one(folder):
@@ -183,10 +189,10 @@ def test_titles_that_a_tokenizer_cannot_tell_apart_are_one(folder):
             "train_count": [1, 2],
         }
     )
-    assert distinct_titles(items, tokenizer)["item_id"].tolist() == [1]
+    assert distinct_titles(items, tokenizer).item.tolist() == [1]
 
 
-def test_the_record_tells_how_much_is_proven(folder):
+def test_the_record_says_how_much_is_proven(folder):
     _, record = run(folder, Constrained(kind="constrained", beams=20, batch_size=3))
     assert record["proven_top"] == len(TITLES) - 1  # Two items share a title.
     assert record["proven"] == 1.0
@@ -257,25 +263,20 @@ def test_an_item_outside_the_catalogue_is_named_by_every_step(folder, tmp_path, 
     """Items and examples of different preparations would else give wrong results in silence."""
     data = tmp_path / "results" / "data" / "set"
     shutil.copytree(folder, data)
-    test, catalogue = data / "examples" / "test.parquet", data / "items.parquet"
+    test, catalogue = data / "examples" / "test.parquet", data / "catalogue.parquet"
     examples = read_table(folder / "examples.parquet", EXAMPLES)
     examples[column] = examples[column].map(lambda _: 999 if column == "target" else [3, 999])
     write_table(examples, test, EXAMPLES)
-    files = {"model": folder / "backbone", "backbone": folder / "backbone", "items": catalogue}
-    files |= {"prompt": PROMPT, "output": tmp_path / "out", "device": "cpu"}
-    small = DECODERS["constrained"]
-    told = {"assistant": tmp_path / "none", "decoder": Assisted(kind="assisted", assistant="s")}
-    lists = tmp_path / "lists.parquet"
+    model, output, lists = finetuned(data), tmp_path / "out", tmp_path / "lists.parquet"
+    small, assisted = DECODERS["constrained"], Assisted(kind="assisted", assistant="s")
     run(folder, small)
     shutil.copy(folder / "lists.parquet", lists)
     steps = [
-        lambda: recommend(
-            **files, test=test, decoder=small, history="with", record=tmp_path / "record"
-        ),
-        lambda: audit(**files, test=test, beams=[2], examples=6),
-        lambda: tune_assistant(**files, valid=test, **told),
-        lambda: token_effects(**files, test=test),
-        lambda: evaluate(lists, test, catalogue, tmp_path / "out"),
+        lambda: recommend(model, test, small, "with", output, tmp_path / "record"),
+        lambda: audit(model, test, [2], 6, output),
+        lambda: tune_assistant(model, test, tmp_path / "none", assisted, output),
+        lambda: token_effects(model, test, output),
+        lambda: evaluate(lists, test, catalogue, output),
         lambda: found_example(test, len(TITLES), 10),
     ]
     for step in steps:
@@ -283,13 +284,13 @@ def test_an_item_outside_the_catalogue_is_named_by_every_step(folder, tmp_path, 
             step()
 
 
-def test_other_histories_are_decoded_as_if_they_were_the_own(folder, tmp_path):
+def test_other_histories_are_decoded_as_one_s_own(folder, tmp_path):
     """The record counts the histories that stayed what they were: those of a single item."""
     shutil.copytree(folder, tmp_path / "copy")
     examples = read_table(folder / "examples.parquet", EXAMPLES)
     for condition in ("wrong", "shuffled"):
         found, record = run(folder, DECODERS["constrained"], history=condition)
-        changed = shown(examples, condition, EVALUATION_SEED)
+        changed = replace_histories(examples, condition, EVALUATION_SEED)
         write_table(changed, tmp_path / "copy" / "examples.parquet", EXAMPLES)
         expected, _ = run(tmp_path / "copy", DECODERS["constrained"])
         pd.testing.assert_frame_equal(found, expected)
@@ -299,9 +300,9 @@ def test_other_histories_are_decoded_as_if_they_were_the_own(folder, tmp_path):
 
 def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
-    asked = {"do_sample": True, "temperature": 5.0, "top_k": 2, "repetition_penalty": 9.0}
+    sampling = {"do_sample": True, "temperature": 5.0, "top_k": 2, "repetition_penalty": 9.0}
     config = tmp_path / "copy" / "backbone" / "generation_config.json"
-    config.write_text(json.dumps(asked))
+    config.write_text(json.dumps(sampling))
     for name, decoder in DECODERS.items():
         found, _ = run(tmp_path / "copy", decoder)
         expected, _ = run(folder, decoder)
@@ -323,7 +324,7 @@ def test_titles_without_tokens_share_a_leaf():
         {"item_id": [0, 1, 2], "title": ["xx", "a", "y"], "train_count": [1, 5, 2]}
     )
     found = distinct_titles(items, Silent())
-    assert found["item_id"].tolist() == [1, 2]
-    trie = build_trie([answer_ids(Silent(), title) for title in found["title"]])
+    assert found.item.tolist() == [1, 2]
+    trie = build_trie(found.tokens)
     assert trie.token.tolist() == [-1, 0, 7, 0]
     assert trie.order.tolist() == [1, 0]

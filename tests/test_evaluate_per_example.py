@@ -10,7 +10,7 @@ from scripts.command import InputError
 from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
 from scripts.evaluate.per_example import evaluate
 from scripts.files import read_table, write_table
-from tests.small_data import write_examples, write_items, write_recommendations
+from tests.small_data import write_catalogue, write_examples, write_recommendations
 
 
 def metrics(
@@ -29,7 +29,7 @@ def metrics_of_rows(
     evaluate(
         write_recommendations(folder / "lists", rows),
         write_examples(folder / "test", [(f"u{t}", [0], t) for t in targets]),
-        write_items(folder / "items", titles),
+        write_catalogue(folder / "items", titles),
         folder / "metrics",
     )
     return read_table(folder / "metrics", PER_EXAMPLE).set_index("example_id")
@@ -100,7 +100,7 @@ def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
     evaluate(
         tmp_path / "lists",
         write_examples(tmp_path / "test", [("ann", [0], 1)]),
-        write_items(tmp_path / "items", ["a", "b", "c", "d"]),
+        write_catalogue(tmp_path / "items", ["a", "b", "c", "d"]),
         tmp_path / "metrics",
     )
     found = read_table(tmp_path / "metrics", PER_EXAMPLE)
@@ -109,7 +109,7 @@ def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
 
 
 def test_target_outside_the_catalogue_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"test: example_id 1, target: item 4 .*items file"):
+    with pytest.raises(InputError, match=r"test: example_id 1, target: item 4 .*catalogue"):
         metrics(tmp_path, ["a", "b", "c"], targets=[0, 4], lists={0: [0, 1], 1: [1, 2]})
 
 

@@ -1,11 +1,11 @@
-"""Sub-samples of examples."""
+"""Sub-samples of examples, titles, and summaries of lengths."""
 
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.examples import read_titles, subsample
-from tests.small_data import write_items
+from scripts.examples import read_titles, subsample, summary
+from tests.small_data import write_catalogue
 
 
 @given(st.integers(0, 30), st.integers(0, 35), st.integers(0, 35), st.integers(0, 3))
@@ -28,4 +28,10 @@ def test_seeds_draw_differently():
 
 def test_titles_in_the_order_of_their_ids(tmp_path):
     titles = ["b", "a", "b"]
-    assert read_titles(write_items(tmp_path / "items.parquet", titles)) == titles
+    assert read_titles(write_catalogue(tmp_path / "catalogue.parquet", titles)) == titles
+
+
+def test_summary():
+    # 19 of 20 values are 95 %.
+    values = [*range(1, 20), 1000]
+    assert summary(values) == {"mean": 59.5, "median": 10.5, "p95": 19, "max": 1000}

@@ -8,31 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.command import InputError
+from scripts import style
+from scripts.command import InputError, step_of
 from scripts.contracts import CUTOFFS
-from scripts.figures import style
-from scripts.figures.accuracy import accuracy
-from scripts.figures.balance import balance
-from scripts.figures.cost import cost
-from scripts.figures.curves import curves
-from scripts.figures.data import data
-from scripts.figures.dependence import dependence
-from scripts.figures.gains import gains
-from scripts.figures.history_length import history_length
-from scripts.figures.positions import positions
-from scripts.figures.sensitivity import sensitivity
-from scripts.figures.strata import strata
-from scripts.files import write_csv
 from scripts.labels import Labels
+from scripts.study.outputs import OUTPUTS
+from tests.tiny_study import as_read
 
-STEPS = {
-    step.__name__: step
-    for step in (
-        *(data, accuracy, gains, balance, strata, dependence, positions, sensitivity),
-        history_length,
-        *(curves, cost),
-    )
-}
+FIGURES = {output.name: output for output in OUTPUTS if output.figure}
+
+
+def draw(name: str, frame: pd.DataFrame, path: Path, labels: Labels | None = None) -> None:
+    """Draw a figure of the analysis as it is read from its CSV."""
+    options = {"k": 10} if "k" in FIGURES[name].figure_options else {}
+    step = step_of("scripts.figures", [name])
+    style.save(step(as_read(frame), labels or Labels(), **options), path)
 
 
 def product(**columns: list) -> pd.DataFrame:
@@ -74,6 +64,9 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
     if name == "curves":
         frame = product(**cells, split=["train", "valid"], step=[1, 2, 3], epoch=[1])
         return frame.rename(columns={"value": "loss"}).drop(columns=["low", "high"])
+    if name == "token_weights":
+        frame = product(**cells, position=[1, 2, 3]).rename(columns={"value": "weight"})
+        return frame.assign(alpha=0.1, tokens=9)
     if name == "cost":
         trained = product(**cells, stage=["training"]).assign(seconds_per_step=1.0)
         lists = product(**cells, stage=["decoding"], decoder=["grounded"], history=["with"])
@@ -104,8 +97,8 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
     if name == "balance":
         return balance_rows(cells)
     frame = product(**cells, **metric, decoder=["grounded"]).assign(history="with")
-    frame = frame.assign(recommender=frame["block"], examples=9, users=3)
-    baseline = frame.assign(recommender="baselines", objective="sasrec", decoder=None)
+    frame = frame.assign(baseline=None, examples=9, users=3)
+    baseline = frame.assign(baseline="sasrec", objective=None, decoder=None)
     return pd.concat([frame, baseline]).drop_duplicates(
         [c for c in frame if c not in {"value", "low", "high"}]
     )
@@ -117,16 +110,15 @@ def balance_rows(cells: dict[str, list]) -> pd.DataFrame:
     shares = product(**cells, measure=["share"], group=list(range(5))).assign(value=0.2)
     distances = product(**cells, measure=["total_variation"])
     frame = pd.concat([shares, distances]).assign(k=10, decoder="grounded")
-    frame["recommender"] = frame["block"]
     frame["base"] = frame["objective"].map(lambda name: None if name == "plain" else "plain")
     frame[["difference", "difference_low", "difference_high"]] = frame[["value", "low", "high"]]
-    baseline = frame.assign(recommender="baselines", objective="sasrec", decoder=None, base=None)
-    histories = shares.assign(recommender="histories", objective=None)
-    keys = ["dataset", "block", "recommender", "objective", "decoder", "measure", "group"]
+    baseline = frame.assign(baseline="sasrec", objective=None, decoder=None, base=None)
+    histories = shares.assign(objective=None)
+    keys = ["dataset", "block", "baseline", "objective", "decoder", "measure", "group"]
     return pd.concat([histories, baseline, frame]).drop_duplicates(keys)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize(
     ("objectives", "datasets"),
     [(["plain"], ["a"]), (["plain", "weighted", "causal", "cft", "cft-alpha0.3"], ["a", "b"])],
@@ -134,8 +126,7 @@ def balance_rows(cells: dict[str, list]) -> pd.DataFrame:
 def test_draws_in_four_formats(
     tmp_path: Path, name: str, objectives: list[str], datasets: list[str]
 ) -> None:
-    write_csv(inputs(name, objectives, datasets), tmp_path / "in.csv")
-    STEPS[name](tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+    draw(name, inputs(name, objectives, datasets), tmp_path / "figure.pdf")
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "figure.svg").read_text()
@@ -149,36 +140,32 @@ def test_draws_in_four_formats(
     assert len(pd.read_csv(tmp_path / "figure.csv"))
 
 
-@pytest.mark.parametrize("name", [name for name in STEPS if name != "data"])
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "data"])
 def test_backbones_need_not_share_their_objectives(tmp_path: Path, name: str) -> None:
     all_four = inputs(name, ["plain", "weighted", "causal", "cft"], ["a"])
     two = inputs(name, ["plain", "cft"], ["a"]).replace("tiny", "other")
-    write_csv(pd.concat([all_four, two]), tmp_path / "in.csv")
-    STEPS[name](tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+    draw(name, pd.concat([all_four, two]), tmp_path / "figure.pdf")
     assert set(pd.read_csv(tmp_path / "figure.csv")["dataset"]) == {"a"}
 
 
 def test_costs_without_a_base_are_relative_to_nothing(tmp_path: Path) -> None:
-    write_csv(inputs("cost", ["cft"], ["a"]).assign(relative=np.nan), tmp_path / "in.csv")
-    cost(tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+    draw("cost", inputs("cost", ["cft"], ["a"]).assign(relative=np.nan), tmp_path / "figure.pdf")
     svg = (tmp_path / "figure.svg").read_text()
     assert "seconds per step" in svg
     assert "time / plain" not in svg
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    write_csv(inputs("accuracy", ["plain", "cft"], ["a"]), tmp_path / "in.csv")
     for name in ("one", "two"):
-        accuracy(tmp_path / "in.csv", Labels(), tmp_path / f"{name}.pdf")
+        draw("accuracy", inputs("accuracy", ["plain", "cft"], ["a"]), tmp_path / f"{name}.pdf")
     for ending in (".pdf", ".svg", ".png", ".csv"):
         one = (tmp_path / "one").with_suffix(ending).read_bytes()
         assert one == (tmp_path / "two").with_suffix(ending).read_bytes(), ending
 
 
-def test_an_empty_input_is_named(tmp_path: Path) -> None:
-    write_csv(inputs("accuracy", ["plain"], ["a"]).head(0), tmp_path / "in.csv")
-    with pytest.raises(InputError, match="nothing to draw"):
-        accuracy(tmp_path / "in.csv", Labels(), tmp_path / "figure.pdf")
+def test_an_empty_input_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Nothing to draw"):
+        draw("accuracy", inputs("accuracy", ["plain"], ["a"]).head(0), tmp_path / "figure.pdf")
 
 
 def test_a_name_looks_alike_in_every_figure() -> None:
@@ -236,7 +223,6 @@ def test_data_sets_have_a_panel_each(tmp_path: Path, count: int) -> None:
     frame = inputs("data", [], names)
     # The histories of one are never cut.
     frame = frame[~((frame["dataset"] == "a") & (frame["curve"] == "cut"))]
-    write_csv(frame, tmp_path / "in.csv")
     labels = Labels(datasets={name: f"Set {name}" for name in names})
-    data(tmp_path / "in.csv", labels, tmp_path / "figure.pdf")
+    draw("data", frame, tmp_path / "figure.pdf", labels)
     assert pd.read_csv(tmp_path / "figure.csv")["dataset"].nunique() == count

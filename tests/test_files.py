@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from scripts.cells import Cell, cell_of, cell_path, model_of, model_path
+from scripts.cells import Cell, Model, baseline_cell, cell_of, model_of
 from scripts.command import InputError
 from scripts.files import (
     atomic,
@@ -141,12 +141,12 @@ def test_sha256_of_a_file_and_of_a_folder(tmp_path):
 
 def test_cells_and_their_paths(tmp_path):
     language_model = Cell("ml-1.0", "tiny", "cft-beta0.25", 3, "constrained", "without")
-    baseline = Cell("ml-1.0", "baselines", "sasrec", 1, "", "with")
-    assert cell_path(language_model) == "ml-1.0/tiny/cft-beta0.25/seed-3/constrained/without"
-    assert cell_path(baseline) == "ml-1.0/baselines/sasrec/seed-1"
+    baseline = baseline_cell("ml-1.0", "sasrec", 1)
+    assert language_model.path == "ml-1.0/tiny/cft-beta0.25/seed-3/constrained/without"
+    assert baseline.path == baseline.model == "ml-1.0/baselines/sasrec/seed-1"
     for cell in (language_model, baseline):
-        assert cell_of(tmp_path / f"{cell_path(cell)}.parquet") == cell
-        assert model_of(tmp_path / model_path(*cell[:4])) == cell[:4]
-        assert model_of(tmp_path / f"{model_path(*cell[:4])}.parquet") == cell[:4]
+        assert cell_of(tmp_path / f"{cell.path}.parquet") == cell
+    for path in (tmp_path / language_model.model, tmp_path / f"{language_model.model}.parquet"):
+        assert model_of(path) == Model("ml-1.0", "tiny", "cft-beta0.25", 3)
     with pytest.raises(ValueError, match="few/parts"):
         cell_of("few/parts.parquet")

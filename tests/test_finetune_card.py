@@ -47,7 +47,7 @@ def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
             "without input",
         ),
         (
-            Objective(alpha=0.1, schedule="learned", counterfactual="placeholder"),
+            Objective(alpha=0.1, token_weights="learned", counterfactual="placeholder"),
             "token weights learned by position, causal loss with α = 0.1 against a placeholder",
         ),
     ],

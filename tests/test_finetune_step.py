@@ -15,6 +15,7 @@ from scripts.command import InputError
 from scripts.finetune.batches import Encoded
 from scripts.finetune.objective import token_weights
 from scripts.finetune.order import LengthGroupedOrder
+from scripts.finetune.settings import Training
 from scripts.finetune.step import add_gradients, step_inputs
 from tests.test_finetune_batches import (
     ALPHA,
@@ -89,13 +90,14 @@ def plain_loss(model, shown):
     return objective(*map(torch.cat, zip(*pairs, strict=True)), [e.answer for e in shown])
 
 
-def step_gradients(model, shown, **settings):
+def step_gradients(model, shown, share, size, **settings):
     """Loss and gradients as the Trainer finds them, summed over the processes."""
     model.zero_grad()
     loss = 0.0
-    for process in range(settings.get("processes", 1)):
+    training = Training(micro_batch_size=size, **settings)
+    for process in range(training.processes):
         weigh = partial(token_weights, beta=BETA)
-        inputs = step_inputs(shown, weigh, NO_HISTORY, PAD, process=process, **settings)
+        inputs = step_inputs(shown, weigh, NO_HISTORY, PAD, share, training, process)
         loss += add_gradients(model, inputs, ALPHA)[0].item()
     return loss, {
         name: parameter.grad.clone()
@@ -111,6 +113,7 @@ def assert_same(found, expected):
         assert (found[1][name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
+@pytest.mark.slow  # The 36 cases together.
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "whole"])
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt_neox"])
@@ -151,7 +154,7 @@ def test_examples_without_a_supervised_token_are_named():
     shown = [*examples(2), Encoded(31, SHARED, []), Encoded(32, SHARED, [])]
     for wrong, ids in ((shown, r"\[31, 32\]"), ([], r"\[\]")):
         with pytest.raises(InputError, match=rf"without a supervised token.*{ids}"):
-            step_inputs(wrong, weigh, NO_HISTORY, PAD, share=True)
+            step_inputs(wrong, weigh, NO_HISTORY, PAD, True, Training())
 
 
 def test_bf16_forward_passes_give_the_gradient_to_their_rounding():

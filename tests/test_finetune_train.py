@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ from huggingface_hub import ModelCard
 from peft import PeftModel
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
-from transformers.integrations import integration_utils
 
 from scripts.backbones.load import load_tokenizer
 from scripts.backbones.scratch import make_scratch
@@ -40,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 PLAIN, CFT = Objective(), Objective(alpha=0.1, beta=0.25)
 PLACEHOLDER = Objective(alpha=0.1, beta=0.25, counterfactual="placeholder")
-LEARNED = Objective(alpha=0.1, schedule="learned", temperature=0.5)
+LEARNED = Objective(alpha=0.1, token_weights="learned")
 LORA = LoRA(rank=4, scale=8)
 #: Eight optimiser steps an epoch, so that the curve's windows of five cross the epochs' ends.
 TRAINING = Training(
@@ -72,7 +70,7 @@ def folder(tmp_path_factory):
     )
     make_scratch(
         train=folder / "data" / "examples" / "train.parquet",
-        items=folder / "data" / "items.parquet",
+        catalogue=folder / "data" / "catalogue.parquet",
         prompt=PROMPT,
         settings=Scratch(kind="scratch", hidden_size=16, layers=2, heads=2, vocabulary=400),
         output=folder / "backbone",
@@ -87,7 +85,7 @@ def finetune(folder, output, objective=CFT, seed=0, backbone="backbone", **train
         backbone=folder / backbone,
         train=folder / "data" / "examples" / "train.parquet",
         valid=folder / "data" / "examples" / "valid.parquet",
-        items=folder / "data" / "items.parquet",
+        catalogue=folder / "data" / "catalogue.parquet",
         prompt=PROMPT,
         objective=Objective.model_validate(objective),
         training=Training.model_validate(TRAINING.model_dump() | training),
@@ -117,7 +115,7 @@ def load(folder, output):
 def valid_loss(folder, model, beta, size=16):
     """The weighted normal loss of the validation examples, one whole forward pass at a time."""
     tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "items.parquet")
+    titles = read_titles(folder / "data" / "catalogue.parquet")
     examples = read_table(folder / "data" / "examples" / "valid.parquet", EXAMPLES)
     total = weight_sum = 0.0
     for example in subsample(examples, size, EVALUATION_SEED).itertuples():
@@ -183,7 +181,7 @@ def test_one_step_by_hand(folder, tmp_path, objective):
     found = load(folder, finetune(folder, tmp_path / "model", objective, **settings))
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
     tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "items.parquet")
+    titles = read_titles(folder / "data" / "catalogue.parquet")
     examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
     total, weight_sum = 0.0, 0.0
     for example in subsample(examples, 8, 0).itertuples():
@@ -214,7 +212,7 @@ def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp
     assert weights(learned) == weights(equal)  # One step, before anything has been learned.
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
     tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "items.parquet")
+    titles = read_titles(folder / "data" / "catalogue.parquet")
     examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
     losses: dict[int, list[float]] = {}
     for example in subsample(examples, 8, 0).itertuples():
@@ -231,7 +229,7 @@ def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp
     # The weights that follow: a softmax of the losses, of mean 1 over the positions seen.
     record = read_json(learned / "run.json")
     means = np.array([np.mean(losses[place]) for place in sorted(losses)])
-    expected = np.exp(means / LEARNED.temperature)
+    expected = np.exp(means)
     expected *= len(means) / expected.sum()
     assert record["token_weights"][: len(means)] == pytest.approx(expected, rel=1e-3)
     assert set(record["token_weights"][len(means) :]) == {None}
@@ -243,7 +241,7 @@ def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp
 
 def test_linear_weights_are_recorded_as_the_mean_over_the_answers(folder, undisturbed):
     tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "items.parquet")
+    titles = read_titles(folder / "data" / "catalogue.parquet")
     examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
     shown = [titles[target] for target in subsample(examples, 64, 0)["target"]]
     answers = [len(tokenizer(quoted(title)).input_ids) + 1 for title in shown]
@@ -288,7 +286,7 @@ def test_the_counterfactual_input_may_be_a_placeholder(folder, undisturbed, tmp_
     assert weights(finetune(folder, tmp_path / "model", PLACEHOLDER)) != weights(undisturbed)
 
 
-def test_tied_weights_are_not_told_to_be_missing(folder, tmp_path, caplog):
+def test_tied_weights_are_not_reported_missing(folder, tmp_path, caplog):
     logger = logging.getLogger("transformers.trainer")
     logger.addHandler(caplog.handler)
     finetune(folder, tmp_path / "model", PLAIN, epochs=1, train_examples=8)
@@ -298,7 +296,7 @@ def test_tied_weights_are_not_told_to_be_missing(folder, tmp_path, caplog):
 
 def test_prompts_that_lost_titles_are_counted(folder, tmp_path):
     tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "items.parquet")
+    titles = read_titles(folder / "data" / "catalogue.parquet")
     examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
     tokens = [
         len(tokenizer(prompt_text(PROMPT, [titles[i] for i in example.history])).input_ids)
@@ -560,34 +558,6 @@ def test_the_metrics_are_those_of_the_curves_and_survive_interruptions(
     assert all(entry["seconds"] > 0 for entry in found if entry["split"] == "valid")
 
 
-def test_tensorboard_only_where_it_is_installed(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(callbacks, "is_tensorboard_available", lambda: False)
-    with pytest.raises(InputError, match="pip install tensorboard"):
-        finetune(folder, tmp_path / "model", tensorboard=True)
-
-    written = []
-
-    class SummaryWriter:
-        def __init__(self, folder, purge_step):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / f"events-{purge_step}").touch()
-
-        def add_text(self, *args): ...
-        def flush(self): ...
-        def close(self): ...
-        def add_scalar(self, name, value, step):
-            written.append((name, step))
-
-    monkeypatch.setattr(callbacks, "is_tensorboard_available", lambda: True)
-    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: True)
-    module = SimpleNamespace(SummaryWriter=SummaryWriter)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    interrupt(folder, tmp_path / "model", step=11, tensorboard=True)
-    output = finetune(folder, tmp_path / "model", tensorboard=True)
-    assert {path.name for path in output.glob("tensorboard/*")} == {"events-1", "events-9"}
-    assert {("train/loss", 5), ("eval/loss", 8), ("train/loss", 24)} <= set(written)
-
-
 def test_a_gradient_that_is_no_number_stops_the_run(folder, tmp_path, monkeypatch):
     def overflow(*args):
         loss = add_gradients(*args)
@@ -655,7 +625,7 @@ def test_a_checkpoint_of_anything_else_is_never_resumed(folder, undisturbed, tmp
 
 
 @pytest.mark.parametrize(("warmup", "warned"), [(1, False), (2, True)])
-def test_a_warm_up_as_long_as_the_training_is_told(folder, tmp_path, caplog, warmup, warned):
+def test_a_warm_up_as_long_as_the_training_is_warned_of(folder, tmp_path, caplog, warmup, warned):
     settings = {"epochs": 2, "train_examples": 8, "warmup_steps": warmup}
     curves = read_csv(finetune(folder, tmp_path / "model", PLAIN, **settings) / "curves.csv")
     peak = curves["learning_rate"].max() == TRAINING.learning_rate

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from isal import igzip
 
 from scripts.command import InputError
-from scripts.contracts import EXAMPLES, ITEMS
+from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.data.prepare import prepare
 from scripts.data.rules import month_start
 from scripts.data.settings import Amazon, Preparation
@@ -54,7 +54,7 @@ def ours(folder, rules):
     files = {"reviews": folder / "reviews.json.gz", "metadata": folder / "meta.json.gz"}
     names = {name: str(file) for name, file in files.items()}
     prepare(Amazon(kind="amazon-2018", **names), files, rules, folder / "ours")
-    items = read_table(folder / "ours" / "items.parquet", ITEMS)
+    items = read_table(folder / "ours" / "catalogue.parquet", CATALOGUE)
     item, title = items["item"].to_numpy(), items["title"].to_numpy()
     return {
         split: [
@@ -146,7 +146,8 @@ def write(folder, reviews, metadata):
             stream.writelines(json.dumps(row).encode() + b"\n" for row in content)
 
 
-@settings(deadline=None, max_examples=150)
+@pytest.mark.slow
+@settings(max_examples=150)
 @given(
     reviews=reviews_strategy.filter(bool),
     repeats=st.integers(1, 4),

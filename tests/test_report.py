@@ -11,9 +11,10 @@ from docutils.nodes import paragraph
 
 from scripts.command import InputError
 from scripts.files import write_json, write_text
-from scripts.report import MORE, QUESTIONS, paragraphs, question_of, report, revision
+from scripts.report import paragraphs, report, revision
 from scripts.study.config import load
-from scripts.tables.format import write
+from scripts.study.outputs import OUTPUTS
+from scripts.tables.format import Table, write
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = ROOT / "workflow" / "report"
@@ -34,20 +35,21 @@ class Page(HTMLParser):
 
 
 def make(tmp_path: Path) -> str:
-    """A page of a table and a figure that questions name, and of one that none names."""
+    """A page of two tables and a figure."""
     frame = pd.DataFrame({"Method": ["<script>alert(1)</script>"], "HR@1": ["0.5"]})
-    write(frame, tmp_path / "tables" / "accuracy.csv", ["A note."], left=1, bold={(0, "HR@1")})
-    write(frame, tmp_path / "tables" / "own.csv", [], left=1)
+    table = Table(frame, ["A note."], 1, {(0, "HR@1")})
+    write(table, None, tmp_path / "tables" / "accuracy.csv")
+    write(Table(frame, [], left=1), None, tmp_path / "tables" / "statistics.csv")
     figure = tmp_path / "figures" / "curves.svg"
     for path in [figure, *(figure.with_suffix(f".{ending}") for ending in ("pdf", "png", "csv"))]:
         write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", path)
-    for name in ("table_accuracy", "figure_curves", "table_own"):
+    for name in ("table_accuracy", "figure_curves", "table_statistics"):
         write_text(f"What {name} shows.", tmp_path / "captions" / f"{name}.rst")
     run = {"device": "a device", "python": "3.11", "versions": {"torch": "2.0"}}
     write_json(run, tmp_path / "run.json")
     report(
         STUDY,
-        [tmp_path / "tables" / "own.md", tmp_path / "tables" / "accuracy.md"],
+        [tmp_path / "tables" / "accuracy.json", tmp_path / "tables" / "statistics.json"],
         [figure],
         tmp_path / "captions",
         [tmp_path / "run.json"],
@@ -74,7 +76,7 @@ def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     files = {link for link in links if not link.startswith("#")}
     assert {link[1:] for link in links if link.startswith("#")} <= anchors
-    assert {"tables/accuracy.tex", "tables/own.csv", "figures/curves.pdf"} <= files
+    assert {"tables/accuracy.tex", "tables/statistics.csv", "figures/curves.pdf"} <= files
     assert all((tmp_path / file).exists() for file in files)
 
 
@@ -95,21 +97,22 @@ def test_tables_and_figures_stand_under_their_questions(tmp_path: Path) -> None:
     html = make(tmp_path)
     headings = re.findall(r"<h[23][^>]*>(.*?)</h[23]>", html)
     assert headings == [
+        "What is the data?",
+        "Table: Statistics",
         "How accurate is each method?",
         "Table: Accuracy",
         "What does each part of CFT add?",
         "Figure: Curves",
-        MORE,
-        "Table: Own",
         "How was it made?",
     ]
 
 
 def test_every_output_with_a_caption_answers_a_question() -> None:
-    names = {path.stem.split("_", 1)[1] for path in CAPTIONS.glob("*.rst")}
-    assert {name for name in names if question_of(name) == MORE} == set()
-    named = [name for names in QUESTIONS.values() for name in names]
-    assert len(named) == len(set(named))
+    shown = {f"table_{output.name}": output for output in OUTPUTS if output.table}
+    shown |= {f"figure_{output.name}": output for output in OUTPUTS if output.figure}
+    assert {path.stem for path in CAPTIONS.glob("*.rst")} == set(shown)
+    assert all(output.question for output in shown.values())
+    assert len(OUTPUTS) == len({output.name for output in OUTPUTS})
 
 
 def test_the_revision_is_that_of_the_code_itself(tmp_path: Path) -> None:
@@ -127,9 +130,9 @@ def test_the_revision_is_that_of_the_code_itself(tmp_path: Path) -> None:
 
 
 def test_a_missing_caption_is_named(tmp_path: Path) -> None:
-    write(pd.DataFrame({"a": ["1"]}), tmp_path / "other.csv", [], left=1)
+    write(Table(pd.DataFrame({"a": ["1"]}), [], left=1), None, tmp_path / "other.csv")
     with pytest.raises(InputError, match=r"table_other\.rst: cannot be read"):
-        report(STUDY, [tmp_path / "other.csv"], [], CAPTIONS, [], tmp_path / "report.html")
+        report(STUDY, [tmp_path / "other.json"], [], CAPTIONS, [], tmp_path / "report.html")
 
 
 @pytest.mark.parametrize("path", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import json
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.command import step_of
 from scripts.study import outputs
-from scripts.study.config import Study, load, resolve
+from scripts.study.cells import compared_objectives, equal_weight_bases
+from scripts.study.config import load, resolve
+from scripts.study.outputs import Output
+from scripts.study.schema import Study
 from tests.test_study_config import SHIPPED, SMALL
 
 ROOT = Path(__file__).resolve().parent.parent
 ALWAYS_TABLES = {
-    *("statistics", "accuracy", "cutoffs", "chosen", "ablation", "balance", "concentration"),
+    *("statistics", "accuracy", "cutoffs", "choices", "ablation", "balance", "concentration"),
     *("cost", "claims"),
 }
 ALWAYS_FIGURES = {"data", "accuracy", "balance", "positions", "curves", "cost"}
+BY_NAME = {output.name: output for output in outputs.OUTPUTS}
+
+
+def names(found: list[Output]) -> set[str]:
+    return {output.name for output in found}
 
 
 def shipped(name: str) -> Study:
@@ -79,63 +89,76 @@ FIGURES = {"gains", "strata", "dependence", "sensitivity"}
         (lambda c: c.pop("sensitivity"), TABLES - {"sensitivity"}, FIGURES - {"sensitivity"}),
         (with_lengths, TABLES | {"history_length"}, FIGURES | {"history_length"}),
         (with_search_error, TABLES | {"search_error"}, FIGURES),
-        (with_causal, TABLES | {"schedules"}, FIGURES | {"schedules"}),
+        (with_causal, TABLES | {"token_weights"}, FIGURES | {"token_weights"}),
         (with_backbone, TABLES | {"backbones"}, FIGURES),
-        (with_movies, TABLES | {"beyond"}, FIGURES),
+        (with_movies, TABLES | {"beyond_amazon"}, FIGURES),
     ],
 )
 def test_a_study_shows_what_it_compares(
     change: Callable[[dict[str, Any]], object], tables: set[str], figures: set[str]
 ) -> None:
     study = changed(change)
-    assert set(outputs.tables(study)) == ALWAYS_TABLES | tables
-    assert set(outputs.figures(study)) == ALWAYS_FIGURES | figures
+    assert names(outputs.tables(study)) == ALWAYS_TABLES | tables
+    assert names(outputs.figures(study)) == ALWAYS_FIGURES | figures
 
 
 def test_the_papers_study_has_every_table_and_figure() -> None:
     study = shipped("config")
-    for kind, found in (("tables", outputs.tables(study)), ("figures", outputs.figures(study))):
-        captions = (ROOT / "workflow" / "report").glob(f"{kind[:-1]}_*.rst")
-        assert {path.stem.split("_", 1)[1] for path in captions} == set(found)
+    assert outputs.tables(study) == [output for output in outputs.OUTPUTS if output.table]
+    assert outputs.figures(study) == [output for output in outputs.OUTPUTS if output.figure]
 
 
 def test_the_quickstart_leaves_out_what_one_small_set_cannot_show() -> None:
     paper, quick = shipped("config"), shipped("quickstart")
-    out = {"beyond", "history_length"}
-    assert set(outputs.tables(paper)) - set(outputs.tables(quick)) == out
-    assert set(outputs.figures(paper)) - set(outputs.figures(quick)) == {"history_length"}
+    out = {"beyond_amazon", "history_length"}
+    assert names(outputs.tables(paper)) - names(outputs.tables(quick)) == out
+    assert names(outputs.figures(paper)) - names(outputs.figures(quick)) == {"history_length"}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_every_output_has_its_step_and_every_analysis_its_rule(name: str) -> None:
-    study = shipped(name)
-    rules = (ROOT / "workflow" / "rules" / "analyse.smk").read_text(encoding="utf-8")
-    for table, analyses in outputs.tables(study).items():
-        assert importlib.util.find_spec(f"scripts.tables.{table}")
-        for analysis in analyses:
-            assert f"\nrule {analysis.split('/')[0]}:" in rules
-    for figure in outputs.figures(study):
-        assert importlib.util.find_spec(f"scripts.figures.{figure}")
+@pytest.mark.parametrize("output", outputs.OUTPUTS, ids=lambda output: output.name)
+def test_every_output_has_its_steps_and_they_take_what_it_gives(output: Output) -> None:
+    """With every study that is shipped; analyses that are read are made."""
+    if output.table:
+        taken = {*output.table, *output.table_options, "labels"} - {"provenance"}
+        assert set(signature(step_of("scripts.tables", [output.name])).parameters) == taken
+        assert all(BY_NAME[analysis].reads for analysis in output.table)
+    if output.figure:
+        taken = {"values", "labels", *output.figure_options}
+        assert set(signature(step_of("scripts.figures", [output.name])).parameters) == taken
+        assert output.reads
+    if output.reads:
+        analysis = signature(step_of("scripts.analyse", [output.name])).parameters
+        needed = {name for name, one in analysis.items() if one.default is one.empty}
+        assert needed <= {*output.reads, *output.settings} <= set(analysis)
+        for study in map(shipped, SHIPPED):
+            files = [path for paths in output.reads.values() for path in paths(study)]
+            assert len(files) == len(set(files))
+            assert files or not output.when(study)
+            json.dumps([value(study) for value in output.settings.values()])
 
 
 def test_claims_are_judged_by_the_analyses_of_the_study() -> None:
-    always = {"headline", "gains", "balance", "positions", "cost"}
-    assert set(outputs.claim_analyses(changed(only_plain))) == {*always, "dependence"}
-    assert set(outputs.claim_analyses(changed(with_lengths))) == {
-        *always,
-        *("dependence", "sensitivity", "history_length"),
-    }
-    assert outputs.rivals(changed()) == {}
+    def analyses(study: Study) -> set[str]:
+        return {Path(path).stem for path in BY_NAME["claims"].reads["analyses"](study)}
+
+    always = {"headline", "balance", "positions", "cost", "dependence"}
+    assert analyses(changed(only_plain)) == always
+    more = {"gains", "sensitivity", "history_length"}
+    assert analyses(changed(with_lengths)) == always | more
+
+
+def test_the_whole_is_compared_with_its_parts_and_weights_with_equal_ones() -> None:
+    assert compared_objectives(changed()) == {"plain": []}
     study = changed(with_causal)
-    assert outputs.rivals(study) == {"weighted": "cft", "causal": "cft", "cft": "cft-learned"}
-    assert {f"gains_over/{base}" for base in outputs.rivals(study)} <= set(
-        outputs.claim_analyses(study)
-    )
     # Weighted has the weights that plain lacks; cft and cft-learned those that causal lacks.
-    assert outputs.tables(study)["schedules"][2:4] == ["gains_over/causal", "gains_over/plain"]
+    bases = {"weighted": "plain", "cft": "causal", "cft-learned": "causal"}
+    assert equal_weight_bases(study) == bases
+    compared = {"weighted": ["cft"], "causal": ["cft", "cft-learned"], "cft": ["cft-learned"]}
+    assert compared_objectives(study) == {"plain": [], **compared}
+    assert BY_NAME["gains"].settings == {"objectives": compared_objectives}
 
 
-def test_schedules_are_compared_on_one_backbone() -> None:
+def test_token_weights_are_compared_on_one_backbone() -> None:
     def apart(config: dict[str, Any]) -> None:
         with_backbone(config)
         first = config["experiments"][0]
@@ -144,5 +167,5 @@ def test_schedules_are_compared_on_one_backbone() -> None:
             first | {"backbones": ["other"], "objectives": ["plain", "causal"]},
         ]
 
-    assert "schedules" not in outputs.tables(changed(apart))
-    assert "schedules" not in outputs.figures(changed(apart))
+    assert "token_weights" not in names(outputs.tables(changed(apart)))
+    assert "token_weights" not in names(outputs.figures(changed(apart)))

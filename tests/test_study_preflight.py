@@ -17,8 +17,9 @@ from scripts.backbones.settings import Folder, Scratch
 from scripts.command import InputError
 from scripts.files import write_json
 from scripts.study import preflight as module
-from scripts.study.config import Study, load, resolve
+from scripts.study.config import load, resolve
 from scripts.study.preflight import Gpu, find_gpus, missing_paths, missing_work, preflight
+from scripts.study.schema import Study
 from tests.generate_amazon import generate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,11 +37,9 @@ def study(name: str, **changes) -> Study:
 
 def make_everything(chosen: Study) -> None:
     for path in missing_work(chosen).outputs:
-        if path.endswith((".parquet", ".csv")):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).touch()
-        else:
-            Path(path).mkdir(parents=True)
+        file = Path(path) if path.endswith((".parquet", ".csv")) else Path(path, "run.json")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     for name in chosen.datasets:
         write_json({}, Path("results") / chosen.study / "data" / name / "preparation.json")
 
@@ -143,6 +142,9 @@ def test_processes_share_the_threads_of_their_job(tmp_path):
     [job] = re.findall(r"rule finetune:.*?(?=\nrule )", done.stdout, re.DOTALL)[:1]
     assert "threads: 2\n" in job
     assert "env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m torch.distributed.run" in job
+    # Lists reach the steps as words.
+    assert " --beams 5 10 20 50 --examples " in done.stdout
+    assert " --beyond_amazon  --grounding grounded grounded-merged --output " in done.stdout
 
 
 @pytest.mark.slow
@@ -254,7 +256,7 @@ def test_as_a_command_without_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Preflight of the study 'smoke'" in done.stdout
-    assert "Models: 12 to train, 0 already there" in done.stdout
+    assert "Models: 11 to train, 0 already there" in done.stdout
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,21 +16,33 @@ from scripts.analyse.sensitivity import sensitivity as analyse_sensitivity
 from scripts.command import InputError
 from scripts.contracts import CUTOFFS
 from scripts.data.settings import Published, References
+from scripts.evaluate.bootstrap import Draws
+from scripts.evaluate.measure import METRICS
 from scripts.files import read_csv, write_csv
-from scripts.labels import Labels
+from scripts.labels import Labels, Method
 from scripts.tables.ablation import ablation
-from scripts.tables.accuracy import Method, accuracy
+from scripts.tables.accuracy import accuracy
 from scripts.tables.backbones import backbones
 from scripts.tables.balance import balance
-from scripts.tables.beyond import beyond
+from scripts.tables.beyond_amazon import beyond_amazon
 from scripts.tables.concentration import concentration
 from scripts.tables.cost import cost
 from scripts.tables.cutoffs import cutoffs
 from scripts.tables.dependence import dependence
+from scripts.tables.format import Table, write
 from scripts.tables.search_error import search_error
 from scripts.tables.sensitivity import sensitivity
 from scripts.tables.statistics import show, statistics
-from tests.tiny_study import baseline, catalogue, llm, metrics, recommendations, split
+from tests.tiny_study import (
+    as_read,
+    baseline,
+    catalogue,
+    llm,
+    metrics,
+    prepared,
+    recommendations,
+    split,
+)
 
 LABELS = Labels(datasets={"toy": "Toy"}, baselines={"pop": "Most popular"})
 METHODS = [
@@ -37,6 +50,13 @@ METHODS = [
     Method(label="BIGRec + CFT", objective="cft", decoder="grounded", base="BIGRec"),
     Method(label="absent", objective="cft", decoder="constrained", base="BIGRec"),
 ]
+FEW = Draws(resamples=50)
+
+
+def written(table: Table, folder: Path) -> pd.DataFrame:
+    """The CSV of a table; its Markdown is `t.md`."""
+    write(table, None, folder / "t.csv")
+    return read_csv(folder / "t.csv")
 
 
 @pytest.fixture
@@ -50,20 +70,19 @@ def measured(tmp_path: Path) -> list[Path]:
     ]
 
 
-@pytest.fixture
-def analyses(tmp_path: Path, measured: list[Path]) -> Path:
-    """Folder of the analyses of accuracy."""
-    analyse_accuracy(measured, tmp_path / "accuracy.csv", 50)
-    analyse_gains(measured, tmp_path / "gains.csv", resamples=4000)
-    analyse_headline(measured, tmp_path / "headline.csv", resamples=50)
-    return tmp_path
+def analysed(measured: list[Path], bases: tuple[str, ...] = ("plain",)) -> dict[str, pd.DataFrame]:
+    """The analyses of accuracy by name."""
+    frames = {
+        "accuracy": analyse_accuracy(measured, FEW),
+        "gains": analyse_gains(measured, {base: [] for base in bases}, Draws(resamples=4000)),
+        "headline": analyse_headline(measured, FEW),
+    }
+    return {name: as_read(frame) for name, frame in frames.items()}
 
 
-def test_accuracy(tmp_path: Path, analyses: Path) -> None:
-    output = tmp_path / "table.csv"
-    inputs = [analyses / f"{name}.csv" for name in ("accuracy", "gains", "headline")]
-    accuracy(*inputs, METHODS, LABELS, output)
-    table = read_csv(output)
+def test_accuracy(tmp_path: Path, measured: list[Path]) -> None:
+    found = accuracy(**analysed(measured), labels=LABELS, methods=METHODS, references={})
+    table = written(found, tmp_path)
     assert table["Method"].tolist() == [
         *("Most popular", "BIGRec", "BIGRec + CFT"),
         *("gain over BIGRec", "difference to BIGRec", "Most popular"),
@@ -76,7 +95,7 @@ def test_accuracy(tmp_path: Path, analyses: Path) -> None:
     assert by_name.loc["BIGRec + CFT", "HR@5"].startswith("0.7500 [")
     assert by_name.loc["gain over BIGRec", "HR@5"].startswith("+100.0 %; p ")
     assert by_name.loc["difference to BIGRec", "HR@5"].startswith("+0.3750 [")
-    text = output.with_suffix(".md").read_text()
+    text = (tmp_path / "t.md").read_text()
     assert "**0.7500 [" in text
     assert "undecided" in text
     assert "4 test examples of 3 users; seeds per row: 1 to 2" in text
@@ -84,54 +103,57 @@ def test_accuracy(tmp_path: Path, analyses: Path) -> None:
 
 
 def test_p_values_are_adjusted_over_the_comparisons_that_are_shown(
-    tmp_path: Path, analyses: Path
+    tmp_path: Path, measured: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frame = read_csv(analyses / "gains.csv")
-    points = {("hr", 5): 0.01, ("hr", 10): 0.04, ("ndcg", 5): 0.03, ("ndcg", 10): 0.005}
+    points = {"hr@5": 0.01, "hr@10": 0.04, "ndcg@5": 0.03, "ndcg@10": 0.005}
     # The other cut-offs are not shown and do not count.
-    frame["p"] = [points.get(point, 0.0) for point in zip(frame["metric"], frame["k"], strict=True)]
-    write_csv(frame, analyses / "gains.csv")
-    inputs = [analyses / f"{name}.csv" for name in ("accuracy", "gains", "headline")]
-    accuracy(*inputs, METHODS, LABELS, tmp_path / "table.csv")
-    gain = read_csv(tmp_path / "table.csv").set_index("Method").loc["gain over BIGRec"]
+    p = [points.get(metric, 0.0) for metric in METRICS]
+    here = "scripts.evaluate.measure.p_value"
+    monkeypatch.setattr(here, lambda samples: np.resize(p, samples.shape[1]))
+    # Neither do differences without the history, nor those to another base.
+    cells = [llm(objective, history="without") for objective in ("plain", "cft")]
+    paths = [*measured, *(metrics(tmp_path, cell, [1, None, None, None]) for cell in cells)]
+    frames = analysed(paths, ("plain", "cft"))
+    assert frames["gains"]["p_holm"].count() == 2 * 4
+    table = accuracy(**frames, labels=LABELS, methods=METHODS, references={})
+    gain = written(table, tmp_path).set_index("Method").loc["gain over BIGRec"]
     found = [gain[name].partition("; p ")[2] for name in ("HR@5", "HR@10", "NDCG@5", "NDCG@10")]
     # Holm's method by hand, see test_holm.
     assert found == ["0.030", "0.060", "0.060", "0.020"]
 
 
-def test_outside_references_stand_apart(tmp_path: Path, analyses: Path) -> None:
-    output = tmp_path / "table.csv"
-    inputs = [analyses / f"{name}.csv" for name in ("accuracy", "gains", "headline")]
-    accuracy(*inputs, METHODS, LABELS, output)
-    ours = read_csv(output)
+def test_outside_references_stand_apart(tmp_path: Path, measured: list[Path]) -> None:
+    frames = analysed(measured)
+    ours = written(accuracy(**frames, labels=LABELS, methods=METHODS, references={}), tmp_path)
     values = {"D3": {"hr@5": 0.9, "ndcg@10": 0.8}}
     references = {"toy": References(source="a paper", setting="a model", methods=values)}
     said = [METHODS[0], METHODS[1].model_copy(update={"published_gain": "9.8 % there"})]
-    accuracy(*inputs, said, LABELS, output, references)
-    table = read_csv(output)
+    found = accuracy(**frames, labels=LABELS, methods=said, references=references)
+    table = written(found, tmp_path)
     outside = table.iloc[-1]
     assert (outside["Data set"], outside["Method"]) == ("Toy (outside reference)", "D3")
     assert outside[["HR@5", "HR@10", "NDCG@10"]].tolist() == ["0.9000", "–", "0.8000"]
     pd.testing.assert_frame_equal(table.iloc[:-1], ours)
-    text = output.with_suffix(".md").read_text()
+    text = (tmp_path / "t.md").read_text()
     assert "**0.9000" not in text
     assert "for comparison only (Toy): a paper; a model." in text
     assert "no result of this study: BIGRec + CFT: 9.8 % there." in text
 
 
-def test_cutoffs(tmp_path: Path, analyses: Path) -> None:
-    cutoffs(analyses / "accuracy.csv", METHODS, LABELS, tmp_path / "table.csv")
-    table = read_csv(tmp_path / "table.csv").drop_duplicates("Method").set_index("Method")
+def test_cutoffs(tmp_path: Path, measured: list[Path]) -> None:
+    table = written(cutoffs(as_read(analyse_accuracy(measured, FEW)), LABELS, METHODS), tmp_path)
+    table = table.drop_duplicates("Method").set_index("Method")
     assert len([name for name in table if name.startswith(("HR@", "NDCG@"))]) == 2 * len(CUTOFFS)
     assert table.loc["Most popular", "HR@1"] == "0.2500"
     assert table.loc["BIGRec", "HR@5"] == "0.3750 ± 0.1768"
     assert table.loc["BIGRec + CFT", "HR@5"] == "0.7500 ± 0.0000"
-    assert "**0.7500 ± 0.0000**" in (tmp_path / "table.md").read_text()
+    assert "**0.7500 ± 0.0000**" in (tmp_path / "t.md").read_text()
 
 
-def test_ablation(tmp_path: Path, analyses: Path) -> None:
-    ablation(analyses / "accuracy.csv", analyses / "gains.csv", LABELS, tmp_path / "t.csv")
-    table = read_csv(tmp_path / "t.csv").set_index("Objective")
+def test_ablation(tmp_path: Path, measured: list[Path]) -> None:
+    frames = analysed(measured)
+    table = written(ablation(frames["accuracy"], frames["gains"], LABELS), tmp_path)
+    table = table.set_index("Objective")
     assert table.loc["plain", "Δ HR@5"] == "–"
     assert table.loc["cft", "HR@5"] == "0.7500 ± 0.0000"
     assert table.loc["cft", "Δ HR@5"].startswith("+0.3750 [")
@@ -146,11 +168,10 @@ def test_backbones_and_sets_beyond(tmp_path: Path, measured: list[Path]) -> None
             for objective in ("plain", "cft")
         ),
     ]
-    analyse_gains([*measured, *other], tmp_path / "gains.csv", resamples=50)
-    analyse_headline([*measured, *other], tmp_path / "headline.csv", resamples=50)
-    inputs = [tmp_path / "gains.csv", tmp_path / "headline.csv", METHODS]
-    backbones(*inputs, LABELS, tmp_path / "t.csv")
-    table = read_csv(tmp_path / "t.csv")
+    frames = analysed([*measured, *other])
+    inputs = {"gains": frames["gains"], "headline": frames["headline"]}
+    inputs |= {"labels": LABELS, "methods": METHODS}
+    table = written(backbones(**inputs), tmp_path)
     assert table["Data set"].unique().tolist() == ["Toy"]
     assert table["Backbone"].tolist() == ["tiny", "tiny", "big", "big"]
     assert table["HR@5"].str.partition(" ")[0].tolist() == [
@@ -159,44 +180,39 @@ def test_backbones_and_sets_beyond(tmp_path: Path, measured: list[Path]) -> None
         "+100.0",
         "+0.5000",
     ]
-    beyond(*inputs, ["far"], LABELS, tmp_path / "t.csv")
-    table = read_csv(tmp_path / "t.csv")
+    table = written(beyond_amazon(**inputs, datasets=["far"]), tmp_path)
     assert table[["Data set", "Method", "Row"]].to_numpy().tolist() == [
         ["far", "BIGRec + CFT", "gain over BIGRec"],
         ["far", "BIGRec + CFT", "difference to BIGRec"],
     ]
     assert table["HR@5"].tolist() == ["+0.0 %; p 1.000", "+0.0000 [+0.0000, +0.0000]"]
     # The mean over data sets, of the backbone that has two.
-    accuracy_csv = tmp_path / "accuracy.csv"
-    analyse_accuracy([*measured, *other], accuracy_csv, 50)
-    accuracy(accuracy_csv, *inputs, LABELS, tmp_path / "t.csv")
-    last = read_csv(tmp_path / "t.csv").iloc[-1]
+    last = written(accuracy(frames["accuracy"], **inputs, references={}), tmp_path).iloc[-1]
     assert last["Data set"] == "mean of 2 data sets"
     assert last["Method"] == "BIGRec + CFT, gain over BIGRec"
 
 
 def test_balance_and_dependence(tmp_path: Path) -> None:
-    items, test = catalogue(tmp_path, [0, 1, 2, 3, 4]), split(tmp_path, [[0, 1], [2, 3]])
+    catalogue(tmp_path, [0, 1, 2, 3, 4])
+    split(tmp_path, [[0, 1], [2, 3]])
     cells = [llm(), llm(history="without")]
     lists = [recommendations(tmp_path, c, {0: [4, 3, 2], 1: [4, 3, 1]}) for c in cells]
-    analyse_balance(lists, [items], [test], tmp_path / "b.csv", 20)
-    balance(tmp_path / "b.csv", LABELS, tmp_path / "t.csv", k=1)
-    table = read_csv(tmp_path / "t.csv").set_index("Method")
+    found = as_read(analyse_balance(lists, prepared(tmp_path), 1, FEW))
+    table = written(balance(found, LABELS, k=1), tmp_path).set_index("Method")
     assert table.loc["users' histories", "Group 0"] == 25
     assert table.loc["plain, grounded", "Group 4"] == 100
     assert table.loc["plain, grounded", "Distance"] == "1.000"
     assert table.loc["plain, grounded", "95 % interval"] == "[1.000, 1.000]"
-    concentration(tmp_path / "b.csv", LABELS, tmp_path / "t.csv", k=1)
-    table = read_csv(tmp_path / "t.csv").set_index("Method")
+    table = written(concentration(found, LABELS, k=1), tmp_path).set_index("Method")
     assert table.loc["users' histories", "Coverage"].startswith("0.800 [")
     assert table.loc["plain, grounded", "Coverage"].startswith("0.200 [")
     assert table.loc["plain, grounded", "Gini"].startswith("0.800 [")
     measured = [metrics(tmp_path, c, [1, None]) for c in cells]
-    analyse_dependence(measured, lists, tmp_path / "d.csv", 20)
-    dependence(tmp_path / "d.csv", LABELS, tmp_path / "t.csv")
-    row = read_csv(tmp_path / "t.csv").iloc[0]
+    found = as_read(analyse_dependence(measured, lists, 10, FEW))
+    table = written(dependence(found, LABELS, k=10), tmp_path)
+    row = table.iloc[0]
     assert (row["History"], row["NDCG@10"], row["Δ NDCG@10"]) == ("with", 0.5, "–")
-    row = read_csv(tmp_path / "t.csv").iloc[1]
+    row = table.iloc[1]
     assert row["History"] == "without"
     # Not known: the lists are shorter.
     assert row["Overlap@10"] == "–"
@@ -206,13 +222,13 @@ def test_balance_and_dependence(tmp_path: Path) -> None:
 
 def test_sensitivity(tmp_path: Path, measured: list[Path]) -> None:
     points = {"cft": {"alpha": 0.1, "beta": 0.25}}
-    analyse_sensitivity(measured[1:], points, "cft", tmp_path / "s.csv", resamples=20)
-    sensitivity(tmp_path / "s.csv", LABELS, tmp_path / "t.csv")
-    table = read_csv(tmp_path / "t.csv").set_index("Varied")
+    found = as_read(analyse_sensitivity(measured[1:], points, "cft", FEW))
+    table = written(sensitivity(found, LABELS), tmp_path)
+    assert table["Varied"].tolist() == ["α = 0.1", "base", "β = 0.25"]
+    table = table.set_index("Varied")
     # Both rows of the centre are one comparison: its p-values are adjusted once.
     assert table.loc["α = 0.1", "Δ HR@5"] == table.loc["β = 0.25", "Δ HR@5"]
     assert table.loc["base", "Δ HR@5"] == "–"
-    assert read_csv(tmp_path / "t.csv")["Varied"].tolist() == ["α = 0.1", "base", "β = 0.25"]
 
 
 def test_cost(tmp_path: Path) -> None:
@@ -243,9 +259,7 @@ def test_cost(tmp_path: Path) -> None:
     decoding = row | {"stage": "decoding", "decoder": "grounded", "history": "with"}
     decoding |= {"seconds_per_step": None, "seconds_per_prompt": 0.5, "steps": None}
     decoding |= {"seconds_per_epoch": None, "load_average": 4.0, "crowded": True}
-    write_csv(pd.DataFrame([row, decoding]), tmp_path / "c.csv")
-    cost(tmp_path / "c.csv", LABELS, tmp_path / "t.csv")
-    table = read_csv(tmp_path / "t.csv")
+    table = written(cost(as_read(pd.DataFrame([row, decoding])), LABELS), tmp_path)
     assert table["Stage"].tolist() == ["training", "grounded, with"]
     assert table["Seconds per step / prompt"].tolist() == [2, 0.5]
     assert table["Steps"].tolist() == ["10", "–"]
@@ -255,8 +269,7 @@ def test_cost(tmp_path: Path) -> None:
     assert "1 of 2 runs were on a machine with over one process more than it has cores: " in text
     assert "1.2 to 4.0 on 2 cores;" in text
     assert "their times say little" in text
-    write_csv(pd.DataFrame([row]), tmp_path / "c.csv")
-    cost(tmp_path / "c.csv", LABELS, tmp_path / "t.csv")
+    written(cost(as_read(pd.DataFrame([row])), LABELS), tmp_path)
     assert "their times say little" not in (tmp_path / "t.md").read_text()
 
 
@@ -276,11 +289,9 @@ VIDEO_GAMES = {
 
 def statistics_table(tmp_path: Path, values: dict, published: Published | None) -> pd.DataFrame:
     rows = [{"dataset": "toy", "statistic": key, "value": value} for key, value in values.items()]
-    write_csv(pd.DataFrame(rows), tmp_path / "s.csv")
     labels = LABELS.model_copy(update={"backbones": {"q2.5_a": "Q 2.5_a"}})
     known = {"toy": published} if published else {}
-    statistics(tmp_path / "s.csv", known, labels, tmp_path / "t.csv")
-    return read_csv(tmp_path / "t.csv")
+    return written(statistics(as_read(pd.DataFrame(rows)), labels, known), tmp_path)
 
 
 def test_statistics(tmp_path: Path) -> None:
@@ -304,9 +315,8 @@ def test_statistics(tmp_path: Path) -> None:
 def test_a_reason_that_one_set_lacks_is_0_there(tmp_path: Path) -> None:
     reasons = ("lines.malformed.no JSON", "dropped_reviews.repeated")
     rows = [("toy", key, 3) for key in reasons] + [("other", "users", 2)]
-    write_csv(pd.DataFrame(rows, columns=["dataset", "statistic", "value"]), tmp_path / "s.csv")
-    statistics(tmp_path / "s.csv", {}, LABELS, tmp_path / "t.csv")
-    table = read_csv(tmp_path / "t.csv").set_index("Statistic").astype(str)
+    frame = as_read(pd.DataFrame(rows, columns=["dataset", "statistic", "value"]))
+    table = written(statistics(frame, LABELS, {}), tmp_path).set_index("Statistic").astype(str)
     assert table.loc["repeated", ["Toy", "other"]].tolist() == ["3", "0"]
     assert table.loc["lines: malformed: no JSON", ["Toy", "other"]].tolist() == ["3", "0"]
     assert table.loc["users", ["Toy", "other"]].tolist() == ["–", "2"]
@@ -379,23 +389,19 @@ def audited(tmp_path: Path, seed: int, **changed: list) -> Path:
 def test_search_error_of_several_seeds(tmp_path: Path) -> None:
     found = pd.array([1, 30, None, None, 1, None], dtype="Int64")
     paths = [audited(tmp_path, 0), audited(tmp_path, 1, rank=found, proven=[True] * 6)]
-    analyse_search_error(paths, tmp_path / "out.csv", resamples=50)
-    frame = read_csv(tmp_path / "out.csv").query("beams == 10 and metric == 'hr'")
+    frame = analyse_search_error(paths, FEW).query("beams == 10 and metric == 'hr'")
     (row,) = frame.itertuples()
     # The one training finds neither target, the other that of the first example.
     assert (row.value, row.difference, row.proven, row.seeds) == (0.25, -0.25, 0.75, 2)
     other = audited(tmp_path, 2, example_id=[3, 2] * 3)
     with pytest.raises(InputError, match=r"seed-2\.csv: other examples or widths"):
-        analyse_search_error([paths[0], other], tmp_path / "out.csv")
+        analyse_search_error([paths[0], other])
 
 
 def test_search_error(tmp_path: Path) -> None:
-    audit = audited(tmp_path, 0)
-    analyse_search_error([audit], tmp_path / "search_error.csv", resamples=400)
-    text = read_csv(tmp_path / "search_error.csv")
-    assert set(text["seeds"]) == {1}
-    search_error(tmp_path / "search_error.csv", LABELS, tmp_path / "table.csv")
-    table = read_csv(tmp_path / "table.csv").set_index("Beams")
+    found = as_read(analyse_search_error([audited(tmp_path, 0)], Draws(resamples=400)))
+    assert set(found["seeds"]) == {1}
+    table = written(search_error(found, LABELS), tmp_path).set_index("Beams")
     assert table.loc["exact", "HR@10"] == "0.5000"
     assert table.loc["exact", "Δ HR@10"] == "–"
     columns = ["Overlap@10", "Proven", "HR@10", "NDCG@10"]

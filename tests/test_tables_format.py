@@ -1,13 +1,31 @@
+import itertools
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from scripts.command import InputError
-from scripts.files import read_csv
-from scripts.report import parse_table
+from scripts.files import read_csv, read_json
 from scripts.rows import in_order
-from scripts.tables.format import escape_latex, number, with_interval, with_sd, write
+from scripts.tables.format import Table, escape_latex, number, with_interval, with_sd, write
+
+
+def read_back(folder: Path) -> dict[str, list]:
+    """What a Markdown reader makes of `t.md`: just what `t.json` holds."""
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    found: dict[str, list] = {"header": [], "rows": [], "notes": []}
+    for before, token in itertools.pairwise(reader.parse((folder / "t.md").read_text())):
+        text = "".join(child.content for child in token.children or [])
+        if token.type == "tr_open" and found["header"]:
+            found["rows"].append([])
+        elif before.type == "td_open":
+            bold = any(child.type == "strong_open" for child in token.children)
+            found["rows"][-1].append({"text": text, "bold": bold})
+        elif token.type == "inline":
+            found["header" if before.type == "th_open" else "notes"].append(text)
+    assert found == read_json(folder / "t.json")
+    return found
 
 
 def test_numbers() -> None:
@@ -23,30 +41,30 @@ def test_latex_prints_the_text() -> None:
     assert escape_latex("a_b & 5 % {x} ± \\") == (r"a\_b \& 5 \% \{x\} $\pm$ \textbackslash{}")
 
 
-def test_three_formats(tmp_path: Path) -> None:
+def test_four_formats(tmp_path: Path) -> None:
     frame = pd.DataFrame({"Name": ["a|b", "c_d <i>", "*"], "HR@1": ["0.5", "0.7", None]})
-    write(frame, tmp_path / "t.csv", ["A note."], left=1, bold={(1, "HR@1")})
+    write(Table(frame, ["A note.", ""], 1, {(1, "HR@1")}), None, tmp_path / "t.csv")
     assert read_csv(tmp_path / "t.csv")["HR@1"].tolist() == ["0.5", "0.7", "–"]
     tex = (tmp_path / "t.tex").read_text()
     assert r"c\_d \textless{}i\textgreater{} & \textbf{0.7} \\" in tex
     assert tex.count(r"\toprule") == tex.count(r"\midrule") == tex.count(r"\bottomrule") == 1
-    table = parse_table((tmp_path / "t.md").read_text())
-    assert table.header == ["Name", "HR@1"]
-    assert table.rows == [
+    table = read_back(tmp_path)
+    assert table["header"] == ["Name", "HR@1"]
+    assert [[(cell["text"], cell["bold"]) for cell in row] for row in table["rows"]] == [
         [("a|b", False), ("0.5", False)],
         [("c_d <i>", False), ("0.7", True)],
         [("*", False), ("–", False)],
     ]
-    assert table.notes == ["A note."]
+    assert table["notes"] == ["A note."]
 
 
 def test_titles_are_no_markup(tmp_path: Path) -> None:
     titles = ["_x_", "`y`", "[a](b)", r"a\(b", "**z**", "&lt;b&gt; & <i>", "~~x~~", "$5, $6"]
-    write(pd.DataFrame({"Title": titles}), tmp_path / "t.csv", [], left=1)
+    write(Table(pd.DataFrame({"Title": titles}), [], left=1), None, tmp_path / "t.csv")
     text = (tmp_path / "t.md").read_text()
     for shown in (r"\_x\_", r"\`y\`", r"[a]\(b)"):
         assert shown in text
-    assert [row[0][0] for row in parse_table(text).rows] == titles
+    assert [row[0]["text"] for row in read_back(tmp_path)["rows"]] == titles
 
 
 def test_wide_latex_tables_are_stacked(tmp_path: Path) -> None:
@@ -54,7 +72,7 @@ def test_wide_latex_tables_are_stacked(tmp_path: Path) -> None:
     row = dict.fromkeys(names, "−0.1 [−0.2, +0.0]; p 0.042")
     for columns, stacked in ((names, True), (names[:2], False)):
         frame = pd.DataFrame([{"Title": "Alien [1979]"} | {name: row[name] for name in columns}])
-        write(frame, tmp_path / "t.csv", [], left=1, bold={(0, names[0])})
+        write(Table(frame, [], 1, {(0, names[0])}), None, tmp_path / "t.csv")
         text = (tmp_path / "t.tex").read_text()
         lines = r"\textbf{$-$0.1}\\{}\textbf{[$-$0.2, +0.0]}\\{}\textbf{p 0.042}"
         assert (lines in text) == stacked
@@ -73,10 +91,9 @@ def test_repeated_names_are_left_blank(tmp_path: Path) -> None:
             "HR": list("1234"),
         }
     )
-    write(frame, tmp_path / "t.csv", [], left=3)
+    write(Table(frame, [], left=3), None, tmp_path / "t.csv")
     assert read_csv(tmp_path / "t.csv")["Set"].tolist() == list("aaab")
-    rows = [[text for text, _ in row] for row in parse_table((tmp_path / "t.md").read_text()).rows]
-    assert rows == [
+    assert [[cell["text"] for cell in row] for row in read_back(tmp_path)["rows"]] == [
         ["a", "x", "p", "1"],
         ["", "", "p", "2"],
         ["", "y", "q", "3"],
@@ -88,7 +105,7 @@ def test_repeated_names_are_left_blank(tmp_path: Path) -> None:
 
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to show"):
-        write(pd.DataFrame({"a": []}), tmp_path / "t.csv", [], left=1)
+        write(Table(pd.DataFrame({"a": []}), [], left=1), None, tmp_path / "t.csv")
 
 
 def test_order_of_first_appearance() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scripts.tables.format import _LATEX, INTERVALS, write
+from scripts.tables.format import _LATEX, INTERVALS, Table, write
 
 DOCUMENT = r"""\documentclass{article}
 \usepackage{booktabs,graphicx}
@@ -36,11 +36,11 @@ def test_every_character_of_titles_compiles(tmp_path: Path) -> None:
     ]
     frame = pd.DataFrame({"Title_%": titles, "HR@5": "0.1 ± 0.2 [−1, +1]"})
     bold = {(i, column) for i in range(len(titles)) for column in frame}
-    write(frame, tmp_path / "table.csv", [INTERVALS, *titles], left=1, bold=bold)
+    write(Table(frame, [INTERVALS, *titles], 1, bold), None, tmp_path / "table.csv")
     compiled(tmp_path)
 
 
 def test_a_wide_table_is_shrunk_to_the_line(tmp_path: Path) -> None:
     row = {f"Column {i}": "+0.0030 [−0.0126, +0.0167]; p 0.041" for i in range(12)}
-    write(pd.DataFrame([row] * 3), tmp_path / "table.csv", [], left=2)
+    write(Table(pd.DataFrame([row] * 3), [], left=2), None, tmp_path / "table.csv")
     assert "Overfull \\hbox" not in compiled(tmp_path)

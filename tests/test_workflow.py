@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 import re
 import shutil
@@ -15,16 +16,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from scripts.study.outputs import OUTPUTS
 from tests.generate_amazon import generate
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
 #: What hangs on everything: these may rerun with any new cell.
-SUMMARIES = re.compile(
-    r"(accuracy|gains|balance|strata|cases|dependence|positions|sensitivity|history_length|"
-    r"search_error|cost|curves|schedules|gains_over|headline|chosen|claims|"
-    r"statistics|data_curves|(table|figure)_\w+|report|all)$"
-)
+SUMMARIES = re.compile(r"((analysis|table|figure)_\w+|report|all)$")
 
 pytestmark = pytest.mark.slow
 
@@ -99,11 +97,10 @@ def test_every_output_exists(finished: Path) -> None:
     results = finished / "results/smoke"
     tables = {path.stem for path in (results / "tables").glob("*.csv")}
     figures = {path.stem for path in (results / "figures").glob("*.pdf")}
-    assert {"statistics", "accuracy", "ablation", "balance", "dependence", "cost"} <= tables
-    assert {"data", "balance", "dependence", "positions", "sensitivity", "cost"} <= figures
-    assert "history_length" in tables & figures
-    assert {"concentration", "cases", "cutoffs", "chosen"} <= tables
-    assert "strata" in figures
+    # One backbone and one data set.
+    absent = {"backbones", "beyond_amazon"}
+    assert tables == {output.name for output in OUTPUTS if output.table} - absent
+    assert figures == {output.name for output in OUTPUTS if output.figure}
     for name in tables:
         assert (results / f"tables/{name}.md").stat().st_size
         assert (results / f"tables/{name}.tex").stat().st_size
@@ -117,7 +114,8 @@ def test_accuracy_is_what_the_lists_say(finished: Path) -> None:
     """HR@5 of one method, recomputed by hand from the recommendations of both seeds."""
     results = finished / "results/smoke"
     test = pd.read_parquet(results / "data/generated/examples/test.parquet")
-    titles = pd.read_parquet(results / "data/generated/items.parquet").set_index("item_id")["title"]
+    items = pd.read_parquet(results / "data/generated/catalogue.parquet")
+    titles = items.set_index("item_id")["title"]
     hits = []
     for seed in (0, 1):
         cell = f"generated/tiny/cft/seed-{seed}/constrained/with"
@@ -315,4 +313,161 @@ def test_malformed_raw_line_is_named(finished: Path) -> None:
     assert done.returncode != 0
     assert "bad.json:2: JSON is malformed" in output
     assert "mend the files or raise the share" in output
-    assert not (finished / "results/bad/data/generated/items.parquet").exists()
+    assert not (finished / "results/bad/data/generated/catalogue.parquet").exists()
+
+
+def documented() -> dict[str, str]:
+    """Every command that the documents show, with the document."""
+    found: dict[str, str] = {}
+    names = ["README.md", "CONTRIBUTING.md", "config/README.md"]
+    for name in [*names, *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        lines = re.sub(r"\\\n\s*", " ", "\n".join(blocks)).splitlines()
+        commands = [part for line in lines for part in re.sub(r" +#.*", "", line).split(" && ")]
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        commands += re.findall(
+            r"`((?:\.venv/bin/|make|snakemake|python|hf|pre-commit) ?[^`]+)`", prose
+        )
+        found |= {" ".join(command.split()): name for command in commands if command.strip()}
+    return found
+
+
+#: Commands that this test does not run, by how they begin, and why.
+NOT_RUN = {
+    "git clone": "needs the network",
+    "cd cft-reproduction": "needs the clone",
+    "source .venv/bin/activate": "a shell's own",
+    "make": "sets up an environment, or is what runs the tests",
+    "pre-commit install": "needs the network",
+    "hf auth login": "needs the network",
+    "python -m tests.benchmarks": "takes minutes; its module is looked up",
+    "snakemake -n": "test_paper_study.py runs it",
+    "snakemake --cores all": "needs a GPU",
+    "snakemake --config device=cpu": "needs the network; test_paper_study.py plans it",
+}
+
+
+def test_every_documented_command_runs(finished: Path) -> None:
+    """On the finished smoke study in place of the one that is named."""
+    test = pd.read_parquet(finished / "results/smoke/data/generated/examples/test.parquet")
+    stand_ins = {
+        "config/quickstart.yaml": "config/smoke.yaml",
+        "my.yaml": "config/smoke.yaml",
+        "results/quickstart": "results/smoke",
+        "ml-100k": "generated",
+        "88870": str(test["example_id"].iloc[0]),
+        "<name>": "accuracy",
+        " x --help": " accuracy --help",
+        ".venv/bin/": "",
+    }
+    used = set()
+    for command, name in documented().items():
+        if reason := next((r for r in NOT_RUN if re.match(rf"{re.escape(r)}\b", command)), None):
+            exact = command == reason or reason not in ("snakemake -n", "snakemake --cores all")
+            used.add(reason)
+            if exact:
+                if module := re.search(r"tests\.benchmarks\.\w+", command):
+                    assert importlib.util.find_spec(module[0]), f"{name}: {command}"
+                continue
+        for shown, real in stand_ins.items():
+            command = command.replace(shown, real)
+        words = command.split()
+        if words[0] == "snakemake":
+            words[0:1] = ["python", "-m", "snakemake"]
+            if "--configfile" not in words:
+                words += ["--configfile", "config/smoke.yaml"]
+            if "--cores" not in words:
+                words[3:3] = ["--cores", "2"]
+        elif len(words) == 3 and words[2] != "scripts.study.document":
+            words.append("--help")  # A step that is named without its options.
+        words[0] = sys.executable
+        done = subprocess.run(words, cwd=finished, capture_output=True, text=True)
+        assert done.returncode == 0, f"{name}: {command}\n{done.stdout}{done.stderr}"
+    assert used == set(NOT_RUN)
+
+
+ANALYSIS = '''
+from pathlib import Path
+import pandas as pd
+from scripts.cells import cell_of
+from scripts.contracts import PER_EXAMPLE
+from scripts.files import read_table
+
+def missed(metrics: list[Path]) -> pd.DataFrame:
+    """Share of the targets that no list holds.
+
+    Args:
+        metrics: per-example metrics.
+    """
+    rows = []
+    for path in metrics:
+        rank = read_table(path, PER_EXAMPLE)["rank"]
+        rows.append({"objective": cell_of(path).objective, "share": rank.isna().mean()})
+    return pd.DataFrame(rows).groupby("objective", as_index=False, sort=False).mean()
+'''
+TABLE = '''
+import pandas as pd
+from scripts.labels import Labels
+from scripts.tables.format import Table, number
+
+def missed(missed: pd.DataFrame, labels: Labels) -> Table:
+    """List the shares."""
+    shown = pd.DataFrame({"Objective": missed["objective"], "Missed": missed["share"].map(number)})
+    return Table(shown, ["A share of 1 is bad."], left=1)
+'''
+FIGURE = '''
+import pandas as pd
+from scripts import style
+from scripts.labels import Labels
+from scripts.style import Drawing
+
+def missed(values: pd.DataFrame, labels: Labels) -> Drawing:
+    """Draw the shares."""
+    figure, axes = style.panels(1, 1, style.COLUMN, 1.5)
+    axes[0, 0].barh(values["objective"], values["share"])
+    return Drawing(figure, values)
+'''
+ENTRY = """    Output(
+        "missed",
+        "What is missed?",
+        {"metrics": of_cells("metrics", shown_cells)},
+        table=("missed", "provenance"),
+        figure=True,
+    ),
+"""
+
+
+def test_a_new_output_is_its_modules_its_captions_and_one_entry(finished: Path, edited) -> None:
+    """The last test: what it adds to the finished study stays there."""
+    files = {
+        "scripts/analyse/missed.py": ANALYSIS,
+        "scripts/tables/missed.py": TABLE,
+        "scripts/figures/missed.py": FIGURE,
+        "workflow/report/table_missed.rst": "Targets beyond every list.",
+        "workflow/report/figure_missed.rst": "The same, drawn.",
+    }
+    for name, text in files.items():
+        (finished / name).write_text(text, encoding="utf-8")
+    edited(
+        "scripts/study/outputs.py",
+        '    Output(\n        "claims",',
+        ENTRY + '    Output(\n        "claims",',
+    )
+    jobs = {"analysis_missed", "table_missed", "figure_missed", "report", "all"}
+    assert set(planned(finished)) == jobs
+    snakemake(finished, "--configfile", "config/smoke.yaml")
+    results = finished / "results/smoke"
+    table = pd.read_csv(results / "tables/missed.csv")
+    metrics = [
+        pd.read_parquet(path)
+        for path in results.glob("metrics/generated/tiny/causal/*/*/with.parquet")
+    ]
+    expected = sum(frame["rank"].isna().mean() for frame in metrics) / len(metrics)
+    assert table.set_index("Objective").loc["causal", "Missed"] == pytest.approx(expected, abs=1e-4)
+    for ending in ("pdf", "svg", "png", "csv"):
+        assert (results / f"figures/missed.{ending}").stat().st_size
+    report = (results / "report.html").read_text(encoding="utf-8")
+    for text in ("What is missed?", "Targets beyond every list.", "The same, drawn.", "is bad."):
+        assert text in report
+    assert not planned(finished)

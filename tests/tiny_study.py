@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from scripts.cells import Cell, cell_path
-from scripts.contracts import CUTOFFS, EXAMPLES, ITEMS, PER_EXAMPLE, RECOMMENDATIONS
-from scripts.files import write_table
+from scripts.cells import Cell, baseline_cell
+from scripts.contracts import CATALOGUE, CUTOFFS, EXAMPLES, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.files import read_csv, write_table
 
 USERS = ["ann", "ann", "bob", "cid"]
 
@@ -27,7 +28,17 @@ def llm(
 
 def baseline(name: str, seed: int = 0) -> Cell:
     """A baseline's cell."""
-    return Cell("toy", "baselines", name, seed, "", "with")
+    return baseline_cell("toy", name, seed)
+
+
+def as_read(frame: pd.DataFrame) -> pd.DataFrame:
+    """A tidy table as the next step reads it from its CSV."""
+    return read_csv(StringIO(frame.to_csv(index=False)))
+
+
+def prepared(root: Path) -> list[Path]:
+    """What stands for the data set `toy`; the record itself need not be there."""
+    return [root / "data" / "toy" / "preparation.json"]
 
 
 def metrics(
@@ -46,7 +57,7 @@ def metrics(
         gain = [1 / np.log2(r + 1) if h else 0.0 for r, h in zip(ranks, hits, strict=True)]
         frame[f"hr@{k}"] = [float(h) for h in hits] if k <= depth else np.nan
         frame[f"ndcg@{k}"] = gain if k <= depth else np.nan
-    path = root / "metrics" / f"{cell_path(cell)}.parquet"
+    path = root / "metrics" / f"{cell.path}.parquet"
     write_table(frame, path, PER_EXAMPLE)
     return path
 
@@ -58,12 +69,12 @@ def recommendations(root: Path, cell: Cell, lists: dict[int, list[int]]) -> Path
         for example, items in lists.items()
         for rank, item in enumerate(items, start=1)
     ]
-    path = root / "recommendations" / f"{cell_path(cell)}.parquet"
+    path = root / "recommendations" / f"{cell.path}.parquet"
     write_table(pd.DataFrame(rows), path, RECOMMENDATIONS)
     return path
 
 
-def catalogue(root: Path, groups: list[int]) -> Path:
+def catalogue(root: Path, groups: list[int]) -> None:
     """Items with these popularity groups."""
     n = len(groups)
     frame = pd.DataFrame(
@@ -75,12 +86,10 @@ def catalogue(root: Path, groups: list[int]) -> Path:
             "popularity_group": groups,
         }
     )
-    path = root / "data" / "toy" / "items.parquet"
-    write_table(frame, path, ITEMS)
-    return path
+    write_table(frame, root / "data" / "toy" / "catalogue.parquet", CATALOGUE)
 
 
-def split(root: Path, histories: list[list[int]], first: int = 0) -> Path:
+def split(root: Path, histories: list[list[int]], first: int = 0) -> None:
     """Test examples with these histories."""
     n = len(histories)
     frame = pd.DataFrame(
@@ -92,6 +101,4 @@ def split(root: Path, histories: list[list[int]], first: int = 0) -> Path:
             "timestamp": range(n),
         }
     )
-    path = root / "data" / "toy" / "examples" / "test.parquet"
-    write_table(frame, path, EXAMPLES)
-    return path
+    write_table(frame, root / "data" / "toy" / "examples" / "test.parquet", EXAMPLES)

@@ -1,1 +1,1 @@
-"""From per-example measurements to the numbers of the paper, as tidy CSV."""
+"""One module per analysis: its function makes a tidy table; `outputs.py` says what it reads."""

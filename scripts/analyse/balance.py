@@ -3,7 +3,6 @@ histories."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,25 +10,24 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scripts.analyse.blocks import blocks_of, codes, read_block
-from scripts.analyse.bootstrap import (
-    RESAMPLES,
-    cluster_bootstrap,
-    freedom,
-    interval,
-    p_value,
-    standard_error_squared,
-    widened,
-)
-from scripts.analyse.catalogue import Catalogue, read_catalogue
-from scripts.analyse.measure import COMPARED
-from scripts.cells import Cell, cell_of
-from scripts.command import InputError, progress, run
+from scripts.cells import BASE, Cell, cell_of
+from scripts.command import InputError, progress
 from scripts.contracts import CUTOFFS, RECOMMENDATIONS
 from scripts.data.rules import GROUPS
+from scripts.evaluate.blocks import blocks_of, codes, read_block
+from scripts.evaluate.bootstrap import (
+    DRAWS,
+    Draws,
+    cluster_bootstrap,
+    interval,
+    jackknife_error,
+    p_value,
+    widened,
+)
+from scripts.evaluate.catalogue import Catalogue, folder_of, read_catalogue
+from scripts.evaluate.measure import COMPARED, adjusted
+from scripts.evaluate.spread import CONCENTRATION, SPREAD, concentration, count_groups, spread
 from scripts.examples import read_examples
-from scripts.files import write_csv
-from scripts.rows import OWN_HISTORIES
 
 #: Groups of users that the jackknife leaves out, one at a time.
 LEFT_OUT = 100
@@ -37,20 +35,14 @@ LEFT_OUT = 100
 #: Decimals of differences: what is smaller is rounding, and must not look like an effect.
 DECIMALS = 12
 
-#: Columns of `spread`, then of `concentration`: measure and group.
-SPREAD = [
-    *(("share", g) for g in range(GROUPS)),
-    ("total_variation", None),
-    ("jensen_shannon", None),
-]
-CONCENTRATION = [("gini", None), ("coverage", None)]
-
 COLUMNS = [
-    *("dataset", "block", "recommender", "objective", "decoder", "k", "measure", "group"),
+    *("dataset", "block", "baseline", "objective", "decoder", "k", "measure", "group"),
     *("value", "low", "high", "seed_sd"),
-    *("base", *COMPARED),
+    *("base", *COMPARED, "p_holm"),
     *("seeds", "shared_seeds", "examples", "users"),
 ]
+#: Measures whose differences are one family of comparisons.
+FAMILIES = (["total_variation"], ["gini", "coverage"])
 
 
 class Block(NamedTuple):
@@ -65,8 +57,7 @@ class Block(NamedTuple):
     history: np.ndarray
     """int64 (n, GROUPS), items of each group in the example's history."""
     catalogue: Catalogue
-    resamples: int
-    seed: int
+    draws: Draws
 
 
 class Counted(NamedTuple):
@@ -80,137 +71,16 @@ class Counted(NamedTuple):
     """float64 (S, C, J, 2), the same when a group of users is left out."""
 
 
-def shares(counts: np.ndarray) -> np.ndarray:
-    """Counts as shares of the last axis' sum."""
-    return counts / counts.sum(axis=-1, keepdims=True)
-
-
-def total_variation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Total variation distance of two distributions on the last axis: 0 equal, 1 disjoint."""
-    return np.abs(first - second).sum(axis=-1) / 2
-
-
-def jensen_shannon(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon distance of two distributions on the last axis: 0 equal, 1 disjoint.
-
-    The square root of the Jensen-Shannon divergence with logarithms to base 2 (Endres and
-    Schindelin, 2003). scipy's gives NaN where rounding makes the divergence negative.
-    """
-    middle = (first + second) / 2
-    divergence = _entropy(middle) - (_entropy(first) + _entropy(second)) / 2
-    return np.sqrt(np.clip(divergence, 0, 1))
-
-
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    """Entropy in bits over the last axis."""
-    return -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=-1)
-
-
-def spread(counts: np.ndarray, history: np.ndarray) -> np.ndarray:
-    """The measures of `SPREAD`.
-
-    Args:
-        counts: float (…, C, GROUPS), items of each group in the top K.
-        history: float (…, GROUPS), items of each group in the histories.
-
-    Returns:
-        float64 (…, C, GROUPS + 2): the groups' shares, and the distances to the histories'.
-    """
-    ours, seen = shares(counts), shares(history)[..., None, :]
-    distances = [total_variation(ours, seen), jensen_shannon(ours, seen)]
-    return np.concatenate([ours, np.stack(distances, axis=-1)], axis=-1)
-
-
-def gini(counts: np.ndarray) -> np.ndarray:
-    """Gini index of counts on the last axis: 0 all equal, near 1 if one item has them all.
-
-    NaN where all counts are 0.
-    """
-    ordered = np.sort(counts, axis=-1).astype(float)
-    size, total = ordered.shape[-1], ordered.sum(axis=-1)
-    weights = 2 * np.arange(1, size + 1) - size - 1
-    return ordered @ weights / (size * np.where(total > 0, total, np.nan))
-
-
-def concentration(
-    rows: np.ndarray, titles: np.ndarray, parts: int, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gini index and coverage of the titles in lists, of all lists and with each part left out.
-
-    Args:
-        rows: int (m,), the part of the users that an entry belongs to.
-        titles: int (m,), its title.
-        parts: number of parts J.
-        size: number of titles in the catalogue.
-
-    Returns:
-        float64 (2,): the Gini index of the titles' counts, titles that are never listed included,
-        and the share of the catalogue that is listed at all; and float64 (J, 2).
-    """
-    counts = np.bincount(rows * size + titles, minlength=parts * size).reshape(parts, size)
-    total = counts.sum(axis=0)
-    measured = [
-        np.stack([gini(c), (c > 0).mean(axis=-1)], axis=-1) for c in (total, total - counts)
-    ]
-    return measured[0], measured[1]
-
-
-def standard_error(values: np.ndarray, without: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error of a mean over seeds, by leaving groups of users out; its degrees of freedom.
-
-    A resample of users with replacement holds about 63 % of them, so its lists cover less of the
-    catalogue and are more unequal: a percentile interval of such a measure would miss the value
-    itself. The jackknife stays at the value, and its variance is not too small on average for any
-    symmetric statistic (Efron and Stein, 1981). The variance over seeds is added to it; what one
-    seed does with one user counts in both, which widens the interval.
-
-    Args:
-        values: float (S, …), of every seed.
-        without: float (S, …, J, m), the values (S, …, m) with one of J groups left out.
-
-    Returns:
-        float64 (…, m) twice; NaN where there are fewer than two groups. The degrees of freedom are
-        Satterthwaite's, as for `widened`.
-    """
-    groups = without.shape[-2]
-    if groups < 2:
-        return np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
-    mean = without.mean(axis=0)
-    deviations = mean - mean.mean(axis=-2, keepdims=True)
-    variance = (groups - 1) / groups * np.square(deviations).sum(axis=-2)
-    of_seeds = standard_error_squared(values) if len(values) > 1 else np.zeros_like(variance)
-    variance = variance + of_seeds
-    return np.sqrt(variance), freedom(variance, of_seeds, len(values))
-
-
-def count_groups(groups: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
-    """How many of the first K items belong to each popularity group.
-
-    Args:
-        groups: int (n, depth), the popularity group of every listed item.
-        cutoffs: the values of K, none above depth.
-
-    Returns:
-        float64 (n, C, GROUPS).
-    """
-    last = np.asarray(cutoffs) - 1
-    counts = [(groups == g).cumsum(axis=1)[:, last] for g in range(GROUPS)]
-    return np.stack(counts, axis=-1).astype(float)
-
-
 def balance(
     recommendations: list[Path],
-    items: list[Path],
-    tests: list[Path],
-    output: Path,
-    base: str = "plain",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> None:
+    datasets: list[Path],
+    k: int,
+    draws: Draws = DRAWS,
+) -> pd.DataFrame:
     """Spread of the top K over popularity groups and the catalogue, beside the histories'.
 
     Shares count list entries: all entries of the top K of a block's examples, and all entries of
-    these examples' histories (docs/paper.md §7), by title (`scripts.analyse.catalogue`). Every
+    these examples' histories (docs/paper.md §7), by title (`scripts.evaluate.catalogue`). Every
     measure is taken of each seed, then averaged: of averaged shares, the opposite errors of two
     trainings would cancel. Lists made without the history are ignored.
 
@@ -218,39 +88,33 @@ def balance(
     `widened` for few seeds.
     Resampled distances lie too high, as noise adds distance; their 95 % intervals are therefore
     the basic ones, which reflect the resamples about the value. Intervals of Gini index and
-    coverage are the value ± Student's t × `standard_error`, of what this many users would give.
+    coverage are the value ± Student's t × `jackknife_error`, of what this many users would give.
 
     Args:
         recommendations: ranked lists of all cells, baselines included.
-        items: `<dataset>/items.parquet` of every data set.
-        tests: `<dataset>/examples/test.parquet` of every data set.
-        output: CSV to write, one row per method, K and measure: dataset, block, recommender
-            (backbone, `baselines` or `histories`, which have no K), objective, decoder, k,
-            measure (share, total_variation and jensen_shannon to the histories, gini, coverage),
-            group (of a share: 0 rarest to 4), value, low, high, seed_sd (null for one seed);
-            for an objective with its base on the same seeds base, difference (to it, paired),
-            difference_low, difference_high, p (of the difference from 0, unadjusted); seeds (of the
-            value), shared_seeds (of the difference: those that the base has, too), examples, users.
-            A K beyond the shortest list is absent.
-        base: name of the objective that the others are compared with.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap and of the groups that the jackknife leaves out.
+        datasets: `preparation.json` in the folder of every data set.
+        k: depth of the lists whose comparisons are adjusted.
+        draws: of the bootstrap and of the groups that the jackknife leaves out.
+
+    Returns:
+        one row per method, K and measure: dataset, block, baseline, objective, decoder (all three
+        empty for the histories, which have no K), k, measure (share, total_variation and
+        jensen_shannon to the histories, gini, coverage), group (of a share: 0 rarest to 4), value,
+        low, high, seed_sd (null for one seed); for an objective with its base on the same seeds
+        base, difference (to it, paired), difference_low, difference_high, p (of the difference from
+        0), p_holm (adjusted over the differences at `k` of one of `FAMILIES`); seeds (of the
+        value), shared_seeds (of the difference: those that the base has, too), examples, users. A K
+        beyond the shortest list is absent.
     """
-    catalogues = {path.parent.name: path for path in items}
-    test_of = {path.parent.parent.name: path for path in tests}
     parts = []
     shown = [path for path in recommendations if cell_of(path).history == "with"]
     for (dataset, name), cells in blocks_of(shown).items():
-        if dataset not in catalogues or dataset not in test_of:
-            raise InputError(f"{dataset}: give its items.parquet and its examples/test.parquet")
-        first = next((c for c in cells if not c.is_baseline), next(iter(cells)))
+        first = next((c for c in cells if not c.baseline), next(iter(cells)))
         lists = read_block({first: cells[first]}, RECOMMENDATIONS, ["rank"])[first]
         block, seen = _block(
             lists.index.unique(),
-            read_catalogue(catalogues[dataset]),
-            test_of[dataset],
-            resamples,
-            seed,
+            folder_of(dataset, datasets),
+            draws,
         )
         methods: dict[Cell, list[int]] = {}
         for cell in cells:
@@ -259,19 +123,19 @@ def balance(
         for method, seeds in progress(methods.items(), f"balance, {dataset}, {name}"):
             cutoffs, ours = _count(cells, first, method, seeds, block)
             rows = _values(ours, block).assign(k=np.repeat(cutoffs, len(SPREAD + CONCENTRATION)))
-            reference = method._replace(objective=base)
+            reference = method._replace(objective=BASE)
             common = [s for s in seeds if reference._replace(seed=s) in cells]
-            if not method.is_baseline and method.objective != base and common:
+            if not method.baseline and method.objective != BASE and common:
                 _, theirs = _count(cells, first, reference, common, block)
                 same = Counted(*(part[[seeds.index(s) for s in common]] for part in ours))
                 rows = rows.assign(
-                    base=base,
+                    base=BASE,
                     shared_seeds=len(common),
                     **_differences(same, theirs, block),
                 )
             found.append(
                 rows.assign(
-                    recommender=method.backbone,
+                    baseline=method.baseline,
                     objective=method.objective,
                     decoder=method.decoder,
                     seeds=len(seeds),
@@ -285,35 +149,39 @@ def balance(
                 users=block.users.max() + 1,
             )
         )
-    write_csv(pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS), output)
+    frame = pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS)
+    frame["p_holm"] = np.nan
+    for family in FAMILIES:
+        rows = (frame["k"] == k) & frame["measure"].isin(family)
+        frame["p_holm"] = frame["p_holm"].fillna(adjusted(frame["p"], rows))
+    return frame
 
 
-def _block(
-    examples: pd.Index, catalogue: Catalogue, test: Path, resamples: int, seed: int
-) -> tuple[Block, pd.DataFrame]:
+def _block(examples: pd.Index, dataset: Path, draws: Draws) -> tuple[Block, pd.DataFrame]:
     """What a block is measured against, and the rows of the histories themselves.
 
     Raises:
         InputError: the test split lacks an example, or has an item that the catalogue lacks.
     """
+    catalogue, test = read_catalogue(dataset), dataset / "examples" / "test.parquet"
     table = read_examples(test, len(catalogue.title_of))[["example_id", "user", "history"]]
     table = table.set_index("example_id").reindex(examples)
     if table["user"].isna().any():
         raise InputError(f"{test}: lacks examples of the lists; rerun the lists")
     users = codes(table["user"])
-    order = np.random.default_rng(seed).permutation(users.max() + 1)
+    order = np.random.default_rng(draws.seed).permutation(users.max() + 1)
     left_out = (order % LEFT_OUT)[users]
     titles = catalogue.title_of[np.concatenate(table["history"].to_numpy())]
     rows = np.repeat(np.arange(len(examples)), table["history"].map(len))
     history = np.bincount(
         rows * GROUPS + catalogue.group[titles], minlength=len(examples) * GROUPS
     ).reshape(-1, GROUPS)
-    block = Block(examples, users, left_out, history, catalogue, resamples, seed)
+    block = Block(examples, users, left_out, history, catalogue, draws)
     value, without = concentration(left_out[rows], titles, left_out.max() + 1, len(catalogue.group))
     counted = Counted(history[None, :, None].astype(float), value[None, None], without[None, None])
     rows_of = _values(counted, block)
     own = rows_of["measure"].isin(["share", "gini", "coverage"])
-    return block, rows_of[own].assign(recommender=OWN_HISTORIES, seeds=1)
+    return block, rows_of[own].assign(seeds=1)
 
 
 def _count(
@@ -372,8 +240,8 @@ def _resampled(methods: list[Counted], block: Block) -> list[np.ndarray]:
         return measured.reshape(*means.shape[:-1], -1)
 
     drawn = cluster_bootstrap(
-        np.concatenate(columns, axis=-1), block.users, block.resamples, block.seed, of_training
-    ).reshape(block.resamples, -1, len(SPREAD))
+        np.concatenate(columns, axis=-1), block.users, block.draws, of_training
+    ).reshape(block.draws.resamples, -1, len(SPREAD))
     ends = np.cumsum([method.groups.shape[2] for method in methods])
     return np.split(drawn, ends[:-1], axis=1)
 
@@ -399,7 +267,7 @@ def _values(ours: Counted, block: Block) -> pd.DataFrame:
     of_seeds = _spread(ours, block)
     low, high = interval(_opened(_resampled([ours], block)[0], of_seeds))
     mean = ours.concentration.mean(axis=0)
-    error, df = standard_error(ours.concentration, ours.without)
+    error, df = jackknife_error(ours.concentration, ours.without)
     margin = stats.t.ppf(0.975, df) * error
     values = np.concatenate([of_seeds, ours.concentration], axis=-1)
     seed_sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
@@ -429,7 +297,7 @@ def _differences(ours: Counted, theirs: Counted, block: Block) -> dict[str, np.n
     low, high = interval(samples)
     change = np.round(one.concentration - two.concentration, DECIMALS)
     mean = change.mean(axis=0)
-    error, df = standard_error(change, np.round(one.without - two.without, DECIMALS))
+    error, df = jackknife_error(change, np.round(one.without - two.without, DECIMALS))
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(mean == 0, 1.0, 2 * stats.t.sf(np.abs(mean) / error, df))
     margin = stats.t.ppf(0.975, df) * error
@@ -444,7 +312,3 @@ def _differences(ours: Counted, theirs: Counted, block: Block) -> dict[str, np.n
         name: np.pad(column, missing, constant_values=np.nan).ravel()
         for name, column in columns.items()
     }
-
-
-if __name__ == "__main__":
-    run(balance)

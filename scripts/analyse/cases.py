@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.blocks import read_block
 from scripts.cells import Cell, cell_of
-from scripts.command import InputError, run
+from scripts.command import InputError
 from scripts.contracts import RECOMMENDATIONS
+from scripts.evaluate.blocks import read_block
+from scripts.evaluate.catalogue import folder_of
 from scripts.examples import read_examples, read_titles
-from scripts.files import write_csv
 
 #: Titles shown of each list.
 TOP = 5
@@ -66,9 +66,7 @@ def target_ranks(lists: pd.DataFrame, target: pd.Series, title: np.ndarray) -> p
     return lists[hit].groupby(level=0)["rank"].min().reindex(target.index).astype(float)
 
 
-def cases(
-    recommendations: list[Path], items: Path, test: Path, output: Path, seed: int = 0
-) -> None:
+def cases(recommendations: list[Path], datasets: list[Path], seed: int = 0) -> pd.DataFrame:
     """Show a few examples, chosen by a rule, with the lists of a base, an objective and others.
 
     Chosen are the examples whose target's rank moves up most and down most from the base to the
@@ -78,20 +76,23 @@ def cases(
     Args:
         recommendations: ranked lists of the same examples: the base's, the objective's, and any
             that are shown beside them, such as the objective's without the history.
-        items: the data set's catalogue.
-        test: its test examples.
-        output: CSV to write: dataset, backbone, decoder, seed, case, example_id, list (`history`,
-            latest first; `target`; else objective, history as in the path), position from 1,
-            item_id, title, is_target, target_rank (in the list, null where it is not held), depth
-            (of the list), examples, users (that the cases are chosen from).
+        datasets: `preparation.json` in the folder of their data set.
         seed: seed of the drawn example.
+
+    Returns:
+        dataset, backbone, decoder, seed, case, example_id, list (`history`, latest first; `target`;
+        else objective, history as in the path), position from 1, item_id, title, is_target,
+        target_rank (in the list, null where it is not held), depth (of the list), examples, users
+        (that the cases are chosen from).
     """
     if len(recommendations) < 2:
         raise InputError("recommendations: give the lists of the base and of the objective")
     files: dict[Cell, Path] = {cell_of(path): path for path in recommendations}
     lists = read_block(files, RECOMMENDATIONS, ["rank", "item_id"])
     examples = next(iter(lists.values())).index.unique()
-    titles = np.array(read_titles(items), dtype=object)
+    folder = folder_of(next(iter(files)).dataset, datasets)
+    titles = np.array(read_titles(folder / "catalogue.parquet"), dtype=object)
+    test = folder / "examples" / "test.parquet"
     table = read_examples(test, len(titles)).set_index("example_id").reindex(examples)
     if table["user"].isna().any():
         raise InputError(f"{test}: lacks examples of {recommendations[0]}; rerun the lists")
@@ -135,8 +136,4 @@ def cases(
     )
     frame["target_rank"] = frame["target_rank"].astype("Int64")
     frame["depth"] = frame["depth"].astype("Int64")
-    write_csv(frame[COLUMNS], output)
-
-
-if __name__ == "__main__":
-    run(cases)
+    return frame[COLUMNS]

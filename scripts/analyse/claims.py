@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scripts.analyse.bootstrap import holm
-from scripts.command import run
-from scripts.files import read_csv, write_csv
+from scripts.cells import BASE
+from scripts.evaluate.bootstrap import holm
+from scripts.files import read_csv
 
 #: Verdicts.
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "not supported", "undecided at this size"
@@ -43,7 +43,7 @@ MARGIN = 0.1
 class Study(NamedTuple):
     """What the analyses do not say of a study."""
 
-    beyond: list[str]
+    beyond_amazon: list[str]
     """Its data sets that are not from Amazon, beside those that are."""
     grounding: list[str]
     """Its decoders that ground free text, as BIGRec does; the others search the catalogue, as D3
@@ -120,24 +120,26 @@ def _other_backbones(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
 def _beyond_amazon(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Gains of cft on single data sets that are not from Amazon."""
     found = _cft(headline)
-    return found[found["dataset"].isin(study.beyond)]
+    return found[found["dataset"].isin(study.beyond_amazon)]
 
 
-def _gain(objective: str, history: str = "with") -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
-    """Gains of an objective over the base of the analysis."""
+def _gain(
+    objective: str, base: str = BASE, history: str = "with"
+) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """Gains of an objective over a base."""
 
     def lines(gains: pd.DataFrame, study: Study) -> pd.DataFrame:
-        chosen = (gains["objective"] == objective) & (gains["history"] == history)
-        found = gains[chosen & (gains["metric"] == METRIC) & (gains["k"] == K)]
-        return found.rename(columns={"difference": "effect"})
+        compared = (gains["objective"] == objective) & (gains["base"] == base)
+        point = (gains["history"] == history) & (gains["metric"] == METRIC) & (gains["k"] == K)
+        return gains[compared & point].rename(columns={"difference": "effect"})
 
     return lines
 
 
 def _other_history(dependence: pd.DataFrame, study: Study) -> pd.DataFrame:
     """What another user's history leaves of cft's accuracy, less what it leaves of plain's."""
-    chosen = (dependence["objective"] == "cft") & (dependence["history"] == "wrong")
-    found = dependence[chosen & (dependence["metric"] == METRIC) & (dependence["k"] == K)]
+    wrong = (dependence["objective"] == "cft") & (dependence["history"] == "wrong")
+    found = dependence[wrong & (dependence["metric"] == METRIC) & (dependence["k"] == K)]
     names = {"kept_contrast": "effect", "kept_contrast_low": "low", "kept_contrast_high": "high"}
     names |= {"kept_contrast_p": "p", "shared_seeds": "seeds"}
     return found.drop(columns=["low", "high", "p", "seeds"]).rename(columns=names)
@@ -145,8 +147,8 @@ def _other_history(dependence: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def _distance(balance: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Differences of cft in the distance to the histories, at the largest K up to 10."""
-    chosen = (balance["objective"] == "cft") & (balance["measure"] == "total_variation")
-    found = balance[chosen & (balance["k"] <= 10) & balance["difference"].notna()]
+    distances = (balance["objective"] == "cft") & (balance["measure"] == "total_variation")
+    found = balance[distances & (balance["k"] <= 10) & balance["difference"].notna()]
     found = _greatest(found, "k", ["dataset", "block", "decoder"])
     return found.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE | {"block": "backbone"})
 
@@ -168,8 +170,8 @@ def _greatest(frame: pd.DataFrame, column: str, keys: list[str]) -> pd.DataFrame
 
 def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Contrasts of the titles' halves under plain fine-tuning."""
-    chosen = (positions["objective"] == "plain") & (positions["position"] == "halves")
-    return positions[chosen].rename(columns={"n": "examples"})
+    halves = (positions["objective"] == BASE) & (positions["position"] == "halves")
+    return positions[halves].rename(columns={"n": "examples"})
 
 
 def _least(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
@@ -180,8 +182,8 @@ def _least(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
     """
 
     def lines(sensitivity: pd.DataFrame, study: Study) -> pd.DataFrame:
-        chosen = (sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)
-        found = sensitivity[chosen & (sensitivity["parameter"] == parameter)]
+        point = (sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)
+        found = sensitivity[point & (sensitivity["parameter"] == parameter)]
         found = found.dropna(subset="difference").sort_values("difference_low", kind="stable")
         groups = found.groupby(["dataset", "backbone", "decoder"], sort=False)
         picked = (found["p"] * groups["p"].transform("count")).clip(upper=1)
@@ -205,15 +207,14 @@ def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
     logarithms. One seed has none, nor have times of which any was taken on a crowded machine."""
 
     def lines(cost: pd.DataFrame, study: Study) -> pd.DataFrame:
-        own_history = cost["history"].isna() | (cost["history"] == "with")
-        chosen = (cost["stage"] == stage) & own_history
+        shown = (cost["stage"] == stage) & cost["history"].isin(["", "with"])
         keys = ["dataset", "backbone", "decoder"]
-        both = cost[chosen & cost["objective"].isin(["cft", "plain"])]
-        groups = both[both["objective"] == "cft"].groupby(keys, sort=False, dropna=False)
+        both = cost[shown & cost["objective"].isin(["cft", BASE])]
+        groups = both[both["objective"] == "cft"].groupby(keys, sort=False)
         logs = groups["relative"].agg(lambda ratios: np.log(ratios).mean())
         spread = groups["relative"].agg(lambda ratios: np.log(ratios).std(ddof=1))
         seeds = groups["relative"].count()
-        crowded = both.groupby(keys, dropna=False)["crowded"].any().reindex(seeds.index)
+        crowded = both.groupby(keys)["crowded"].any().reindex(seeds.index)
         margin = stats.t.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)
         margin = margin.mask(crowded)
         bounds = {"effect": logs, "low": logs - margin, "high": logs + margin}
@@ -262,13 +263,13 @@ CLAIMS = [
         "Both parts together beat the token weights",
         "paper's analyses",
         "NDCG@5 of cft less that of weighted",
-        *("gains_over/weighted", _gain("cft")),
+        *("gains", _gain("cft", base="weighted")),
     ),
     Claim(
         "Both parts together beat the causal loss: falling weights beat equal ones",
         "paper's analyses",
         "NDCG@5 of cft less that of causal",
-        *("gains_over/causal", _gain("cft")),
+        *("gains", _gain("cft", base="causal")),
     ),
     Claim(
         "Recommendations are more balanced over item popularity",
@@ -280,7 +281,7 @@ CLAIMS = [
         "Without its history, the model leans less on other knowledge",
         "paper",
         "NDCG@5 without the history, cft less plain; the causal loss trains this directly",
-        *("gains", _gain("cft", "without"), "below"),
+        *("gains", _gain("cft", history="without"), "below"),
     ),
     Claim(
         "With CFT, accuracy rests more on the user's own history",
@@ -326,7 +327,7 @@ CLAIMS = [
         "Learned token weights beat falling ones",
         "readers",
         "NDCG@5 of cft-learned less that of cft",
-        *("gains_over/cft", _gain("cft-learned")),
+        *("gains", _gain("cft-learned", base="cft")),
     ),
     Claim(
         "Longer histories make CFT more accurate",
@@ -357,24 +358,23 @@ CLAIMS = [
 ]
 
 
-def claims(
-    analyses: dict[str, Path], beyond: list[str], grounding: list[str], output: Path
-) -> None:
+def claims(analyses: list[Path], beyond_amazon: list[str], grounding: list[str]) -> pd.DataFrame:
     """Judge every claim by the measurements of this study.
 
     A claim has one line per data set, backbone and decoder. See `verdict` for the rule.
 
     Args:
-        analyses: CSV files by the name of their analysis; `gains_over/<base>` are gains with
-            another base. What is not given is not measured.
-        beyond: data sets that are not from Amazon; none in a study that has no others.
+        analyses: CSV files named by their analysis; what is not given is not measured.
+        beyond_amazon: data sets that are not from Amazon; none in a study that has no others.
         grounding: decoders that ground free text.
-        output: CSV to write: claim, source (see `Claim`), measured, unit, dataset, backbone,
-            decoder, effect, low, high (95 %; of times, over seeds alone), p (two-sided, against
-            0), seeds, examples, users, p_holm (p adjusted over all lines), verdict.
+
+    Returns:
+        claim, source (see `Claim`), measured, unit, dataset, backbone, decoder, effect, low, high
+        (95 %; of times, over seeds alone), p (two-sided, against 0), seeds, examples, users, p_holm
+        (p adjusted over all lines), verdict.
     """
-    study = Study(beyond, grounding)
-    frames = {name: read_csv(path) for name, path in analyses.items()}
+    study = Study(beyond_amazon, grounding)
+    frames = {path.stem: read_csv(path) for path in analyses}
     parts = []
     for claim in CLAIMS:
         frame = frames.get(claim.analysis)
@@ -403,8 +403,4 @@ def claims(
         UNMEASURED if pd.isna(effect) else verdict(*line)
         for effect, *line in frame[["effect", *judged]].itertuples(index=False)
     ]
-    write_csv(frame[COLUMNS], output)
-
-
-if __name__ == "__main__":
-    run(claims)
+    return frame[COLUMNS]

@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from scripts.cells import cell_of, model_of
-from scripts.command import run
-from scripts.files import read_json, write_csv
+from scripts.cells import BASE, cell_of, model_of
+from scripts.files import read_json
 
 #: Columns taken from the run records as they are.
 RECORDED = [
@@ -43,63 +42,42 @@ COLUMNS = [
 ]
 
 
-def _row(name: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    return name | {column: record.get(column) for column in RECORDED}
-
-
-def costs(models: list[Path], decodings: list[Path], base: str = "plain") -> pd.DataFrame:
+def cost(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
     """Gather the run records of fine-tuning and decoding.
 
     Args:
-        models: `run.json` of every fine-tuned model.
+        runs: `run.json` of every fine-tuned model.
         decodings: run record beside every LLM's recommendations.
-        base: objective that `relative` is measured against.
 
     Returns:
-        one row per record: dataset, backbone, objective, seed, stage (training, decoding),
-            decoder, history, device, examples, steps, epochs_run, best_epoch, seconds,
-            seconds_per_step, seconds_per_epoch, tokens_per_step, peak_memory_mb, load_average,
-            threads, cores, parameters, trainable_parameters, truncated_prompts, seconds_per_prompt
-            (decoding), relative (time per step or per prompt over the base's with the same seed
-            and on the same device, the number of threads included), crowded (whether more
-            processes wanted a core than the machine has, so that times say little). What a stage
-            does not record is empty, and so is `relative` where the base ran elsewhere.
+        one row per record: dataset, backbone, objective, seed, stage (training, decoding), decoder,
+        history, those of `RECORDED`, seconds_per_prompt (decoding), relative (time per step or per
+        prompt over that of `BASE` with the same seed and on the same device, the number of threads
+        included), crowded (whether more processes wanted a core than the machine has, so that times
+        say little). What a stage does not record is empty, and so is `relative` where the base ran
+        elsewhere.
     """
-    rows = []
-    for path in models:
-        dataset, backbone, objective, seed = model_of(path.parent)
-        name = {"dataset": dataset, "backbone": backbone, "objective": objective, "seed": seed}
+    rows: list[dict[str, Any]] = []
+    for path in runs:
         record = read_json(path)
         record["examples"] = record.get("train_examples")
         if record.get("resumed"):  # Alone of its times, this one begins with the last start.
             record["seconds"] = None
-        rows.append(_row(name | {"stage": "training"}, record))
+        rows.append(model_of(path.parent)._asdict() | {"stage": "training"} | _recorded(record))
     for path in decodings:
-        rows.append(_row(cell_of(path)._asdict() | {"stage": "decoding"}, read_json(path)))
+        rows.append(cell_of(path)._asdict() | {"stage": "decoding"} | _recorded(read_json(path)))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     decoding = frame["stage"] == "decoding"
     frame["seconds_per_prompt"] = (frame["seconds"] / frame["prompts"]).where(decoding)
     unit = frame["seconds_per_prompt"].where(decoding, frame["seconds_per_step"]).astype(float)
     keys = ["dataset", "backbone", "seed", "stage", "decoder", "history", "device"]
-    own = pd.MultiIndex.from_frame(frame[keys].astype(str))
-    bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == base).to_numpy()]
+    own = pd.MultiIndex.from_frame(frame[keys].astype(object).fillna("").astype(str))
+    bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == BASE).to_numpy()]
     frame["relative"] = unit / bases.reindex(own).to_numpy()
     load, cores = frame["load_average"].astype(float), frame["cores"].astype(float)
     frame["crowded"] = load > cores + WAITING
     return frame
 
 
-def cost(models: list[Path], decodings: list[Path], output: Path, base: str = "plain") -> None:
-    """Write the run records of fine-tuning and decoding as one tidy table.
-
-    Args:
-        models: `run.json` of every fine-tuned model.
-        decodings: run record beside every LLM's recommendations.
-        output: CSV to write, with the columns of `costs`.
-        base: objective that `relative` is measured against.
-    """
-    write_csv(costs(models, decodings, base), output)
-
-
-if __name__ == "__main__":
-    run(cost)
+def _recorded(record: dict[str, Any]) -> dict[str, Any]:
+    return {column: record.get(column) for column in RECORDED}

@@ -9,13 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.blocks import blocks_of, codes, read_block
-from scripts.analyse.bootstrap import RESAMPLES
-from scripts.analyse.measure import METRICS, estimates, split_name
 from scripts.cells import Cell, cell_of
-from scripts.command import run
 from scripts.contracts import PER_EXAMPLE
-from scripts.files import write_csv
+from scripts.evaluate.blocks import blocks_of, codes, read_block
+from scripts.evaluate.bootstrap import DRAWS, Draws
+from scripts.evaluate.measure import METRICS, adjusted, estimates, is_shown, split_name
 
 COLUMNS = [
     *("dataset", "backbone", "decoder", "history", "objective", "base", "metric", "k"),
@@ -29,9 +27,11 @@ class Pair(NamedTuple):
 
     cell: Cell
     """The objective's cell, of whichever seed."""
-    values: np.ndarray
+    base: str
+    """Name of the base."""
+    ours: np.ndarray
     """Float (seeds, n, m): `METRICS` of every example."""
-    base: np.ndarray
+    bases: np.ndarray
     """The same of the base."""
     users: np.ndarray
     """Int (n,), whose example it is."""
@@ -39,73 +39,70 @@ class Pair(NamedTuple):
     """`example_id` (n,), ascending."""
 
 
-def pairs(metrics: list[Path], base: str) -> Iterator[Pair]:
-    """Every objective with its base on the same backbone, decoder, history and seeds.
+def pairs(metrics: list[Path], objectives: dict[str, list[str]]) -> Iterator[Pair]:
+    """Objectives with their bases on the same backbone, decoder, history and seeds.
 
     Args:
         metrics: per-example metrics of all cells; baselines are ignored.
-        base: name of the objective that the others are compared with.
+        objectives: by the name of a base those that are compared with it, none for all others.
     """
-    llms = [path for path in metrics if not cell_of(path).is_baseline]
+    llms = [path for path in metrics if not cell_of(path).baseline]
     for cells in blocks_of(llms).values():
         frames = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
         first = next(iter(frames.values()))
         users = codes(first["user"])
-        both: dict[Cell, list[Cell]] = {}
-        for cell in frames:
-            if cell.objective != base and cell._replace(objective=base) in frames:
-                both.setdefault(cell._replace(seed=0), []).append(cell)
-        for cell, of_seeds in both.items():
-            ours, bases = (
-                np.stack([frames[one][METRICS].to_numpy(float) for one in chosen])
-                for chosen in (of_seeds, [one._replace(objective=base) for one in of_seeds])
-            )
-            yield Pair(cell, ours, bases, users, first.index)
+        values = {cell: frame[METRICS].to_numpy(float) for cell, frame in frames.items()}
+        for base, rivals in objectives.items():
+            both: dict[Cell, list[Cell]] = {}
+            for cell in values:
+                wanted = cell.objective in rivals or (not rivals and cell.objective != base)
+                if wanted and cell._replace(objective=base) in values:
+                    both.setdefault(cell._replace(seed=0), []).append(cell)
+            for cell, of_seeds in both.items():
+                ours = np.stack([values[one] for one in of_seeds])
+                bases = np.stack([values[one._replace(objective=base)] for one in of_seeds])
+                yield Pair(cell, base, ours, bases, users, first.index)
 
 
 def gains(
-    metrics: list[Path],
-    output: Path,
-    base: str = "plain",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> None:
-    """Compare every objective with its base on the same backbone, decoder, history and seeds.
+    metrics: list[Path], objectives: dict[str, list[str]], draws: Draws = DRAWS
+) -> pd.DataFrame:
+    """Compare objectives with their bases on the same backbone, decoder, history and seeds.
 
     Differences are taken per example and seed; their mean gets a 95 % interval and a p-value by
-    resampling users and, crossed with them, the seeds that both have (see `cluster_bootstrap`). A
-    table that shows several of these p-values adjusts them with `holm`.
+    resampling users and, crossed with them, the seeds that both have (see `cluster_bootstrap`).
 
     Args:
         metrics: per-example metrics of LLM cells; baselines are ignored.
-        output: CSV to write: dataset, backbone, decoder, history, objective, base, metric, k,
-            base_value, value, difference, low, high, p (two-sided, not adjusted), relative_gain
-            (percent of base_value), seed_sd (of the difference, null for one seed), seeds,
-            examples, users.
-        base: name of the objective that the others are compared with.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+        objectives: by the name of a base those that are compared with it, none for all others.
+        draws: of the bootstrap.
+
+    Returns:
+        dataset, backbone, decoder, history, objective, base, metric, k, base_value, value,
+        difference, low, high, p (two-sided), relative_gain (percent of base_value), seed_sd (of the
+        difference, null for one seed), seeds, examples, users, p_holm (p adjusted over the metrics
+        of `SHOWN`, with the history, of all comparisons with this base; null beyond them).
     """
     names = pd.DataFrame([split_name(column) for column in METRICS])
     parts = [pd.DataFrame(columns=COLUMNS)]
-    for cell, values, bases, users, _ in pairs(metrics, base):
-        found = estimates(values - bases, users, resamples, seed)
+    for pair in pairs(metrics, objectives):
+        found = estimates(pair.ours - pair.bases, pair.users, draws)
         known = found["value"].notna()
-        base_value = pd.Series(bases.mean(axis=(0, 1))).where(known)
+        base_value = pd.Series(pair.bases.mean(axis=(0, 1))).where(known)
         part = names.join(found.rename(columns={"value": "difference"})).assign(
-            **{name: getattr(cell, name) for name in COLUMNS[:5]},
-            base=base,
+            **{name: getattr(pair.cell, name) for name in COLUMNS[:5]},
+            base=pair.base,
             base_value=base_value,
-            value=pd.Series(values.mean(axis=(0, 1))).where(known),
+            value=pd.Series(pair.ours.mean(axis=(0, 1))).where(known),
             # Undefined where the base never hits.
             relative_gain=100 * found["value"] / base_value.where(base_value > 0),
-            seeds=len(values),
-            examples=len(users),
-            users=users.max() + 1,
+            seeds=len(pair.ours),
+            examples=len(pair.users),
+            users=pair.users.max() + 1,
         )
         parts.append(part[COLUMNS])
-    write_csv(pd.concat(parts[1:] or parts, ignore_index=True), output)
-
-
-if __name__ == "__main__":
-    run(gains)
+    frame = pd.concat(parts[1:] or parts, ignore_index=True).assign(p_holm=np.nan)
+    for base in objectives:
+        family = (frame["base"] == base) & (frame["history"] == "with") & is_shown(frame)
+        frame["p_holm"] = frame["p_holm"].fillna(adjusted(frame["p"], family))
+    return frame

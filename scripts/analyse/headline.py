@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.bootstrap import RESAMPLES, cluster_bootstrap, unbounded, widened
 from scripts.analyse.gains import pairs
-from scripts.analyse.measure import METRICS
-from scripts.command import run
-from scripts.files import write_csv
+from scripts.cells import cell_of
+from scripts.evaluate.bootstrap import DRAWS, Draws, cluster_bootstrap, unbounded, widened
+from scripts.evaluate.measure import METRICS
 
 #: The metrics whose relative gains are averaged (docs/paper.md, head).
 HEADLINE = ("ndcg@5", "hr@5")
@@ -25,14 +24,8 @@ COLUMNS = [
 ]
 
 
-def headline(
-    metrics: list[Path],
-    output: Path,
-    base: str = "plain",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> None:
-    """Average the relative gains in NDCG@5 and HR@5, per data set and over the data sets.
+def headline(metrics: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
+    """Average the relative gains in NDCG@5 and HR@5 over `plain`, per data set and over them.
 
     A relative gain is the difference of the two means over the base's mean, not a mean of ratios.
     Its 95 % interval resamples users and, crossed with them, seeds; different data sets are drawn
@@ -42,29 +35,29 @@ def headline(
     Args:
         metrics: per-example metrics of LLM cells; those without history, and baselines, are
             ignored.
-        output: CSV to write: dataset (or `ALL`, where a backbone has several), backbone, decoder,
-            objective, base, relative_gain (percent), low, high, p (two-sided, not adjusted),
-            seed_sd (null for one seed, and over data sets), datasets (their number), seeds,
-            examples, users (of all these data sets).
-        base: name of the objective that the others are compared with.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+        draws: of the bootstrap.
+
+    Returns:
+        dataset (or `ALL`, where a backbone has several), backbone, decoder, objective, base,
+        relative_gain (percent), low, high, p (two-sided, not adjusted), seed_sd (null for one seed,
+        and over data sets), datasets (their number), seeds, examples, users (of all these data
+        sets).
     """
     columns = [METRICS.index(metric) for metric in HEADLINE]
     rows: list[dict] = []
     samples: list[np.ndarray] = []
     drawn = dict[str, int]()
-    for cell, values, bases, users, _ in pairs(metrics, base):
-        if cell.history != "with":
-            continue
+    shown = [path for path in metrics if cell_of(path).history == "with"]
+    for cell, base, values, bases, users, _ in pairs(shown, {"plain": []}):
         both = np.concatenate([values[:, :, columns], bases[:, :, columns]], axis=2)
-        own_seed = seed + drawn.setdefault(cell.dataset, len(drawn))
+        order = drawn.setdefault(cell.dataset, len(drawn))
+        own_draws = draws.model_copy(update={"seed": draws.seed + order})
         value = relative_gain(both.mean(axis=(0, 1))[None])
         per_seed = relative_gain(both.mean(axis=1))
-        sample = np.full(resamples, np.nan)
+        sample = np.full(draws.resamples, np.nan)
         # A K beyond the decoder's lists is not known, and neither is the gain.
         if not np.isnan(both).any():
-            sample = relative_gain(cluster_bootstrap(both, users, resamples, own_seed))
+            sample = relative_gain(cluster_bootstrap(both, users, own_draws))
             sample = widened(sample[:, None], value, per_seed[:, None])[:, 0]
         samples.append(sample)
         rows.append(
@@ -87,7 +80,7 @@ def headline(
         low, row["high"], row["p"] = unbounded(sample)
         # No gain is below the loss of all hits.
         row["low"] = np.maximum(low, -100.0)
-    write_csv(pd.DataFrame(rows, columns=COLUMNS), output)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def relative_gain(means: np.ndarray) -> np.ndarray:
@@ -101,7 +94,3 @@ def relative_gain(means: np.ndarray) -> np.ndarray:
     """
     ours, bases = np.split(means, 2, axis=1)
     return 100 * ((ours - bases) / np.where(bases > 0, bases, np.nan)).mean(axis=1)
-
-
-if __name__ == "__main__":
-    run(headline)

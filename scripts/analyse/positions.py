@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.blocks import codes
-from scripts.analyse.bootstrap import RESAMPLES
-from scripts.analyse.measure import estimates
 from scripts.cells import model_of
-from scripts.command import InputError, run
+from scripts.command import InputError
 from scripts.contracts import TOKEN_EFFECTS
-from scripts.files import read_table, write_csv
+from scripts.evaluate.blocks import codes
+from scripts.evaluate.bootstrap import DRAWS, Draws
+from scripts.evaluate.measure import estimates
+from scripts.files import read_table
 
 #: Last position that stands alone.
 LAST = 12
@@ -52,23 +52,23 @@ def halves(frame: pd.DataFrame) -> pd.Series:
     return (means["first"] - means["second"]).dropna()
 
 
-def positions(effects: list[Path], output: Path, resamples: int = RESAMPLES, seed: int = 0) -> None:
+def positions(effects: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
     """Average log p(token | history) - log p(token | no history) per token position.
 
     Args:
         effects: token effects of every model.
-        output: CSV to write: dataset, backbone, objective, position (1 to 12, `13+` pooled, `eos`
-            for the last token, which counts nowhere else; `halves` for the mean of `halves`),
-            effect (nats), low, high (95 % interval over users and, crossed with them, seeds), p
-            (two-sided, against 0, not adjusted), seed_sd (null for one seed), n (tokens, or
-            examples for `halves`), users, seeds.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+        draws: of the bootstrap.
+
+    Returns:
+        dataset, backbone, objective, position (1 to 12, `13+` pooled, `eos` for the last token,
+        which counts nowhere else; `halves` for the mean of `halves`), effect (nats), low, high
+        (95 % interval over users and, crossed with them, seeds), p (two-sided, against 0, not
+        adjusted), seed_sd (null for one seed), n (tokens, or examples for `halves`), users, seeds.
 
     Raises:
         InputError: two seeds of a model were measured on different tokens.
     """
-    models: dict[tuple[str, str, str], list[Path]] = {}
+    models: dict[tuple[str, ...], list[Path]] = {}
     for path in effects:
         models.setdefault(model_of(path)[:3], []).append(path)
     rows = []
@@ -94,15 +94,11 @@ def positions(effects: list[Path], output: Path, resamples: int = RESAMPLES, see
             measured["halves"] = contrast.to_numpy().T, of_user.loc[contrast.index]
         for position, (values, users) in measured.items():
             user = codes(users)
-            found = estimates(values[:, :, None], user, resamples, seed)
+            found = estimates(values[:, :, None], user, draws)
             rows.append(
                 {"dataset": dataset, "backbone": backbone, "objective": objective}
                 | {"position": position}
                 | found.rename(columns={"value": "effect"}).iloc[0].to_dict()
                 | {"n": values.shape[1], "users": user.max() + 1, "seeds": len(values)}
             )
-    write_csv(pd.DataFrame(rows), output)
-
-
-if __name__ == "__main__":
-    run(positions)
+    return pd.DataFrame(rows)

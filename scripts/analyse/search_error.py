@@ -7,37 +7,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.blocks import codes
-from scripts.analyse.bootstrap import RESAMPLES
-from scripts.analyse.measure import estimates
 from scripts.cells import model_of
-from scripts.command import InputError, run
-from scripts.evaluate.ranking import gains, hits
-from scripts.files import read_csv, write_csv
+from scripts.command import InputError
+from scripts.evaluate.blocks import codes
+from scripts.evaluate.bootstrap import DRAWS, Draws, holm
+from scripts.evaluate.measure import estimates
+from scripts.files import read_csv
+from scripts.metrics import gains, hits
 
 METRICS = {"hr": hits, "ndcg": gains}
 K = 10
 
 
-def search_error(
-    audits: list[Path], output: Path, resamples: int = RESAMPLES, seed: int = 0
-) -> None:
+def search_error(audits: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
     """Compare every width with the exact ranking of the same examples.
 
     Args:
         audits: the audit of every model, at .../<dataset>/<backbone>/<objective>/seed-<n>.csv.
-        output: CSV to write: dataset, backbone, objective, beams (empty: exact), overlap,
-            overlap_low, overlap_high, proven, metric, k, value (null for fewer than k beams, whose
-            lists are shorter), difference (to exact), low, high and p of the difference (two-sided,
-            not adjusted), seeds, examples, users. Intervals draw users and, crossed with them,
-            seeds, examples paired.
-        resamples: bootstrap resamples.
-        seed: seed of the bootstrap.
+        draws: of the bootstrap.
+
+    Returns:
+        dataset, backbone, objective, beams (empty: exact), overlap, overlap_low, overlap_high,
+        proven, metric, k, value (null for fewer than k beams, whose lists are shorter), difference
+        (to exact), low, high and p of the difference (two-sided), seeds, examples, users, p_holm (p
+        adjusted over all rows). Intervals draw users and, crossed with them, seeds.
 
     Raises:
         InputError: two seeds of a model were audited on different examples or widths.
     """
-    models: dict[tuple[str, str, str], list[Path]] = {}
+    models: dict[tuple[str, ...], list[Path]] = {}
     for path in audits:
         models.setdefault(model_of(path)[:3], []).append(path)
     rows = []
@@ -60,8 +58,7 @@ def search_error(
             overlap, *changes = estimates(
                 np.concatenate([overlaps[:, :, None], values - exact], axis=2),
                 users,
-                resamples,
-                seed,
+                draws,
             ).itertuples(index=False)
             proven = np.mean([one["proven"].mean() for one in found])
             means = values.mean(axis=(0, 1))
@@ -79,14 +76,10 @@ def search_error(
     frame["beams"] = frame["beams"].astype("Int64")
     bounds = ["overlap_low", "overlap_high"]
     frame[bounds] = frame[bounds].clip(0, 1)
-    write_csv(frame, output)
+    return frame.assign(p_holm=holm(frame["p"].to_numpy(float)))
 
 
 def _accuracy(audit: pd.DataFrame) -> np.ndarray:
     """Float (n, m): `METRICS` at `K` of every example."""
     rank = audit["rank"].to_numpy(float)
     return np.column_stack([measure(rank, K) for measure in METRICS.values()])
-
-
-if __name__ == "__main__":
-    run(search_error)

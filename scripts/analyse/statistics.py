@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from scripts.analyse.prepared import earlier_interactions, read_examples, summary
-from scripts.command import run
-from scripts.contracts import INTERACTIONS, ITEMS
-from scripts.files import read_json, read_table, write_csv
+from scripts.contracts import CATALOGUE, INTERACTIONS
+from scripts.data.prepared import earlier_interactions, read_splits
+from scripts.examples import summary
+from scripts.files import read_json, read_table
 
 
 def flatten(value: Any, key: str = "") -> dict[str, Any]:
@@ -35,9 +35,9 @@ def lengths(folder: Path) -> dict[str, dict[str, float]]:
         summaries of `history_length` (items, as the examples hold them), `earlier_interactions`
         (the histories before they were cut) and `title_words` (of the catalogue).
     """
-    titles = read_table(folder / "items.parquet", ITEMS, ["title"])["title"]
+    titles = read_table(folder / "catalogue.parquet", CATALOGUE, ["title"])["title"]
     interactions = read_table(folder / "interactions.parquet", INTERACTIONS, ["user"])
-    histories = read_examples(folder, ["history"])["history"]
+    histories = read_splits(folder, ["history"])["history"]
     return {
         "history_length": summary(histories.map(len)),
         "earlier_interactions": summary(earlier_interactions(interactions["user"])),
@@ -45,24 +45,23 @@ def lengths(folder: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def statistics(folders: list[Path], title_tokens: list[Path], output: Path) -> None:
+def statistics(datasets: list[Path], title_tokens: list[Path]) -> pd.DataFrame:
     """Gather what the preparation of every data set counted, and how long histories and titles are.
 
     Args:
-        folders: data sets as the preparation wrote them, one folder each.
+        datasets: `preparation.json` in the folder of every data set.
         title_tokens: `<dataset>/<backbone>.json` of the pairs that the study compares.
-        output: CSV to write: dataset, statistic, value.
+
+    Returns:
+        dataset, statistic, value (text).
     """
     rows = []
-    for folder in folders:
-        facts = read_json(folder / "preparation.json") | lengths(folder)
+    for file in datasets:
+        folder = file.parent
+        facts = read_json(file) | lengths(folder)
         facts["title_tokens"] = {
             path.stem: read_json(path) for path in title_tokens if path.parent.name == folder.name
         }
         for key, value in flatten(facts).items():
             rows.append({"dataset": folder.name, "statistic": key, "value": value})
-    write_csv(pd.DataFrame(rows, columns=["dataset", "statistic", "value"], dtype=object), output)
-
-
-if __name__ == "__main__":
-    run(statistics)
+    return pd.DataFrame(rows, columns=["dataset", "statistic", "value"], dtype=object)

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.analyse.bootstrap import RESAMPLES
-from scripts.analyse.catalogue import read_catalogue
 from scripts.analyse.gains import pairs
-from scripts.analyse.measure import METRICS, estimates, split_name
-from scripts.cells import cell_of
-from scripts.command import InputError, progress, run
-from scripts.contracts import EXAMPLES, SPLITS
+from scripts.cells import BASE, cell_of
+from scripts.command import InputError, progress
+from scripts.data.prepared import read_splits
 from scripts.data.rules import GROUPS
+from scripts.evaluate.bootstrap import DRAWS, Draws
+from scripts.evaluate.catalogue import folder_of, read_catalogue
+from scripts.evaluate.measure import METRICS, estimates, split_name
 from scripts.examples import read_examples
-from scripts.files import read_table, write_csv
 
 #: Strata of activity.
 ACTIVITY_STRATA = 4
@@ -75,24 +74,22 @@ def by_popularity(group: np.ndarray, train_count: np.ndarray) -> Strata:
 
 
 def read_strata(
-    items: Path, splits: dict[str, Path]
+    dataset: Path,
 ) -> tuple[pd.Index, list[tuple[str, str, np.ndarray]]]:
     """The strata of a data set's whole test split, whatever sub-sample a backbone is tested on.
 
     Args:
-        items: the catalogue.
-        splits: the examples of each of `SPLITS`.
+        dataset: a data set as the preparation wrote it.
 
     Returns:
         `example_id` of the test examples; and of every stratum what it is by (`activity` or
             `popularity`), its name and its members, bool (n,).
     """
-    users = [read_table(splits[split], EXAMPLES, ["example_id", "user"]) for split in SPLITS]
-    every = pd.concat(users).sort_values("example_id", ignore_index=True)
+    every = read_splits(dataset, ["example_id", "user"]).sort_values("example_id")
     # Every interaction of a user but the first is an example.
     every["activity"] = every.groupby("user").cumcount() + 1
-    catalogue = read_catalogue(items)
-    test = read_examples(splits["test"], len(catalogue.title_of))
+    catalogue = read_catalogue(dataset)
+    test = read_examples(dataset / "examples" / "test.parquet", len(catalogue.title_of))
     activity = every.set_index("example_id")["activity"].loc[test["example_id"]]
     target = catalogue.title_of[test["target"]]
     found = {
@@ -105,7 +102,7 @@ def read_strata(
 
 
 def compare(
-    objective: np.ndarray, base: np.ndarray, users: np.ndarray, resamples: int, seed: int
+    objective: np.ndarray, base: np.ndarray, users: np.ndarray, draws: Draws
 ) -> pd.DataFrame:
     """Paired differences within one stratum.
 
@@ -113,8 +110,7 @@ def compare(
         objective: float (seeds, n, m), metrics of every example.
         base: the same of the base, with the same seeds and examples.
         users: (n,), whose example it is.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+        draws: of the bootstrap.
 
     Returns:
         m rows: base_value, value, difference, low, high, seed_sd, users, differing (users whose
@@ -125,7 +121,7 @@ def compare(
     names, user = np.unique(users, return_inverse=True)
     differs = np.zeros((len(names), change.shape[2]), bool)
     np.logical_or.at(differs, user, (change != 0).any(axis=0))
-    found = estimates(change, users, resamples, seed).rename(columns={"value": "difference"})
+    found = estimates(change, users, draws).rename(columns={"value": "difference"})
     found = found.assign(
         base_value=base.mean(axis=(0, 1)),
         value=objective.mean(axis=(0, 1)),
@@ -136,15 +132,7 @@ def compare(
     return found
 
 
-def strata(
-    metrics: list[Path],
-    items: list[Path],
-    examples: list[Path],
-    output: Path,
-    base: str = "plain",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> None:
+def strata(metrics: list[Path], datasets: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
     """Compare every objective with its base within strata of the test examples.
 
     By activity: how many interactions the user had before the target's, whether or not they fit
@@ -155,41 +143,33 @@ def strata(
 
     Args:
         metrics: per-example metrics of LLM cells with the history; others are ignored.
-        items: `<dataset>/items.parquet` of every data set.
-        examples: `<dataset>/examples/<split>.parquet` of every data set and split.
-        output: CSV to write: dataset, backbone, decoder, objective, base, by (activity,
-            popularity), stratum (in ascending order; `cold` before group `0`), metric, k,
-            base_value, value, difference, low, high (null where `differing` is small), seed_sd
-            (of the difference, null for one seed), seeds, examples, users, differing (users whose
-            metric differs from the base's). A K beyond the lists is absent.
-        base: name of the objective that the others are compared with.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+        datasets: `preparation.json` in the folder of every data set.
+        draws: of the bootstrap.
+
+    Returns:
+        dataset, backbone, decoder, objective, base, by (activity, popularity), stratum (in
+        ascending order; `cold` before group `0`), metric, k, base_value, value, difference, low,
+        high (null where `differing` is small), seed_sd (of the difference, null for one seed),
+        seeds, examples, users, differing (users whose metric differs from the base's). A K beyond
+        the lists is absent.
     """
-    catalogues = {path.parent.name: path for path in items}
-    splits: dict[str, dict[str, Path]] = {}
-    for path in examples:
-        splits.setdefault(path.parent.parent.name, {})[path.stem] = path
     names = pd.DataFrame([split_name(column) for column in METRICS])
     parts = [pd.DataFrame(columns=COLUMNS)]
     shown = [path for path in metrics if cell_of(path).history == "with"]
-    read = cache(lambda dataset: read_strata(catalogues[dataset], splits[dataset]))
-    for cell, ours, bases, users, tested in progress(pairs(shown, base), "strata"):
-        if cell.dataset not in catalogues or len(splits.get(cell.dataset, {})) < len(SPLITS):
-            raise InputError(f"{cell.dataset}: give its items.parquet and examples/ of every split")
+    read = cache(lambda dataset: read_strata(folder_of(dataset, datasets)))
+    for cell, base, ours, bases, users, tested in progress(pairs(shown, {BASE: []}), "strata"):
         test, found = read(cell.dataset)
         place = test.get_indexer(tested)
         if (place < 0).any():
             raise InputError(
-                f"{splits[cell.dataset]['test']}: lacks examples of the metrics; rerun the lists"
+                f"{folder_of(cell.dataset, datasets)}: the test split lacks examples of the "
+                "metrics; rerun the lists"
             )
         for by, stratum, members in found:
             here = members[place]
             if not here.any():
                 continue
-            part = names.join(
-                compare(ours[:, here], bases[:, here], users[here], resamples, seed)
-            ).assign(
+            part = names.join(compare(ours[:, here], bases[:, here], users[here], draws)).assign(
                 **{name: getattr(cell, name) for name in COLUMNS[:4]},
                 base=base,
                 by=by,
@@ -198,8 +178,4 @@ def strata(
                 examples=here.sum(),
             )
             parts.append(part.dropna(subset="difference")[COLUMNS])
-    write_csv(pd.concat(parts[1:] or parts, ignore_index=True), output)
-
-
-if __name__ == "__main__":
-    run(strata)
+    return pd.concat(parts[1:] or parts, ignore_index=True)

@@ -68,7 +68,7 @@ def load_backbone(folder: Path, precision: Precision) -> PreTrainedModel:
 
 
 def context_of(model: Any) -> int:
-    """Tokens that a model sees at most; a large number where it does not tell."""
+    """Tokens that a model sees at most; a large number where its configuration names none."""
     config = model.config.get_text_config(decoder=True)
     return getattr(config, "max_position_embeddings", None) or sys.maxsize
 

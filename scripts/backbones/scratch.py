@@ -40,7 +40,7 @@ TOKENIZER_EXAMPLES = 5000
 
 def make_scratch(
     train: Path,
-    items: Path,
+    catalogue: Path,
     prompt: Prompt,
     settings: Scratch,
     output: Path,
@@ -50,7 +50,7 @@ def make_scratch(
 
     Args:
         train: training examples.
-        items: the catalogue.
+        catalogue: the data set's catalogue.
         prompt: the data set's sentences.
         settings: shape of the model and its warm start.
         output: model folder.
@@ -59,7 +59,7 @@ def make_scratch(
     set_seed(settings.seed)
     place = torch_device(device)
     examples = read_table(train, EXAMPLES)
-    titles = read_titles(items)
+    titles = read_titles(catalogue)
     tokenizer = train_tokenizer(examples, titles, prompt, settings.vocabulary)
     model = LlamaForCausalLM(
         LlamaConfig(

@@ -24,10 +24,10 @@ from scripts.baselines.lists import BLOCK, rank_in_blocks, write_lists
 from scripts.baselines.sequential_model import Model, make_model, padded, save_model, scorer
 from scripts.baselines.settings import Sequential
 from scripts.command import run
-from scripts.contracts import EXAMPLES, ITEMS
+from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.device import Device, torch_device
-from scripts.evaluate.ranking import gains
 from scripts.files import read_table
+from scripts.metrics import gains
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def recommend(
     train: Path,
     valid: Path,
     test: Path,
-    items: Path,
+    catalogue: Path,
     settings: Sequential,
     output: Path,
     model_output: Path | None = None,
@@ -226,7 +226,7 @@ def recommend(
         train: training examples.
         valid: validation examples, for early stopping.
         test: examples to recommend for.
-        items: the catalogue.
+        catalogue: the data set's catalogue.
         settings: the model and its training.
         output: recommendations to write.
         model_output: safetensors of the model to write; null writes none.
@@ -238,15 +238,15 @@ def recommend(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     where = torch_device(device)
-    catalogue = read_table(items, ITEMS)
+    items = read_table(catalogue, CATALOGUE)
     training = read_table(train, EXAMPLES)
     longest = int(training["history"].str.len().max())
     validation = read_table(valid, EXAMPLES, ["history", "target"])
     examples = read_table(test, EXAMPLES, ["example_id", "history"])
-    model = train_model(training, validation, len(catalogue), longest, settings, seed, where)
+    model = train_model(training, validation, len(items), longest, settings, seed, where)
     score = scorer(model, examples["history"], where)
     ids, scores = rank_in_blocks(
-        lambda rows: score(rows).cpu().numpy(), len(examples), catalogue, depth
+        lambda rows: score(rows).cpu().numpy(), len(examples), items, depth
     )
     if model_output is not None:
         save_model(model, settings, model_output)

@@ -17,7 +17,7 @@ from scipy import sparse
 from scripts.baselines.lists import rank_in_blocks, write_lists
 from scripts.baselines.settings import Transitions
 from scripts.command import run
-from scripts.contracts import EXAMPLES, ITEMS
+from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.files import read_table
 
 
@@ -60,7 +60,7 @@ def transition_shares(train: pd.DataFrame, items: int, shrinkage: float) -> spar
 def recommend(
     train: Path,
     test: Path,
-    items: Path,
+    catalogue: Path,
     settings: Transitions,
     output: Path,
     depth: int = 50,
@@ -74,13 +74,13 @@ def recommend(
     Args:
         train: training examples.
         test: examples to recommend for.
-        items: the catalogue.
+        catalogue: the data set's catalogue.
         settings: the shrinkage of the shares.
         output: recommendations to write.
         depth: length of the lists.
     """
-    catalogue = read_table(items, ITEMS)
-    size = len(catalogue)
+    items = read_table(catalogue, CATALOGUE)
+    size = len(items)
     training = read_table(train, EXAMPLES, ["history", "target"])
     examples = read_table(test, EXAMPLES, ["example_id", "history"])
     shares = transition_shares(training, size, settings.shrinkage)
@@ -92,7 +92,7 @@ def recommend(
         scores = (weights[rows] @ shares).toarray()
         return np.where(scores > 0, scores, fallback)
 
-    ids, scores = rank_in_blocks(score, len(examples), catalogue, depth)
+    ids, scores = rank_in_blocks(score, len(examples), items, depth)
     write_lists(examples["example_id"].to_numpy(), ids, scores, output)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.command import progress, run
-from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS, SPLITS
+from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
 from scripts.files import atomic, read_table, write_text
 
 HEADER = [
@@ -38,7 +38,7 @@ def export_d3(dataset: Path, output: Path) -> None:
         output: Folder to write: `train.csv`, `valid.csv`, `test.csv`, and `info.txt` with title and
             item id of every item.
     """
-    items = read_table(dataset / "items.parquet", ITEMS)
+    items = read_table(dataset / "catalogue.parquet", CATALOGUE)
     source, titles = items["item"].tolist(), items["title"].tolist()
     interactions = read_table(dataset / "interactions.parquet", INTERACTIONS)
     ratings = [None if math.isnan(rating) else rating for rating in interactions["rating"].tolist()]

@@ -240,12 +240,12 @@ def _validator(response: requests.Response) -> str:
 
 def _continued_total(response: requests.Response, have: int, origin: dict[str, Any]) -> int | None:
     """Total length that a partial answer tells, or None where it does not continue the part."""
-    told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-    if not told or not have or int(told[1]) != have:
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    if not found or not have or int(found[1]) != have:
         return None
     # An answer to If-Range may leave Last-Modified out.
     same = _validator(response) in ("", origin["validator"])
-    total = int(told[2])
+    total = int(found[2])
     return total if same and origin["total"] in (None, total) else None
 
 

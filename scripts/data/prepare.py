@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from scripts.command import InputError, run
-from scripts.contracts import EXAMPLES, INTERACTIONS, ITEMS, SPLITS
+from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
 from scripts.data.checksums import Checksum, checksum_of, difference
 from scripts.data.lines import Tally
 from scripts.data.rules import (
@@ -44,8 +44,8 @@ def prepare(
 ) -> None:
     """Prepare a data set by D3's rules.
 
-    Writes `interactions.parquet`, `items.parquet`, `examples/{train,valid,test}.parquet` and, last,
-    `preparation.json` with what was read, what was dropped and why, and what remains.
+    Writes `interactions.parquet`, `catalogue.parquet`, `examples/{train,valid,test}.parquet` and,
+    last, `preparation.json` with what was read, what was dropped and why, and what remains.
 
     Args:
         source: Where the data come from, and how they are laid out.
@@ -106,7 +106,7 @@ def prepare(
             "popularity_group": popularity_groups(train_count),
         }
     )
-    write_table(items, output / "items.parquet", ITEMS)
+    write_table(items, output / "catalogue.parquet", CATALOGUE)
     frame = pd.DataFrame(
         {
             "example_id": np.arange(len(target)),

@@ -23,7 +23,7 @@ def recut(dataset: Path, max_history: int, output: Path) -> None:
     Args:
         dataset: Folder of a prepared data set.
         max_history: Longest history, in items.
-        output: Folder to write: `items.parquet`, the same as before, and
+        output: Folder to write: `catalogue.parquet`, the same as before, and
             `examples/{train,valid,test}.parquet`.
     """
     splits = {
@@ -36,8 +36,8 @@ def recut(dataset: Path, max_history: int, output: Path) -> None:
     items = np.concatenate([*first["history"], frame["target"]])
     examples = make_examples(users, max_history)
     histories = np.split(items[examples.history], examples.offsets[1:-1])
-    with atomic(output / "items.parquet") as partial:
-        shutil.copyfile(dataset / "items.parquet", partial)
+    with atomic(output / "catalogue.parquet") as partial:
+        shutil.copyfile(dataset / "catalogue.parquet", partial)
     begin = 0
     for split, rows in splits.items():
         cut = rows.assign(history=histories[begin : begin + len(rows)])

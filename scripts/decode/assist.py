@@ -1,4 +1,4 @@
-"""D3's text-free assistant: how likely a sequential recommender finds each title."""
+"""D3's text-free assistant: a sequential recommender's probability of each title."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def title_probabilities(
     title_of_item: np.ndarray,
     device: torch.device,
 ) -> Callable[[Sequence[Sequence[int]]], Tensor]:
-    """How the assistant finds each title after a history.
+    """The assistant's probability of each title after a history.
 
     A title has the probability of all its items: the softmax over the assistant's scores. The
     assistant has no score for an empty history; there it takes the items' shares of the training
@@ -44,7 +44,7 @@ def title_probabilities(
         if known:
             shown = pd.Series([np.asarray(histories[i]) for i in known])
             items[known] = scorer(network, shown, device)(slice(None)).double().softmax(1)
-        found = torch.zeros(len(histories), int(titles.max()) + 1, dtype=items.dtype, device=device)
-        return found.index_add_(1, titles, items)
+        sums = torch.zeros(len(histories), int(titles.max()) + 1, dtype=items.dtype, device=device)
+        return sums.index_add_(1, titles, items)
 
     return probabilities

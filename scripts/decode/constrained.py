@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.decode.shared import encode, extend, log_probabilities, select
+from scripts.decode.model import Ranking
+from scripts.decode.shared import Prompts, encode, extend, log_probabilities, select
 from scripts.decode.trie import Trie, leaf_ranges, levels
 
 
@@ -25,25 +26,6 @@ class TensorTrie(NamedTuple):
     """Tokens of the longest sequence."""
 
 
-class Found(NamedTuple):
-    """Result of the search for one prompt."""
-
-    sequences: np.ndarray
-    """int64, indices of the sequences, best first."""
-    scores: np.ndarray
-    """float32, their scores."""
-    proven: int
-    """So many from the top are the exact best ones: no sequence that was left out can score as
-    high."""
-
-    def cut(self, length: int) -> Found:
-        """The first `length` of the list."""
-        return Found(self.sequences[:length], self.scores[:length], min(self.proven, length))
-
-
-NOTHING_FOUND = Found(np.empty(0, np.int64), np.empty(0, np.float32), 0)
-
-
 class Guide(NamedTuple):
     """A text-free assistant of the search, D3's (docs/paper.md §3)."""
 
@@ -55,12 +37,46 @@ class Guide(NamedTuple):
     in the probability of its parent."""
 
 
-class Candidates(NamedTuple):
-    """All continuations of the running beams, flat: the beam's row, the child, its log p."""
+class Beams(NamedTuple):
+    """The R running beams, in the order of their rows, of the E examples whose search goes on.
 
+    `examples` (E,) int64 are the examples' places in the batch. Each beam, all (R,), has its
+    example's `row` in `examples`, the `column` that its last token has among the W of that row,
+    both int64, the `node` of the trie that it has come to, int64, and its `score`, float32.
+    `ancestors` (E, W, S) bool says which of the S tokens behind the prompts a beam consists of.
+    """
+
+    examples: Tensor
+    row: Tensor
+    column: Tensor
+    node: Tensor
+    score: Tensor
+    ancestors: Tensor
+
+
+class Candidates(NamedTuple):
+    """All C continuations of the running beams, in the order of the beams, flat.
+
+    Each, all (C,), has the `beam` that it continues and that one's `row`, the `node` that it leads
+    to, all int64, and the `score` that it would have, float32.
+    """
+
+    beam: Tensor
     row: Tensor
     node: Tensor
-    log_probability: Tensor
+    score: Tensor
+
+
+class Lists(NamedTuple):
+    """What the search has found for the B examples of a batch; written in place.
+
+    `sequence` (B, width) int64 are the finished sequences, best first, with their `score`, float32,
+    -inf where there is none yet; `left_out` (B,) float32 the best score of what was given up.
+    """
+
+    sequence: Tensor
+    score: Tensor
+    left_out: Tensor
 
 
 def to_device(trie: Trie, device: torch.device) -> TensorTrie:
@@ -73,24 +89,6 @@ def to_device(trie: Trie, device: torch.device) -> TensorTrie:
         for array in (trie.token, trie.first_child, first_leaf, last_leaf, sequence)
     )
     return TensorTrie(token, first_child, first, last, ends, len(levels(trie)) - 1)
-
-
-def continuations(trie: TensorTrie, nodes: Tensor, logits: Tensor) -> Candidates:
-    """Every child of the running beams' nodes, with its log-probability.
-
-    They are normalised over the whole vocabulary before the trie restricts them (D3).
-
-    Args:
-        trie: the catalogue.
-        nodes: (R,) int64, the node of each running beam.
-        logits: (R, V).
-    """
-    first, last = trie.first_child[nodes], trie.first_child[nodes + 1]
-    counts = last - first
-    row = torch.repeat_interleave(torch.arange(len(nodes), device=nodes.device), counts)
-    offsets = counts.cumsum(0) - counts
-    node = torch.arange(len(row), device=row.device) - offsets[row] + first[row]
-    return Candidates(row, node, log_probabilities(logits)[row, trie.token[node]])
 
 
 def best_per_example(
@@ -145,6 +143,83 @@ def log_shares(
     return (below(child) / below(parent)).log().float()
 
 
+def continuations(
+    trie: TensorTrie, beams: Beams, logits: Tensor, guide: Guide | None
+) -> Candidates:
+    """Every child of the running beams' nodes, from the (R, V) logits behind these beams.
+
+    Log-probabilities are normalised over the whole vocabulary before the trie restricts them (D3).
+    """
+    first, last = trie.first_child[beams.node], trie.first_child[beams.node + 1]
+    counts = last - first
+    beam = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+    offsets = counts.cumsum(0) - counts
+    node = torch.arange(len(beam), device=beam.device) - offsets[beam] + first[beam]
+    row = beams.row[beam]
+    gain = log_probabilities(logits)[beam, trie.token[node]]
+    if guide is not None:
+        shares = log_shares(guide, trie, beams.examples[row], beams.node[beam], node)
+        gain = guide.weight * gain + (1 - guide.weight) * shares
+    # Rounding must not let a score grow along a path.
+    return Candidates(beam, row, node, beams.score[beam] + gain.clamp(max=0))
+
+
+def add_finished(lists: Lists, examples: Tensor, sequence: Tensor, score: Tensor) -> None:
+    """Merge (E, n) sequences into the lists of these examples, equal scores by the lower sequence.
+
+    What has the score -inf is not added.
+    """
+    width = lists.score.shape[1]
+    sequences, by_sequence = torch.cat([lists.sequence[examples], sequence], 1).sort(dim=1)
+    pool = torch.cat([lists.score[examples], score], 1).gather(1, by_sequence)
+    pool, kept = pool.sort(dim=1, descending=True, stable=True)
+    lists.score[examples] = pool[:, :width]
+    lists.sequence[examples] = sequences.gather(1, kept[:, :width])
+
+
+def note_left_out(lists: Lists, examples: Tensor, candidates: Candidates, kept: Tensor) -> None:
+    """Remember each example's best score among the candidates that are not `kept`, by index."""
+    score = candidates.score.clone()
+    score[kept] = -torch.inf
+    best = torch.full((len(examples),), -torch.inf, device=score.device)
+    best = best.scatter_reduce(0, candidates.row, score, "amax")
+    lists.left_out[examples] = torch.maximum(lists.left_out[examples], best)
+
+
+def next_beams(beams: Beams, candidates: Candidates, best: Tensor, running: Tensor) -> Beams:
+    """The beams after a step: of the `best` candidates, (E, n) by index, those that run on.
+
+    An example without any drops out.
+    """
+    chosen = best[running]
+    parent = candidates.beam[chosen]
+    alive = running.any(1)
+    row = (alive.cumsum(0) - 1)[beams.row[parent]]
+    column = (running.cumsum(1) - 1)[running]
+    width, earlier = int(column.max()) + 1, beams.ancestors.shape[2]
+    examples = beams.examples[alive]
+    shape = (len(examples), width, earlier + width)
+    ancestors = torch.zeros(shape, dtype=torch.bool, device=row.device)
+    ancestors[row, column, :earlier] = beams.ancestors[beams.row[parent], beams.column[parent]]
+    ancestors[row, column, earlier + column] = True
+    node, score = candidates.node[chosen], candidates.score[chosen]
+    return Beams(examples, row, column, node, score, ancestors)
+
+
+def run_beams(
+    model: Any, trie: TensorTrie, prompts: Prompts, beams: Beams, length: int
+) -> tuple[Prompts, Tensor]:
+    """Run the last token of each beam, the `length`-th behind its prompt, see `extend`."""
+    shape = beams.ancestors.shape[:2]
+    real = torch.zeros(shape, dtype=torch.bool, device=beams.row.device)
+    real[beams.row, beams.column] = True
+    tokens = torch.zeros(shape, dtype=torch.int64, device=beams.row.device)
+    tokens[beams.row, beams.column] = trie.token[beams.node]
+    last_of_prompt = prompts.positions[:, prompts.real.shape[1] - 1]
+    positions = (last_of_prompt + length)[:, None].expand(shape)
+    return extend(model, prompts, tokens, positions, beams.ancestors, real)
+
+
 @torch.inference_mode()
 def search(
     model: Any,
@@ -154,7 +229,7 @@ def search(
     beams: int,
     length_penalty: float,
     guide: Guide | None = None,
-) -> list[Found]:
+) -> list[Ranking]:
     """Search the catalogue for each prompt of a batch.
 
     The same search as transformers' `generate` with `prefix_allowed_tokens_fn` and without early
@@ -179,85 +254,50 @@ def search(
         `beams` where the catalogue has fewer titles, or where the beams that were left led to
         fewer. It is empty only where the model gives every title the probability 0.
     """
-    device = input_ids.device
+    device, batch = input_ids.device, len(input_ids)
     prompts, logits = encode(model, input_ids, attention_mask)
-    batch = len(input_ids)
-    finished_score = torch.full((batch, beams), -torch.inf, device=device)
-    finished_sequence = torch.full((batch, beams), -1, dtype=torch.int64, device=device)
-    left_out = torch.full((batch,), -torch.inf, device=device)
-    # The examples that still run, the position before their first token, and the running beams:
-    # their example's row, column in that row, node and score.
-    examples = torch.arange(batch, device=device)
-    start = prompts.positions[:, -1]
-    row, column = examples, torch.zeros_like(examples)
-    nodes, scores = torch.zeros_like(examples), torch.zeros(batch, device=device)
-    seen = torch.zeros((batch, 1, 0), dtype=torch.bool, device=device)
+    lists = Lists(
+        sequence=torch.full((batch, beams), -1, device=device),
+        score=torch.full((batch, beams), -torch.inf, device=device),
+        left_out=torch.full((batch,), -torch.inf, device=device),
+    )
+    every = torch.arange(batch, device=device)
+    root, score = torch.zeros_like(every), torch.zeros(batch, device=device)
+    nothing = torch.zeros((batch, 1, 0), dtype=torch.bool, device=device)
+    current = Beams(every, row=every, column=root, node=root, score=score, ancestors=nothing)
     for length in range(1, trie.longest + 1):
-        found = continuations(trie, nodes, logits)
-        candidate_row = row[found.row]
-        gain = found.log_probability
-        if guide is not None:
-            shares = log_shares(guide, trie, examples[candidate_row], nodes[found.row], found.node)
-            gain = guide.weight * gain + (1 - guide.weight) * shares
-        # Rounding must not let a score grow along a path.
-        score = scores[found.row] + gain.clamp(max=0)
-        best, exists = best_per_example(candidate_row, score, len(examples), 2 * beams)
+        examples, penalty = current.examples, length**length_penalty
+        candidates = continuations(trie, current, logits, guide)
+        best, exists = best_per_example(candidates.row, candidates.score, len(examples), 2 * beams)
         best = torch.where(exists, best, 0)
-        sequence = torch.where(exists, trie.sequence[found.node[best]], -1)
+        score = candidates.score[best]
+        sequence = torch.where(exists, trie.sequence[candidates.node[best]], -1)
 
         ending = sequence >= 0
         ending[:, beams:] = False
-        new_score = torch.where(ending, score[best] / length**length_penalty, -torch.inf)
-        pool = torch.cat([finished_score[examples], new_score], 1)
-        pool_sequence = torch.cat([finished_sequence[examples], sequence], 1)
-        pool_sequence, by_sequence = pool_sequence.sort(dim=1)
-        pool, kept = pool.gather(1, by_sequence).sort(dim=1, descending=True, stable=True)
-        finished_score[examples] = pool[:, :beams]
-        finished_sequence[examples] = pool_sequence.gather(1, kept[:, :beams])
+        add_finished(lists, examples, sequence, torch.where(ending, score / penalty, -torch.inf))
 
         running = exists & (sequence < 0)
         running &= running.cumsum(1) <= beams
-        best_running = torch.where(running, score[best], -torch.inf).amax(1)
-        running &= (best_running / length**length_penalty > pool[:, beams - 1])[:, None]
-        chosen = best[running]
-
-        others = score.clone()
-        others[best[ending]] = -torch.inf
-        others[chosen] = -torch.inf
-        lost = torch.full((len(examples),), -torch.inf, device=device)
-        lost = lost.scatter_reduce(0, candidate_row, others, "amax")
-        left_out[examples] = torch.maximum(left_out[examples], lost)
-        if not len(chosen):
+        # An example is done once no running beam is better than the last of its list.
+        best_running = torch.where(running, score, -torch.inf).amax(1)
+        running &= (best_running / penalty > lists.score[examples, -1])[:, None]
+        note_left_out(lists, examples, candidates, best[ending | running])
+        alive = running.any(1)
+        if not alive.any():
             break
 
-        alive = running.any(1)
-        parent, nodes, scores = found.row[chosen], found.node[chosen], score[chosen]
-        old_row, old_column = row[parent], column[parent]
-        column = (running.cumsum(1) - 1)[running]
-        row = (alive.cumsum(0) - 1)[old_row]
+        current = next_beams(current, candidates, best, running)
         if not alive.all():
-            kept_rows = alive.nonzero()[:, 0]
-            prompts = select(prompts, kept_rows)
-            examples, start = examples[kept_rows], start[kept_rows]
-        width = int(column.max()) + 1
-        real = torch.zeros((len(examples), width), dtype=torch.bool, device=device)
-        real[row, column] = True
-        tokens = torch.zeros(real.shape, dtype=torch.int64, device=device)
-        tokens[row, column] = trie.token[nodes]
-        older = seen
-        seen = torch.zeros((*real.shape, older.shape[2] + width), dtype=torch.bool, device=device)
-        seen[row, column, : older.shape[2]] = older[old_row, old_column]
-        seen[row, column, older.shape[2] + column] = True
-        positions = (start + length)[:, None].expand(real.shape)
-        prompts, logits = extend(model, prompts, tokens, positions, seen, real)
+            prompts = select(prompts, alive.nonzero()[:, 0])
+        prompts, logits = run_beams(model, trie, prompts, current, length)
 
     # Also a finished title that is on the list stands against what was left out.
-    bound = left_out / trie.longest**length_penalty
-    proven = (finished_score > bound[:, None]).sum(1)
-    lists = []
-    for titles, points, count in zip(
-        finished_sequence.cpu().numpy(), finished_score.cpu().numpy(), proven.tolist(), strict=True
-    ):
-        exist = points > -np.inf
-        lists.append(Found(titles[exist], points[exist], count))
-    return lists
+    bound = lists.left_out / trie.longest**length_penalty
+    proven = (lists.score > bound[:, None]).sum(1).tolist()
+    return [
+        Ranking(sequences[scores > -np.inf], scores[scores > -np.inf], count)
+        for sequences, scores, count in zip(
+            lists.sequence.cpu().numpy(), lists.score.cpu().numpy(), proven, strict=True
+        )
+    ]

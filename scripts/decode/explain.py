@@ -1,8 +1,8 @@
-"""One test example, told for people: its history, the lists of one or two models, and what the
+"""One test example, printed for people: its history, the lists of one or two models, and what the
 history does to each token of the target.
 
     python -m scripts.decode.explain --results results/quickstart --dataset ml-100k \
-        --example 90001 --models '["tiny/plain/seed-0", "tiny/cft/seed-0"]' --output example
+        --example 90001 --models tiny/plain/seed-0 tiny/cft/seed-0 --output example
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import logging
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from pydantic import TypeAdapter
 
+from scripts import style
 from scripts.backbones.load import load_tokenizer
-from scripts.cells import Cell, cell_path, model_of, model_path
+from scripts.cells import Cell, model_of
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS, TOKEN_EFFECTS
-from scripts.data.settings import Prompt
+from scripts.decode.model import Finetuned
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Decoder
+from scripts.decode.token_effects import token_effects
 from scripts.device import Device
-from scripts.evaluate.token_effects import token_effects
 from scripts.examples import read_examples, read_titles
-from scripts.figures import style
 from scripts.files import read_json, read_table, write_table
 from scripts.prompts import answer_ids
 
@@ -42,7 +42,7 @@ SCORES = {
 }
 
 
-class Told(NamedTuple):
+class Explanation(NamedTuple):
     """What one model makes of the example."""
 
     name: str
@@ -82,36 +82,28 @@ def explain(
     if not data.is_dir():
         raise InputError(f"{data}: no such data set; there are {names(data.parent, '*')}")
     folders = [model_folder(results, dataset, model) for model in models]
-    titles = read_titles(data / "items.parquet")
+    titles = read_titles(data / "catalogue.parquet")
     one = test_example(data / "examples" / "test.parquet", len(titles), example)
     target = titles[one["target"].item()]
-    told = []
+    explanations = []
     with TemporaryDirectory() as scratch:
         alone = Path(scratch) / "example.parquet"
         write_table(one, alone, EXAMPLES)
         for name, folder in zip(models, folders, strict=True):
-            step = options(results, folder) | {
-                "test": alone,
-                "items": data / "items.parquet",
-                "device": device,
-            }
-            told.append(
-                Told(
-                    name,
-                    *ranking(results, folder, decoder, example, step),
-                    target_tokens(folder, target, step),
-                )
-            )
+            finetuned = as_finetuned(results, folder, data / "catalogue.parquet", device)
+            ranked = ranking(results, finetuned, decoder, example, alone)
+            tokens = target_tokens(finetuned, target, alone)
+            explanations.append(Explanation(name, *ranked, tokens))
     history = [titles[item] for item in one["history"].item()]
-    print("\n".join(text(dataset, one, history, target, titles, decoder, told)))
-    draw(told, output)
+    print("\n".join(text(dataset, one, history, target, titles, decoder, explanations)))
+    draw(explanations, output)
     print(f"\nFigure: {output.with_suffix('.pdf')}")
 
 
 def names(folder: Path, pattern: str) -> str:
     """What lies in a folder, for messages."""
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))
-    return ", ".join(found) or "none"
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))
+    return ", ".join(paths) or "none"
 
 
 def model_folder(results: Path, dataset: str, model: str) -> Path:
@@ -148,75 +140,77 @@ def test_example(test: Path, items: int, example: int) -> pd.DataFrame:
     return one
 
 
-def options(results: Path, folder: Path) -> dict[str, Any]:
-    """Options that every step on a model takes, from the record of its training."""
+def as_finetuned(results: Path, folder: Path, catalogue: Path, device: Device) -> Finetuned:
+    """A model of a study as the steps take it, by the record of its training."""
     settings = read_json(folder / "run.json")["settings"]
     adapter = folder / "adapter_config.json"
     # A path in an adapter starts where the study was run from, above results/<study>.
     root = results.absolute().parents[1]
-    return {
-        "model": folder,
-        "backbone": root / read_json(adapter)["base_model_name_or_path"]
-        if adapter.is_file()
-        else folder,
-        "prompt": Prompt.model_validate(settings["prompt"]),
-        "max_tokens": settings["training"]["max_tokens"],
-        "precision": settings["training"]["precision"],
-    }
+    backbone = read_json(adapter)["base_model_name_or_path"] if adapter.is_file() else None
+    return Finetuned(
+        model=folder,
+        backbone=folder if backbone is None else root / backbone,
+        catalogue=catalogue,
+        prompt=settings["prompt"],
+        max_tokens=settings["training"]["max_tokens"],
+        precision=settings["training"]["precision"],
+        device=device,
+    )
 
 
 def ranking(
-    results: Path, folder: Path, decoder: str, example: int, step: dict[str, Any]
+    results: Path, finetuned: Finetuned, decoder: str, example: int, alone: Path
 ) -> tuple[pd.DataFrame, str]:
     """The list of an example with its history, and the kind of its decoder.
 
     Args:
         results: folder of the study.
-        folder: the model's.
+        finetuned: a model of the study.
         decoder: name of the decoder.
         example: `example_id`.
-        step: options of the steps, for the example alone.
+        alone: the example as a file of its own.
 
     Raises:
         InputError: the study has no lists of this decoder for the model, or the example cannot be
             decoded alone.
     """
-    cell = Cell(*model_of(folder), decoder=decoder, history="with")
-    made = results / "recommendations" / model_path(*cell[:4])
-    lists = (results / "recommendations" / cell_path(cell)).with_suffix(".parquet")
+    cell = Cell(*model_of(finetuned.model), decoder=decoder, history="with")
+    made = results / "recommendations" / cell.model
+    lists = results / "recommendations" / f"{cell.path}.parquet"
     if not lists.is_file():
         raise InputError(
             f"{made}: no lists of a decoder {decoder}; there are those of {names(made, '*')}"
         )
     settings = read_json(lists.with_suffix(".json"))["decoder"]
-    found = read_table(lists, RECOMMENDATIONS)
-    if example not in set(found["example_id"]):
-        count = found["example_id"].nunique()
+    rows = read_table(lists, RECOMMENDATIONS)
+    if example not in set(rows["example_id"]):
+        count = rows["example_id"].nunique()
         if settings["kind"] == "assisted":
             raise InputError(
                 f"{lists}: example {example} is not among the {count} that were decoded, and an "
                 "assisted decoder runs within a study only; choose one of them, such as "
-                f"{found['example_id'].min()}, or another decoder"
+                f"{rows['example_id'].min()}, or another decoder"
             )
         logger.info("Example %d is not among the %d of %s: decoding it", example, count, lists)
-        output = step["test"].with_name("list.parquet")
+        output = alone.with_name("list.parquet")
         recommend(
-            **step,
+            finetuned,
+            alone,
             decoder=TypeAdapter(Decoder).validate_python(settings),
             history="with",
             output=output,
             record=output.with_suffix(".json"),
         )
-        found = read_table(output, RECOMMENDATIONS)
-    return found[found["example_id"] == example].sort_values("rank"), settings["kind"]
+        rows = read_table(output, RECOMMENDATIONS)
+    return rows[rows["example_id"] == example].sort_values("rank"), settings["kind"]
 
 
-def target_tokens(folder: Path, target: str, step: dict[str, Any]) -> pd.DataFrame:
+def target_tokens(finetuned: Finetuned, target: str, alone: Path) -> pd.DataFrame:
     """TOKEN_EFFECTS rows of the example, with the column `token`: its text, blanks made visible."""
-    output = step["test"].with_name("effects.parquet")
-    token_effects(**step, output=output)
+    output = alone.with_name("effects.parquet")
+    token_effects(finetuned, alone, output)
     effects = read_table(output, TOKEN_EFFECTS)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(finetuned.model)
     words = [tokenizer.decode([token]) for token in answer_ids(tokenizer, target)[:-1]]
     return effects.assign(token=[*(word.replace(" ", "␣") for word in words), "eos"])
 
@@ -228,19 +222,19 @@ def text(
     target: str,
     titles: list[str],
     decoder: str,
-    told: list[Told],
+    explanations: list[Explanation],
 ) -> list[str]:
     """The example as lines of at most `WIDTH` columns."""
     example, user = one["example_id"].item(), one["user"].item()
-    meaning = SCORES.get(told[0].kind)
+    meaning = SCORES.get(explanations[0].kind)
     return [
         *(f"Test example {example} of {dataset}, user {user}", "", "History, oldest first:"),
         *(fitted(f"{i:4}  {title}", WIDTH) for i, title in enumerate(history, 1)),
         *("", fitted(f"Target: {target}", WIDTH)),
         *("", f"Decoder {decoder}" + (f"; score: {meaning}" if meaning else "")),
-        *side_by_side([ranking_lines(one_told, target, titles) for one_told in told]),
+        *side_by_side([ranking_lines(each, target, titles) for each in explanations]),
         *("", "Log-probability of the target's tokens with the history and without it"),
-        *side_by_side([token_lines(one_told) for one_told in told]),
+        *side_by_side([token_lines(each) for each in explanations]),
     ]
 
 
@@ -255,43 +249,46 @@ def side_by_side(blocks: list[list[str]]) -> list[str]:
     return [GAP.join(f"{line:<{COLUMN}}" for line in row).rstrip() for row in rows]
 
 
-def ranking_lines(told: Told, target: str, titles: list[str]) -> list[str]:
+def ranking_lines(explanation: Explanation, target: str, titles: list[str]) -> list[str]:
     """The top of a list, the target marked, and the target's rank."""
-    lines = [fitted(told.name, COLUMN)]
-    listed = told.ranking["item_id"].map(titles.__getitem__)
+    lines = [fitted(explanation.name, COLUMN)]
+    listed = explanation.ranking["item_id"].map(titles.__getitem__)
     for rank, title, score in zip(
-        told.ranking["rank"][:TOP], listed, told.ranking["score"], strict=False
+        explanation.ranking["rank"][:TOP], listed, explanation.ranking["score"], strict=False
     ):
         mark = "*" if title == target else " "
         lines.append(f"{rank:4}{mark} {fitted(title, 33):<33} {score:8.2f}")
     # Items with the same title are one target.
-    ranks = told.ranking.loc[listed == target, "rank"]
+    ranks = explanation.ranking.loc[listed == target, "rank"]
     place = f"beyond the {len(listed)} listed" if ranks.empty else str(ranks.min())
     return [*lines, f"target's rank: {place}"]
 
 
-def token_lines(told: Told) -> list[str]:
+def token_lines(explanation: Explanation) -> list[str]:
     """The target's tokens with their log-probabilities and the difference, and the sums."""
-    lines = [fitted(told.name, COLUMN), f"  {'token':<19}{'with':>9}{'without':>9}{'effect':>9}"]
-    sums = told.tokens[["with_history", "without_history"]].sum()
+    lines = [
+        fitted(explanation.name, COLUMN),
+        f"  {'token':<19}{'with':>9}{'without':>9}{'effect':>9}",
+    ]
+    sums = explanation.tokens[["with_history", "without_history"]].sum()
     for token, first, second in [
-        *told.tokens[["token", "with_history", "without_history"]].itertuples(index=False),
+        *explanation.tokens[["token", "with_history", "without_history"]].itertuples(index=False),
         ("sum", *sums),
     ]:
         lines.append(f"  {fitted(token, 18):<19}{first:z9.2f}{second:z9.2f}{first - second:+z9.2f}")
     return lines
 
 
-def draw(told: list[Told], output: Path) -> None:
+def draw(explanations: list[Explanation], output: Path) -> None:
     """Draw the log-probability of each token with the history and without it, a panel a model."""
     columns = ["position", "token", "with_history", "without_history"]
-    data = pd.concat([one.tokens[columns].assign(model=one.name) for one in told])
-    width = style.PAGE if len(told) > 1 else style.COLUMN
+    data = pd.concat([one.tokens[columns].assign(model=one.name) for one in explanations])
+    width = style.PAGE if len(explanations) > 1 else style.COLUMN
     height = 0.5 + 0.16 * data["position"].max()
-    figure, axes = style.panels(1, len(told), width, height)
+    figure, axes = style.panels(1, len(explanations), width, height)
     least = data[["with_history", "without_history"]].min().min()
-    looks = style.looks(one.name.split("/")[1] for one in told)
-    for axis, one in zip(axes[0], told, strict=True):
+    looks = style.looks(one.name.split("/")[1] for one in explanations)
+    for axis, one in zip(axes[0], explanations, strict=True):
         colour, marker = looks[one.name.split("/")[1]]
         tokens = one.tokens
         first, second = tokens["with_history"], tokens["without_history"]
@@ -308,7 +305,7 @@ def draw(told: list[Told], output: Path) -> None:
     hollow = style.handle("without", (style.NEUTRAL, "o"), "")
     hollow.set_markerfacecolor("white")
     style.legend(figure, [filled, hollow])
-    style.save(figure, data, output)
+    style.save(style.Drawing(figure, data), output)
 
 
 if __name__ == "__main__":

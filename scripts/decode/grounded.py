@@ -14,9 +14,8 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig
 
 from scripts.command import InputError, progress
+from scripts.decode.model import Ranking
 
-#: Titles and scores of one list, best first: indices into the titles, and float32.
-Ranking = tuple[np.ndarray, np.ndarray]
 #: Texts embedded, and rows of distances held, at a time.
 CHUNK = 384
 #: Generated texts grounded at a time.
@@ -136,9 +135,9 @@ def ground(
     lists: dict[str, Ranking] = {}
     for start in progress(range(0, len(distinct), TEXTS), "texts to ground"):
         chunk = distinct[start : start + TEXTS]
-        found = nearest(embed(model, tokenizer, chunk, device), vectors, depth)
-        indices, distances = (array.cpu().numpy() for array in found)
-        lists |= zip(chunk, zip(indices, -distances, strict=True), strict=True)
+        nearest_titles = nearest(embed(model, tokenizer, chunk, device), vectors, depth)
+        indices, distances = (array.cpu().numpy() for array in nearest_titles)
+        lists |= zip(chunk, map(Ranking, indices, -distances), strict=True)
     return [lists[text] for text in texts]
 
 
@@ -220,4 +219,5 @@ def merged(lists: Sequence[np.ndarray]) -> Ranking:
     by_rank = np.stack(lists, axis=1).ravel()
     first = np.unique(by_rank, return_index=True)[1]
     depth = len(lists[0])
-    return by_rank[np.sort(first)][:depth], -np.arange(1, depth + 1, dtype=np.float32)
+    ranks = np.arange(1, depth + 1, dtype=np.float32)
+    return Ranking(by_rank[np.sort(first)][:depth], -ranks)

@@ -9,16 +9,16 @@ from scripts.command import InputError
 from scripts.decode.settings import History
 
 
-def shown(examples: pd.DataFrame, history: History, seed: int) -> pd.DataFrame:
+def replace_histories(examples: pd.DataFrame, history: History, seed: int) -> pd.DataFrame:
     """The examples with the histories that a model is shown.
 
-    The same for every model, as they hang on the examples and the seed alone. `wrong` says nothing
-    of the target: another user's history may hold it as any other item.
+    The same for every model, as they depend on the examples and the seed alone. `wrong` says
+    nothing of the target: another user's history may hold it as any other item.
 
     Args:
         examples: EXAMPLES rows of one split or a sub-sample.
-        history: `with` the own history, `without` any, the `wrong` one of `others`, or the own one
-            `shuffled`, see `reordered`.
+        history: `with` each example's own history, `without` any, the `wrong` one of `others`, or
+            its own one `shuffled`, see `reordered`.
         seed: of the choice and of the order.
 
     Raises:
@@ -29,13 +29,13 @@ def shown(examples: pd.DataFrame, history: History, seed: int) -> pd.DataFrame:
     if history == "with":
         return examples
     if history == "without":
-        found = [np.empty(0, np.int32)] * len(own)
+        histories = [np.empty(0, np.int32)] * len(own)
     elif history == "wrong":
-        found = own.iloc[others(examples["user"], own.map(len).to_numpy(), seed)].tolist()
+        histories = own.iloc[others(examples["user"], own.map(len).to_numpy(), seed)].tolist()
     else:
         numbers = examples["example_id"]
-        found = [reordered(row, [seed, i]) for row, i in zip(own, numbers, strict=True)]
-    return examples.assign(history=pd.Series(found, examples.index, object))
+        histories = [reordered(row, [seed, i]) for row, i in zip(own, numbers, strict=True)]
+    return examples.assign(history=pd.Series(histories, examples.index, object))
 
 
 def others(users: pd.Series, lengths: np.ndarray, seed: int) -> np.ndarray:
@@ -85,12 +85,12 @@ def reordered(items: np.ndarray, seed: list[int]) -> np.ndarray:
         return items
     rng = np.random.default_rng(seed)
     while True:
-        found = rng.permutation(items)
-        if (found != items).any():
-            return found
+        order = rng.permutation(items)
+        if (order != items).any():
+            return order
 
 
-def unchanged(examples: pd.DataFrame, given: pd.DataFrame) -> int:
-    """How many examples are shown exactly their own history."""
-    pairs = zip(examples["history"], given["history"], strict=True)
+def unchanged(examples: pd.DataFrame, replaced: pd.DataFrame) -> int:
+    """How many examples still have exactly their own history."""
+    pairs = zip(examples["history"], replaced["history"], strict=True)
     return sum(np.array_equal(own, other) for own, other in pairs)

@@ -150,11 +150,11 @@ def log_probabilities(logits: Tensor) -> Tensor:
         InputError: the model gives no numbers.
     """
     # On a CPU twice as fast as the logarithm of the sum alone, which keeps every exp.
-    found = logits.float().log_softmax(-1)
+    result = logits.float().log_softmax(-1)
     # One logit that is no number makes its whole row none.
-    if found[:, 0].isnan().any():
+    if result[:, 0].isnan().any():
         raise InputError(
             "The model gives logits that are not finite: its training has diverged, or its "
             "precision is too low; lower the learning rate, or set precision: fp32"
         )
-    return found
+    return result

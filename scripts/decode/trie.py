@@ -66,11 +66,11 @@ def build_trie(sequences: Sequence[Sequence[int]]) -> Trie:
 
 def levels(trie: Trie) -> list[slice]:
     """The nodes of each depth, from the root down."""
-    found, first, last = [], 0, 1
+    slices, first, last = [], 0, 1
     while first < last:
-        found.append(slice(first, last))
+        slices.append(slice(first, last))
         first, last = last, int(trie.first_child[last])
-    return found
+    return slices
 
 
 def parents(trie: Trie) -> np.ndarray:

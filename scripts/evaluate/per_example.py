@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from scripts.command import InputError, run
-from scripts.contracts import CUTOFFS, ITEMS, PER_EXAMPLE, RECOMMENDATIONS
-from scripts.evaluate.ranking import at_cutoffs
+from scripts.contracts import CATALOGUE, CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
 from scripts.examples import read_examples
 from scripts.files import read_table, write_table
+from scripts.metrics import at_cutoffs
 
 
 def _check_lists(lists: pd.DataFrame, items: pd.Index, path: Path) -> None:
@@ -37,7 +37,7 @@ def _check_lists(lists: pd.DataFrame, items: pd.Index, path: Path) -> None:
             )
 
 
-def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -> None:
+def evaluate(recommendations: Path, examples: Path, catalogue: Path, output: Path) -> None:
     """Write the rank of the target, the hits and the gains of every example that has a list.
 
     Items with the same title are one target: the best rank of them counts (docs/paper.md §3).
@@ -46,14 +46,14 @@ def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -
     Args:
         recommendations: ranked lists, of all examples or of a sub-sample.
         examples: the examples with their targets.
-        items: the catalogue.
+        catalogue: the data set's catalogue.
         output: per-example metrics to write.
     """
-    catalogue = read_table(items, ITEMS, ["item_id", "title"]).set_index("item_id")
-    known = read_examples(examples, len(catalogue))[["example_id", "user", "target"]]
+    items = read_table(catalogue, CATALOGUE, ["item_id", "title"]).set_index("item_id")
+    known = read_examples(examples, len(items))[["example_id", "user", "target"]]
     lists = read_table(recommendations, RECOMMENDATIONS, ["example_id", "rank", "item_id"])
     lists = lists.sort_values(["example_id", "rank"], kind="stable", ignore_index=True)
-    _check_lists(lists, catalogue.index, recommendations)
+    _check_lists(lists, items.index, recommendations)
 
     lengths = lists.groupby("example_id").size()
     known = known.set_index("example_id")
@@ -64,7 +64,7 @@ def evaluate(recommendations: Path, examples: Path, items: Path, output: Path) -
         )
     known = known.loc[lengths.index]
 
-    title = pd.Series(pd.factorize(catalogue["title"])[0], index=catalogue.index)
+    title = pd.Series(pd.factorize(items["title"])[0], index=items.index)
     listed = title.loc[lists["item_id"]].to_numpy()
     wanted = np.repeat(title.loc[known["target"]].to_numpy(), lengths)
     rank = lists[listed == wanted].groupby("example_id")["rank"].min().reindex(lengths.index)

@@ -1,1 +1,2 @@
-"""One module per figure: tidy CSV to PDF, SVG, PNG and the CSV behind the figure."""
+"""One module per figure: its function takes the analysis of its name, the labels, and the options
+of its entry in `outputs.py`; it returns a `Drawing`."""

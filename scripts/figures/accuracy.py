@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pandas as pd
 
-from scripts.cells import BASELINES
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 METRICS = ("hr", "ndcg")
 
 
-def accuracy(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
-    """Draw HR@K and NDCG@K per data set and backbone: baselines, then decoder by objective.
-
-    Args:
-        input: `accuracy.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-        k: the cut-off K.
-    """
-    values = read_csv(input)
+def accuracy(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
+    """Draw HR@K and NDCG@K per data set and backbone: baselines, then decoder by objective."""
     values = values[(values["k"] == k) & (values["history"] == "with")].dropna(subset="value")
-    data = style.some(values, output)
-    llms = data[data["recommender"] != BASELINES]
-    looks = style.looks(data["objective"])
-    blocks = llms[["dataset", "block"]].drop_duplicates()
-    if blocks.empty:
-        blocks = data[["dataset", "block"]].drop_duplicates()
-    data = data.merge(blocks)
+    data = style.some(values)
+    llms = data[data["baseline"] == ""]
+    looks = style.looks([*data["objective"], *data["baseline"]])
+    # Where there are models, the block of the baselines alone is left out.
+    data = data.merge((data if llms.empty else llms)[["dataset", "block"]].drop_duplicates())
     # Within a decoder the objectives stand in the order of the legend.
     places = {name: i for i, name in enumerate(style.looks(llms["objective"]))}
-    lines = data.groupby(["dataset", "block"], sort=False)[["recommender", "objective", "decoder"]]
-    most = max(len(frame.drop_duplicates()) for _, frame in lines)
+    blocks = data.groupby(["dataset", "block"], sort=False)
+    keys = ["baseline", "objective", "decoder"]
+    most = max(len(here[keys].drop_duplicates()) for _, here in blocks)
     figure, axes = style.panels(len(blocks), 2, style.PAGE, 0.45 + 0.135 * most)
-    for row, (dataset, block) in zip(axes, blocks.itertuples(index=False), strict=True):
-        here = data[(data["dataset"] == dataset) & (data["block"] == block)]
+    for row, ((dataset, block), here) in zip(axes, blocks, strict=True):
         for axis, metric in zip(row, METRICS, strict=True):
             ticks = []
             height = 0.0
             points = here[here["metric"] == metric]
-            groups = points.assign(
-                line=points["decoder"].where(
-                    points["recommender"] != BASELINES, points["objective"]
-                )
-            ).groupby(["recommender", "line"], sort=False)
-            for (recommender, line), group in groups:
+            for (baseline, decoder), group in points.groupby(["baseline", "decoder"], sort=False):
                 middle = height + (len(group) - 1) / 2
-                baseline = recommender == BASELINES
-                name = labels.baselines.get(line, line) if baseline else labels.decoder(line)
+                name = labels.baselines.get(baseline, baseline) or labels.decoder(decoder)
                 ticks.append((middle, name))
                 for point in group.sort_values(
                     "objective", key=lambda names: names.map(places), kind="stable"
                 ).itertuples():
-                    colour, marker = looks[point.objective]
+                    colour, marker = looks[point.baseline or point.objective]
                     axis.plot([point.low, point.high], [height, height], color=colour)
                     axis.plot(point.value, height, marker, color=colour, clip_on=False)
                     height += 1
@@ -72,8 +54,4 @@ def accuracy(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     handles = [style.handle(name, looks[name]) for name in places]
     if handles:
         style.legend(figure, handles, across=5)
-    style.save(figure, data, output)
-
-
-if __name__ == "__main__":
-    run(accuracy)
+    return Drawing(figure, data)

@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Patch
 
-from scripts.cells import BASELINES
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
-from scripts.rows import OWN_HISTORIES, in_order
+from scripts.rows import in_order
+from scripts.style import Drawing
 
 DISTANCE = "total_variation"
 
 
-def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
+def balance(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
     """Draw the popularity groups' shares per recommender, their distance to the histories' and
     what each objective changes of it.
-
-    Args:
-        input: `balance.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-        k: depth of the lists.
     """
-    values = read_csv(input).fillna({"objective": "", "decoder": ""})
     data = values[values["measure"].isin(["share", DISTANCE])]
-    data = data[(data["k"] == k) | (data["recommender"] == OWN_HISTORIES)]
-    llms = data[~data["recommender"].isin([BASELINES, OWN_HISTORIES])]
-    blocks = (llms if len(llms) else data)[["dataset", "block"]].drop_duplicates()
-    data = style.some(
-        in_order(data.merge(blocks), ["dataset", "block", "recommender", "decoder"]), output
-    )
-    keys = ["recommender", "objective", "decoder"]
-    looks = style.looks(data.loc[data["objective"] != "", "objective"])
-    lines = data.groupby(["dataset", "block"], sort=False)[keys]
-    most = max(len(frame.drop_duplicates()) for _, frame in lines)
+    # The histories have no K.
+    data = data[(data["k"] == k) | data["k"].isna()]
+    llms = data[data["objective"] != ""]
+    # Where there are models, the block of the baselines alone is left out.
+    data = data.merge((data if llms.empty else llms)[["dataset", "block"]].drop_duplicates())
+    data = style.some(in_order(data, ["dataset", "block", "decoder"]))
+    keys = ["baseline", "objective", "decoder"]
+    looks = style.looks([*data["objective"], *data["baseline"]])
+    blocks = data.groupby(["dataset", "block"], sort=False)
+    most = max(len(here[keys].drop_duplicates()) for _, here in blocks)
     figure, axes = style.panels(len(blocks), 3, style.PAGE, 0.5 + 0.155 * most, sharey=True)
     shades = sns.color_palette("viridis", data["group"].nunique())
-    bases = ", ".join(data["base"].dropna().unique())
-    for row, (dataset, block) in zip(axes, blocks.itertuples(index=False), strict=True):
-        here = data[(data["dataset"] == dataset) & (data["block"] == block)]
+    bases = ", ".join(base for base in data["base"].unique() if base)
+    for row, ((dataset, block), here) in zip(axes, blocks, strict=True):
         # First, as its own limits would be rounded into those of points that all lie at 0.
         row[2].axvline(0, color=style.NEUTRAL, linewidth=0.8)
         names = []
         for y, (key, cell) in enumerate(here.groupby(keys, sort=False)):
-            names.append(labels.recommender(*key))
+            names.append(labels.method(*key))
             left = 0.0
             for share, shade in zip(
                 cell.loc[cell["measure"] == "share", "value"], shades, strict=True
@@ -56,7 +45,7 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
                 row[0].barh(y, 100 * share, left=left, height=0.75, color=shade, linewidth=0)
                 left += 100 * share
             for distance in cell[cell["measure"] == DISTANCE].to_dict("records"):
-                colour, marker = looks[key[1]]
+                colour, marker = looks[key[0] or key[1]]
                 for axis, names_of in (
                     (row[1], ("value", "low", "high")),
                     (row[2], ("difference", "difference_low", "difference_high")),
@@ -80,8 +69,4 @@ def balance(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     ends = {0: " (rarest)", len(shades) - 1: " (most popular)"}
     patches = [Patch(color=c, label=f"group {g}{ends.get(g, '')}") for g, c in enumerate(shades)]
     style.legend(figure, patches, across=5)
-    style.save(figure, data, output)
-
-
-if __name__ == "__main__":
-    run(balance)
+    return Drawing(figure, data)

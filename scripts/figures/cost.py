@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 TRAINING = {
     "seconds_per_step": "seconds per step",
@@ -34,15 +32,9 @@ WIDE = 8
 Blocks = dict[str, dict[str, pd.DataFrame]]
 
 
-def cost(input: Path, labels: Labels, output: Path) -> None:
-    """Draw time and memory of training, by objective, and of decoding, by decoder.
-
-    Args:
-        input: `cost.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-    """
-    data = style.some(read_csv(input), output)
+def cost(values: pd.DataFrame, labels: Labels) -> Drawing:
+    """Draw time and memory of training, by objective, and of decoding, by decoder."""
+    data = style.some(values)
     looks = style.looks(data["objective"])
     pairs = data.groupby(["dataset", "backbone"], sort=False)
     training: Blocks = {}
@@ -66,7 +58,7 @@ def cost(input: Path, labels: Labels, output: Path) -> None:
     for row, (blocks, measures) in zip(axes, stages, strict=True):
         draw(row, blocks, measures, looks, blocks is decoding)
     style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
-    style.save(figure, data, output)
+    return Drawing(figure, data)
 
 
 def lines(blocks: Blocks, headed: bool) -> float:
@@ -138,7 +130,3 @@ def draw(
         else:
             axis.set_xlim(0, 1.1 * shown.max())
             axis.locator_params(axis="x", nbins=4)
-
-
-if __name__ == "__main__":
-    run(cost)

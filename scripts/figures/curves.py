@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 
-def curves(input: Path, labels: Labels, output: Path) -> None:
-    """Draw the smoothed training loss and the validation loss, per objective and seed.
-
-    Args:
-        input: `curves.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-    """
-    data = style.some(read_csv(input).sort_values("step", kind="stable"), output)
+def curves(values: pd.DataFrame, labels: Labels) -> Drawing:
+    """Draw the smoothed training loss and the validation loss, per objective and seed."""
+    data = style.some(values.sort_values("step", kind="stable"))
     looks = style.looks(data["objective"])
     runs = ["dataset", "backbone", "objective", "seed"]
     train = data[data["split"] == "train"]
@@ -29,13 +21,10 @@ def curves(input: Path, labels: Labels, output: Path) -> None:
         lambda loss: loss.rolling(max(1, len(loss) // 20), center=True, min_periods=1).mean()
     )
     data = data.assign(smoothed=smooth)
-    blocks = data[["dataset", "backbone"]].drop_duplicates()
+    blocks = list(data.groupby(["dataset", "backbone"], sort=False))
     figure, axes = style.wrapped(len(blocks), style.PAGE, 1.8, across=3)
     columns = min(3, len(blocks))
-    for i, (axis, (dataset, backbone)) in enumerate(
-        zip(axes, blocks.itertuples(index=False), strict=True)
-    ):
-        here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
+    for i, (axis, ((dataset, backbone), here)) in enumerate(zip(axes, blocks, strict=True)):
         for (objective, _), run_ in here.groupby(["objective", "seed"], sort=False):
             colour, marker = looks[objective]
             line, points = run_[run_["split"] == "train"], run_[run_["split"] == "valid"]
@@ -56,8 +45,4 @@ def curves(input: Path, labels: Labels, output: Path) -> None:
     handles.append(style.handle("training (smoothed)", (style.NEUTRAL, "")))
     handles.append(style.handle("validation", (style.NEUTRAL, "o"), ":"))
     style.legend(figure, handles, across=6)
-    style.save(figure, data, output)
-
-
-if __name__ == "__main__":
-    run(curves)
+    return Drawing(figure, data)

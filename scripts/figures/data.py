@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axis import Axis
@@ -12,10 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 #: Lines of the data sets, with `style.COLOURS`: two neighbours differ in both.
 LINES = ["-", "--", "-.", ":"]
@@ -24,15 +21,9 @@ LINES = ["-", "--", "-.", ":"]
 SHADES = {"valid": "#dddddd", "test": "#bbbbbb"}
 
 
-def data(input: Path, labels: Labels, output: Path) -> None:
-    """Draw the popularity curves and histories of all data sets, and the months of each.
-
-    Args:
-        input: `data.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-    """
-    frame = style.some(read_csv(input).astype({"x": str}), output)
+def data(values: pd.DataFrame, labels: Labels) -> Drawing:
+    """Draw the popularity curves and histories of all data sets, and the months of each."""
+    frame = style.some(values.astype({"x": str}))
     datasets = list(frame["dataset"].unique())
     looks = {
         name: {
@@ -75,7 +66,7 @@ def data(input: Path, labels: Labels, output: Path) -> None:
     if (frame["curve"] == "cut").any():
         marks.insert(0, style.handle("longest history kept", (style.NEUTRAL, "o"), ""))
     style.legend(figure, [*handles, *marks], across=5)
-    style.save(figure, frame, output)
+    return Drawing(figure, frame)
 
 
 def _name(axis: style.Axes, x: str, y: str) -> None:
@@ -107,7 +98,3 @@ def _months(axis: style.Axes, curves: dict[str, pd.Series], colour: tuple) -> No
     locator = AutoDateLocator(minticks=2, maxticks=5)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-if __name__ == "__main__":
-    run(data)

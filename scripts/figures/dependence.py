@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 METRIC = "ndcg"
-#: Histories from the top of a panel down: from the own one to none.
+#: Histories from the top of a panel down: from the user's own to none.
 ORDER = ["with", "shuffled", "wrong", "without"]
 
 
-def dependence(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
-    """Draw accuracy under every history, its change, and the overlap with the own lists.
-
-    Args:
-        input: `dependence.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-        k: the cut-off K, that of the analysis' overlap.
-    """
-    values = read_csv(input)
+def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
+    """Draw accuracy under every history, its change, and how much of the lists stays."""
     accuracy = (values["metric"] == METRIC) & (values["k"] == k)
     values = values[accuracy | (values["metric"] == "overlap")].dropna(subset="value")
-    data = style.some(values, output)
+    data = style.some(values)
     looks = style.looks(data["objective"])
-    blocks = data[["dataset", "backbone"]].drop_duplicates()
+    blocks = data.groupby(["dataset", "backbone"], sort=False)
     lines = data.drop_duplicates(["dataset", "backbone", "decoder", "history"])
     most = lines.groupby(["dataset", "backbone"]).size().max()
     decoders = lines.groupby(["dataset", "backbone"])["decoder"].nunique().max()
     figure, axes = style.panels(len(blocks), 3, style.PAGE, 0.5 + 0.24 * (most + decoders))
-    for row, (dataset, backbone) in zip(axes, blocks.itertuples(index=False), strict=True):
-        here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
+    for row, ((dataset, backbone), here) in zip(axes, blocks, strict=True):
         here_looks = {name: looks[name] for name in looks if name in set(here["objective"])}
         step = 0.8 / len(here_looks)
         height, ticks = 0.0, []
-        for decoder in here["decoder"].unique():
-            group = here[here["decoder"] == decoder]
+        for decoder, group in here.groupby("decoder", sort=False):
             row[0].annotate(  # In a line of its own.
                 labels.decoder(decoder),
                 (0, height),
@@ -77,7 +64,7 @@ def dependence(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(backbone)}")
     handles = [style.handle(name, look, "") for name, look in looks.items()]
     style.legend(figure, handles)
-    style.save(figure, data, output)
+    return Drawing(figure, data)
 
 
 def _mark(row: list, points: pd.DataFrame, height: float, look: tuple[str, str]) -> None:
@@ -101,7 +88,3 @@ def _mark(row: list, points: pd.DataFrame, height: float, look: tuple[str, str])
                 elinewidth=1,
                 clip_on=False,
             )
-
-
-if __name__ == "__main__":
-    run(dependence)

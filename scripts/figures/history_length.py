@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pandas as pd
 
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 MEASURES = {
     "hr": "HR@{k}",
@@ -19,23 +18,14 @@ MEASURES = {
 APART = 0.04
 
 
-def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
-    """Draw HR@K, NDCG@K, time per training step and memory over the longest history.
-
-    Args:
-        input: `history_length.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-        k: the cut-off K.
-    """
-    values = read_csv(input)
+def history_length(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
+    """Draw HR@K, NDCG@K, time per training step and memory over the longest history."""
     values = values[values["metric"].isin(MEASURES) & values["k"].isin([k, float("nan")])]
-    data = style.some(values.dropna(subset="value"), output)
+    data = style.some(values.dropna(subset="value"))
     looks = style.looks(data["objective"])
-    blocks = data[["dataset", "backbone", "decoder"]].drop_duplicates()
+    blocks = data.groupby(["dataset", "backbone", "decoder"], sort=False)
     figure, axes = style.panels(len(blocks), len(MEASURES), style.PAGE, 1.7)
-    for row, block in zip(axes, blocks.itertuples(index=False), strict=True):
-        here = data[(data[blocks.columns] == list(block)).all(axis=1)]
+    for row, ((dataset, backbone, decoder), here) in zip(axes, blocks, strict=True):
         lengths = sorted(here["length"].unique())
         for axis, (metric, name) in zip(row, MEASURES.items(), strict=True):
             for i, (objective, (colour, marker)) in enumerate(looks.items()):
@@ -59,13 +49,8 @@ def history_length(input: Path, labels: Labels, output: Path, k: int = 10) -> No
             axis.locator_params(axis="y", nbins=5)
             axis.set_xlabel("longest history")
             axis.set_ylabel(name.format(k=k))
-        dataset, backbone, decoder = block
         # In three lines, as a longer name would push the panels apart.
         names = labels.dataset(dataset), labels.block(backbone), labels.decoder(decoder)
         style.panel_name(row[0], *names)
     style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
-    style.save(figure, data, output)
-
-
-if __name__ == "__main__":
-    run(history_length)
+    return Drawing(figure, data)

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pandas as pd
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 #: Labelled effects: even steps up to 1 nat, logarithmic beyond.
 TICKS = [0, *(sign * tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) for sign in (-1, 1))]
 
 
-def positions(input: Path, labels: Labels, output: Path) -> None:
-    """Draw the mean log-probability gap over the token position, per objective.
-
-    Args:
-        input: `positions.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-    """
-    data = read_csv(input).astype({"position": str})
-    data = style.some(data[data["position"] != "halves"], output)
+def positions(values: pd.DataFrame, labels: Labels) -> Drawing:
+    """Draw the mean log-probability gap over the token position, per objective."""
+    data = values.astype({"position": str})
+    data = style.some(data[data["position"] != "halves"])
     looks = style.looks(data["objective"])
     order = [p for p in data["position"].unique() if p.isdigit()]
     order = sorted(order, key=int) + [p for p in data["position"].unique() if p.endswith("+")]
     places = {position: i for i, position in enumerate(order)} | {"eos": len(order) + 0.5}
-    blocks = data[["dataset", "backbone"]].drop_duplicates()
+    blocks = list(data.groupby(["dataset", "backbone"], sort=False))
     figure, axes = style.wrapped(len(blocks), style.PAGE, 1.9, across=2)
-    for i, (axis, (dataset, backbone)) in enumerate(
-        zip(axes, blocks.itertuples(index=False), strict=True)
-    ):
-        here = data[(data["dataset"] == dataset) & (data["backbone"] == backbone)]
+    for i, (axis, ((dataset, backbone), here)) in enumerate(zip(axes, blocks, strict=True)):
         # Objectives with the causal term would flatten the others on a linear scale.
         axis.set_yscale("symlog", linthresh=1)
         axis.yaxis.set_major_locator(FixedLocator(TICKS))
@@ -68,8 +57,4 @@ def positions(input: Path, labels: Labels, output: Path) -> None:
         axis.set_ylabel("effect of the history (nats)" if i % 2 == 0 else "")
         style.panel_name(axis, f"{labels.dataset(dataset)}, {labels.block(backbone)}")
     style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
-    style.save(figure, data, output)
-
-
-if __name__ == "__main__":
-    run(positions)
+    return Drawing(figure, data)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pandas as pd
 
-from scripts.command import run
-from scripts.figures import style
-from scripts.files import read_csv
+from scripts import style
 from scripts.labels import Labels
+from scripts.style import Drawing
 
 METRIC = "ndcg"
 SIDES = {
@@ -16,17 +15,9 @@ SIDES = {
 }
 
 
-def strata(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
-    """Draw the paired difference to the base per stratum, data set, backbone and decoder.
-
-    Args:
-        input: `strata.csv` of the analyses.
-        labels: names to show.
-        output: PDF to write; .svg, .png and .csv beside it.
-        k: the cut-off K of NDCG.
-    """
-    data = read_csv(input).astype({"stratum": str})
-    data = style.some(data[(data["metric"] == METRIC) & (data["k"] == k)], output)
+def strata(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
+    """Draw the paired difference to the base per stratum, data set, backbone and decoder."""
+    data = style.some(values[(values["metric"] == METRIC) & (values["k"] == k)])
     looks = style.looks(data["objective"])
     keys = ["dataset", "backbone", "decoder"]
     rows = data.groupby(keys, sort=False)
@@ -78,8 +69,4 @@ def strata(input: Path, labels: Labels, output: Path, k: int = 10) -> None:
     hollow = style.handle("too few users differ", (style.NEUTRAL, "o"), "")
     hollow.set_markerfacecolor("white")
     style.legend(figure, [*handles, *([hollow] if data["low"].isna().any() else [])])
-    style.save(figure, data, output)
-
-
-if __name__ == "__main__":
-    run(strata)
+    return Drawing(figure, data)

@@ -29,13 +29,7 @@ from transformers.cache_utils import DynamicLayer
 
 from scripts.data.settings import Prompt
 from scripts.finetune.settings import Counterfactual
-from scripts.prompts import (
-    answer_ids,
-    fitted_prompt_ids,
-    placeholder_text,
-    prompt_ids,
-    prompt_text,
-)
+from scripts.prompts import answer_ids, fitted_prompt_ids, placeholder_text, prompt_ids, prompt_text
 
 logger = logging.getLogger(__name__)
 
@@ -164,10 +158,10 @@ def can_share_prefix(model: Any, gradient_checkpointing: bool = False) -> bool:
         or any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()),
         "gradient checkpointing": gradient_checkpointing,
     }
-    found = [name for name, present in hindrances.items() if present]
-    if found:
-        logger.info("Every prompt is run whole, because of %s", " and ".join(found))
-    return not found
+    present = [name for name, is_there in hindrances.items() if is_there]
+    if present:
+        logger.info("Every prompt is run whole, because of %s", " and ".join(present))
+    return not present
 
 
 def branches(
@@ -192,11 +186,11 @@ def branches(
     size = size or max(len(prompts), 1)
     batch = Branches(parts=[])
     for start in range(0, len(prompts), size):
-        shown, said = prompts[start : start + size], answers[start : start + size]
-        factual = rows([prompt[shared:] for prompt in shown], said, pad)
-        part = Part(factual=factual, tokens=sum(map(len, said)))
+        own_prompts, own_answers = prompts[start : start + size], answers[start : start + size]
+        factual = rows([prompt[shared:] for prompt in own_prompts], own_answers, pad)
+        part = Part(factual=factual, tokens=sum(map(len, own_answers)))
         if no_history is not None and not share:
-            part["counterfactual"] = rows([no_history] * len(said), said, pad)
+            part["counterfactual"] = rows([no_history] * len(own_answers), own_answers, pad)
         batch["parts"].append(part)
     if share and (shared or no_history is not None) and prompts:
         batch["trunk"] = trunk(prompts[0][:shared], no_history, answers)
@@ -205,10 +199,10 @@ def branches(
 
 def rows(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int) -> Rows:
     """Prompts with their answers, padded to the longest."""
-    shown = [prompt + answer[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
-    ids = torch.full((len(shown), max(map(len, shown))), pad)
+    inputs = [prompt + answer[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
+    ids = torch.full((len(inputs), max(map(len, inputs))), pad)
     supervised = torch.zeros_like(ids, dtype=torch.bool)
-    for i, (tokens, answer) in enumerate(zip(shown, answers, strict=True)):
+    for i, (tokens, answer) in enumerate(zip(inputs, answers, strict=True)):
         ids[i, : len(tokens)] = torch.tensor(tokens)
         supervised[i, len(tokens) - len(answer) : len(tokens)] = True
     return Rows(input_ids=ids, supervised=supervised)

@@ -11,10 +11,8 @@ from typing import Any
 import pandas as pd
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations import TensorBoardCallback, is_tensorboard_available
 from transformers.trainer_callback import ExportableState
 
-from scripts.command import InputError
 from scripts.finetune.objective import POSITIONS
 
 
@@ -52,21 +50,6 @@ class MetricsLog(TrainerCallback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open(mode, encoding="utf-8") as stream:
                 stream.write(metrics_lines(log))
-
-
-def tensorboard(folder: Path, resumed_step: int) -> TensorBoardCallback:
-    """Writes the Trainer's log for TensorBoard, and takes back what lies behind a resumed step.
-
-    Raises:
-        InputError: the package is not installed.
-    """
-    if not is_tensorboard_available():
-        raise InputError(
-            "training.tensorboard needs a package that is not installed: pip install tensorboard"
-        )
-    from torch.utils.tensorboard import SummaryWriter
-
-    return TensorBoardCallback(SummaryWriter(str(folder), purge_step=resumed_step + 1))
 
 
 def clock(device: torch.device) -> float:

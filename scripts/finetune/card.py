@@ -64,7 +64,7 @@ def model_card(
 def objective_text(objective: Objective) -> str:
     """The objective in words."""
     weights = "token weights learned by position"
-    if objective.schedule == "linear":
+    if objective.token_weights == "linear":
         weights = f"token weights falling from 1 to β = {objective.beta:g}"
         if objective.beta == 1:
             weights = "equal token weights"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-#: Positions that learned weights tell apart; all later ones share the last weight.
+#: Positions with a learned weight each; all later ones share the last weight.
 POSITIONS = 32
 #: Share of a step's losses in the running losses that learned weights follow.
 RATE = 0.05
@@ -116,7 +116,7 @@ def running_losses(running: Tensor, sums: Tensor) -> Tensor:
     return torch.where(sums[1] > 0, moved, running)
 
 
-def learned_weights(running: Tensor, lengths: Tensor, temperature: float) -> Tensor:
+def learned_weights(running: Tensor, lengths: Tensor, temperature: float = 1.0) -> Tensor:
     """Token weights learned by position: w_p proportional to exp(running loss of p / temperature).
 
     They solve max_w sum_p w_p L_p - temperature * KL(w || uniform) over weights that sum to 1: what

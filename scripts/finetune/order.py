@@ -57,7 +57,7 @@ class LengthGroupedOrder(Sampler[list[int]]):
 
 
 class StepLoader(DataLoader):
-    """Whole optimiser steps, in the order of the epoch that the Trainer tells."""
+    """Whole optimiser steps, in the order of the epoch that the Trainer has come to."""
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer at the beginning of each epoch, resumed or not."""

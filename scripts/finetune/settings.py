@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from scripts.command import Settings
 
 Counterfactual = Literal["no-input", "placeholder"]
-Normalisation = Literal["step", "micro-batch"]
 
 
 class Objective(Settings):
@@ -22,11 +21,9 @@ class Objective(Settings):
     """Weight of the causal loss; 0 leaves it and its forward pass out."""
     beta: float = Field(1.0, ge=0, le=1)
     """Weight of the last supervised token, relative to the first; 1 makes all weights equal."""
-    schedule: Literal["linear", "learned"] = "linear"
+    token_weights: Literal["linear", "learned"] = "linear"
     """How token weights come about: falling in a line from 1 to `beta`, or learned by position
     beside the model (not the paper's; `beta` is not used then)."""
-    temperature: float = Field(1.0, gt=0)
-    """Of learned weights: the lower, the more weight on the positions with the highest loss."""
     counterfactual: Counterfactual = "no-input"
     """What stands for the missing history in the causal loss: the prompt without an input, as the
     released code has it, or the prompt with a placeholder in the place of the titles. The probe
@@ -34,10 +31,8 @@ class Objective(Settings):
 
     @model_validator(mode="after")
     def _effects(self) -> Objective:
-        if self.schedule == "learned" and self.beta != 1:
-            raise ValueError(f"beta {self.beta:g} has no effect where the schedule is learned")
-        if self.schedule == "linear" and self.temperature != 1:
-            raise ValueError("temperature has no effect where the schedule is linear")
+        if self.token_weights == "learned" and self.beta != 1:
+            raise ValueError(f"beta {self.beta:g} has no effect where token_weights are learned")
         if self.counterfactual != "no-input" and self.alpha == 0:
             raise ValueError("counterfactual has no effect where alpha is 0")
         return self
@@ -71,7 +66,7 @@ class Training(Settings):
     """Processes, each with a GPU of its own, that share each optimiser step; must divide
     `batch_size`. With `normalisation: step` and no dropout, results change by rounding only; but
     another value trains the models anew."""
-    normalisation: Normalisation = "step"
+    normalisation: Literal["step", "micro-batch"] = "step"
     """Divide by the token weights of the whole optimiser step; or, as the released code does, each
     micro-batch's loss by its own, and average them: then `micro_batch_size` changes results. Here a
     micro-batch holds examples of like length, there it is drawn at random."""
@@ -91,8 +86,6 @@ class Training(Settings):
     """Arithmetic of the forward pass; a device without bf16 support must use fp32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
-    tensorboard: bool = False
-    """Write the training curves for TensorBoard, too; needs the package `tensorboard`."""
 
     @model_validator(mode="after")
     def _shares(self) -> Training:

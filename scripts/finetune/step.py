@@ -10,16 +10,9 @@ import torch
 from torch import Tensor
 
 from scripts.command import InputError
-from scripts.finetune.batches import (
-    Branches,
-    Encoded,
-    Shared,
-    branches,
-    part_logits,
-    trunk_outputs,
-)
+from scripts.finetune.batches import Branches, Encoded, Shared, branches, part_logits, trunk_outputs
 from scripts.finetune.objective import Loss, total_loss, weighted_losses
-from scripts.finetune.settings import Normalisation
+from scripts.finetune.settings import Training
 
 
 class Inputs(TypedDict):
@@ -42,14 +35,12 @@ def step_inputs(
     no_history: list[int] | None,
     pad: int,
     share: bool,
-    size: int | None = None,
-    normalisation: Normalisation = "step",
+    training: Training,
     process: int = 0,
-    processes: int = 1,
 ) -> Inputs:
     """What a process runs of an optimiser step.
 
-    The parts are of like length. Every process is told all examples of the step, and so knows what
+    The parts are of like length. Every process gets all examples of the step, and so knows what
     the losses are to be normalised by; a step with fewer examples than processes leaves some of
     them without any.
 
@@ -60,10 +51,9 @@ def step_inputs(
         no_history: the prompt without history; None leaves that branch out.
         pad: token that fills the rows.
         share: run what the prompts have in common once.
-        size: most examples of a part; None makes one part of a process's share.
-        normalisation: what the losses are divided by, see `Training`.
-        process: the number of this one, from 0.
-        processes: how many share the step.
+        training: its `processes` share the step, in parts of at most `micro_batch_size`
+            examples; its `normalisation` says what the losses are divided by.
+        process: the number of this process, from 0.
 
     Raises:
         InputError: there are no examples, or one of them has no supervised token.
@@ -72,12 +62,11 @@ def step_inputs(
     if empty or not examples:
         raise InputError(f"Examples without a supervised token, or none at all: {empty}")
     ordered = sorted(examples, key=lambda e: (len(e.prompt) + len(e.answer), e.example_id))
-    shares = [ordered[first::processes] for first in range(processes)]
-    size = size or len(ordered)
-    own = shares[process]
+    shares = [ordered[first :: training.processes] for first in range(training.processes)]
+    own, size = shares[process], training.micro_batch_size
     parts = [own[start : start + size] for start in range(0, len(own), size)]
     weights = [weigh(lengths(part)) for part in parts]
-    if normalisation == "step":
+    if training.normalisation == "step":
         total = weigh(lengths(ordered)).sum()
         weights = [part / total for part in weights]
     else:

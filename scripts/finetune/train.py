@@ -10,9 +10,12 @@ import os
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
@@ -23,19 +26,18 @@ from scripts.backbones.load import (
     load_tokenizer,
     neutral_generation_config,
 )
-from scripts.command import InputError, run
+from scripts.command import InputError, Settings, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
-from scripts.finetune.batches import Encoded, can_share_prefix, encode, no_history_prompt
+from scripts.finetune.batches import Encoded, encode, no_history_prompt
 from scripts.finetune.callbacks import (
     EpochLog,
     MetricsLog,
     learning_curves,
     metrics_lines,
-    tensorboard,
 )
 from scripts.finetune.card import model_card
 from scripts.finetune.settings import LoRA, Objective, Training
@@ -48,14 +50,13 @@ logger = logging.getLogger(__name__)
 
 STEP = "scripts.finetune.train"
 METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 
 
 def finetune(
     backbone: Path,
     train: Path,
     valid: Path,
-    items: Path,
+    catalogue: Path,
     prompt: Prompt,
     objective: Objective,
     training: Training,
@@ -74,7 +75,7 @@ def finetune(
         backbone: model folder to start from.
         train: training examples.
         valid: validation examples.
-        items: the catalogue.
+        catalogue: the data set's catalogue.
         prompt: the data set's sentences.
         objective: what is trained.
         training: how it is trained.
@@ -85,104 +86,47 @@ def finetune(
     started = time.perf_counter()
     place = torch_device(device)
     check_processes(training.processes, place)
-    main = os.environ.get("RANK", "0") == "0"
-    if not main:
+    if not is_main_process():
         logging.getLogger("scripts").setLevel(logging.ERROR)
     set_seed(seed)
     tokenizer = load_tokenizer(backbone)
-    titles = read_titles(items)
+    titles = read_titles(catalogue)
     check_tokenizer(tokenizer, prompt, titles[:100])
-    examples = {
-        "train": subsample(read_table(train, EXAMPLES), training.train_examples, seed),
-        "valid": subsample(read_table(valid, EXAMPLES), training.valid_examples, EVALUATION_SEED),
-    }
-    for split, frame in examples.items():
-        if frame.empty:
-            raise InputError(f"The {split} split has no examples; widen the window or lower k_core")
-    encoded = {
-        split: encode(frame, titles, tokenizer, prompt, training.max_tokens)
-        for split, frame in examples.items()
-    }
-    steps = training.epochs * math.ceil(len(examples["train"]) / training.batch_size)
-    if training.warmup_steps >= steps:
-        logger.warning(
-            "training.warmup_steps is %d, but the run has %d steps at most: the learning rate "
-            "never reaches its peak",
-            training.warmup_steps,
-            steps,
-        )
+    encoded = partial(
+        encode, titles=titles, tokenizer=tokenizer, prompt=prompt, max_tokens=training.max_tokens
+    )
+    train_set, truncated = encoded(sample(train, training.train_examples, seed))
+    valid_set, _ = encoded(sample(valid, training.valid_examples, EVALUATION_SEED))
+    warn_of_long_warmup(training, len(train_set))
     model = load_backbone(backbone, "fp32")
-    for shown, _ in encoded.values():
-        check_context(shown, context_of(model))
+    check_context([*train_set, *valid_set], context_of(model))
     if training.lora is not None:
         model = add_adapter(model, training.lora)
     checkpoints = checkpoint_folder(
-        output, [backbone, train, valid, items], prompt, objective, training, seed
+        output, [backbone, train, valid, catalogue], [prompt, objective, training], seed
     )
     resume = last_checkpoint(checkpoints, training.processes)
-    callbacks: list[TrainerCallback] = [
-        EarlyStoppingCallback(training.patience),
-        EpochLog(),
-        MetricsLog(checkpoints / METRICS),
-    ]
-    if training.tensorboard and main:
-        callbacks.append(tensorboard(checkpoints / TENSORBOARD, step_of(resume) if resume else 0))
     trainer = CounterfactualTrainer(
         objective=objective,
         training=training,
         no_history=no_history_prompt(tokenizer, prompt, objective.counterfactual),
         pad=tokenizer.pad_token_id,
-        share=can_share_prefix(model, training.gradient_checkpointing),
         model=model,
         args=training_arguments(training, seed, place, checkpoints),
-        train_dataset=encoded["train"][0],
-        eval_dataset=encoded["valid"][0],
-        callbacks=callbacks,
+        train_dataset=train_set,
+        eval_dataset=valid_set,
+        callbacks=training_callbacks(training, checkpoints),
     )
-    if resume is not None:
-        logger.info("Resuming from %s", resume)
-        state = TrainerState.load_from_json(str(resume / TRAINER_STATE_NAME))
-        if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
-            # The run had come to its end, which the Trainer forgets: only the best epoch is loaded.
-            trainer.args.num_train_epochs = round(state.epoch or 0)
-    # Each process draws dropout of its own.
-    torch.manual_seed(seed + trainer.args.process_index)
-    trainer.train(resume_from_checkpoint=resume and str(resume))
-    # All have read the best epoch from the checkpoints, which the main process will delete.
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()
-    if not main:
+    train_from(resume, trainer)
+    if not is_main_process():
         return
-
-    curves = learning_curves(trainer.state.log_history)
-    losses = curves.loc[curves["split"] == "valid"]
-    record = backbone / "backbone.json"
-    timer = trainer.timer
-    token_weights, position_tokens = trainer.weights_by_position()
-    facts: dict[str, Any] = {
-        "alpha": objective.alpha,
-        "beta": objective.beta,
-        "seed": seed,
-        "train_examples": len(examples["train"]),
-        "valid_examples": len(examples["valid"]),
-        "truncated_prompts": encoded["train"][1],
-        "steps": trainer.state.global_step,
-        "epochs_run": math.ceil(trainer.state.epoch or 0),
-        "best_epoch": round(losses.loc[losses["loss"].idxmin(), "epoch"]),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    origin = backbone / "backbone.json"
+    record = facts_of(trainer) | {
+        "truncated_prompts": truncated,
         "seconds": time.perf_counter() - started,
-        # Of the whole run, whatever it was resumed from.
-        "seconds_per_step": statistics.median(timer.seconds) if timer.seconds else None,
-        "seconds_per_epoch": statistics.median(timer.epochs),
-        "tokens_per_step": statistics.mean(timer.tokens),
-        # By position, from the first token on: the mean weight of the training answers' tokens at
-        # the end of the run, and their number; null where no answer is that long.
-        "token_weights": token_weights,
-        "position_tokens": position_tokens,
         "peak_memory_mb": peak_memory_mb(place),
         "resumed": resume is not None,
-        "backbone": read_json(record) if record.is_file() else str(backbone),
+        "backbone": read_json(origin) if origin.is_file() else str(backbone),
         "backbone_folder": str(backbone),
         "settings": {
             "prompt": prompt.model_dump(),
@@ -192,33 +136,48 @@ def finetune(
         "code": fingerprint(STEP),
         **provenance(place),
     }
-    if objective.schedule == "learned":
-        # What the learned weights follow, by position.
-        running = trainer.position_losses.running
-        facts["position_losses"] = [None if math.isnan(loss) else loss for loss in running]
-    with atomic(output) as partial:
-        if training.lora is None:
-            model.config.use_cache = True
-            model.generation_config = neutral_generation_config(tokenizer)
-            model.save_pretrained(partial)
-        else:
-            model.save_pretrained(partial, save_embedding_layers=False)
-        tokenizer.save_pretrained(partial)
-        write_csv(curves, partial / "curves.csv")
-        write_text(metrics_lines(trainer.state.log_history), partial / METRICS)
-        if training.tensorboard:
-            shutil.copytree(checkpoints / TENSORBOARD, partial / TENSORBOARD)
-        write_json(facts, partial / "run.json")
-        card = model_card(
-            facts,
-            objective,
-            training,
-            train.parent.parent.name,
-            losses["loss"].min(),
-            prompt_text(prompt, ["First title", "Second title"]),
-        )
-        write_text(card, partial / "README.md")
+    card = model_card(
+        record,
+        objective,
+        training,
+        train.parent.parent.name,
+        trainer.state.best_metric,
+        prompt_text(prompt, ["First title", "Second title"]),
+    )
+    with atomic(output) as folder:
+        save(trainer, tokenizer, folder)
+        write_json(record, folder / "run.json")
+        write_text(card, folder / "README.md")
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
+
+
+def is_main_process() -> bool:
+    """Whether this is the first of the run's processes, the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def sample(path: Path, size: int | None, seed: int) -> pd.DataFrame:
+    """EXAMPLES rows of a split, or a sub-sample of them.
+
+    Raises:
+        InputError: there are none.
+    """
+    examples = read_table(path, EXAMPLES)
+    if examples.empty:
+        raise InputError(f"{path}: no examples; widen the window or lower k_core")
+    return subsample(examples, size, seed)
+
+
+def warn_of_long_warmup(training: Training, examples: int) -> None:
+    """Warn where the training ends before its learning rate has reached its peak."""
+    steps = training.epochs * math.ceil(examples / training.batch_size)
+    if training.warmup_steps >= steps:
+        logger.warning(
+            "training.warmup_steps is %d, but the run has %d steps at most: the learning rate "
+            "never reaches its peak",
+            training.warmup_steps,
+            steps,
+        )
 
 
 def check_context(examples: list[Encoded], context: int) -> None:
@@ -252,12 +211,7 @@ def add_adapter(model: Any, lora: LoRA) -> Any:
 
 
 def checkpoint_folder(
-    output: Path,
-    inputs: list[Path],
-    prompt: Prompt,
-    objective: Objective,
-    training: Training,
-    seed: int,
+    output: Path, inputs: Sequence[Path], settings: Sequence[Settings], seed: int
 ) -> Path:
     """Folder of the checkpoints: its name says from which data, settings and code they come.
 
@@ -265,11 +219,7 @@ def checkpoint_folder(
     """
     facts = {
         "inputs": [sha256(path) for path in inputs],
-        "settings": [
-            prompt.model_dump(),
-            objective.model_dump(),
-            training.model_dump(exclude={"tensorboard"}),
-        ],
+        "settings": [each.model_dump() for each in settings],
         "seed": seed,
         "code": fingerprint(STEP),
     }
@@ -304,6 +254,76 @@ def is_whole(checkpoint: Path, processes: int) -> bool:
 def step_of(checkpoint: Path) -> int:
     """Number of optimiser steps behind a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
+
+
+def training_callbacks(training: Training, checkpoints: Path) -> list[TrainerCallback]:
+    """What stops the training, and what writes its metrics beside the checkpoints."""
+    stop = EarlyStoppingCallback(training.patience)
+    return [stop, EpochLog(), MetricsLog(checkpoints / METRICS)]
+
+
+def train_from(resume: Path | None, trainer: CounterfactualTrainer) -> None:
+    """Train, from a checkpoint if there is one, and load the best epoch."""
+    if resume is not None:
+        logger.info("Resuming from %s", resume)
+        state = TrainerState.load_from_json(str(resume / TRAINER_STATE_NAME))
+        if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+            # The run had come to its end, which the Trainer forgets: only the best epoch is loaded.
+            trainer.args.num_train_epochs = round(state.epoch or 0)
+    # Each process draws dropout of its own.
+    torch.manual_seed(trainer.args.seed + trainer.args.process_index)
+    trainer.train(resume_from_checkpoint=resume and str(resume))
+    # All have read the best epoch from the checkpoints, which the main process will delete.
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+
+
+def facts_of(trainer: CounterfactualTrainer) -> dict[str, Any]:
+    """What the record of a run says of the training itself."""
+    objective, timer = trainer.objective, trainer.timer
+    curves = learning_curves(trainer.state.log_history)
+    losses = curves[curves["split"] == "valid"]
+    parameters = [*trainer.model.parameters()]
+    token_weights, position_tokens = trainer.weights_by_position()
+    facts: dict[str, Any] = {
+        "alpha": objective.alpha,
+        "beta": objective.beta,
+        "seed": trainer.args.seed,
+        "train_examples": len(trainer.train_dataset),
+        "valid_examples": len(trainer.eval_dataset),
+        "steps": trainer.state.global_step,
+        "epochs_run": math.ceil(trainer.state.epoch or 0),
+        "best_epoch": round(losses.loc[losses["loss"].idxmin(), "epoch"]),
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        # Of the whole run, whatever it was resumed from.
+        "seconds_per_step": statistics.median(timer.seconds) if timer.seconds else None,
+        "seconds_per_epoch": statistics.median(timer.epochs),
+        "tokens_per_step": statistics.mean(timer.tokens),
+        # By position, from the first token on: the mean weight of the training answers' tokens at
+        # the end of the run, and their number; null where no answer is that long.
+        "token_weights": token_weights,
+        "position_tokens": position_tokens,
+    }
+    if objective.token_weights == "learned":
+        # What the learned weights follow, by position.
+        running = trainer.position_losses.running
+        facts["position_losses"] = [None if math.isnan(loss) else loss for loss in running]
+    return facts
+
+
+def save(trainer: CounterfactualTrainer, tokenizer: Any, folder: Path) -> None:
+    """Write the model or adapter, its tokenizer and the curves of its training to a folder."""
+    model, log = trainer.model, trainer.state.log_history
+    if trainer.training.lora is None:
+        model.config.use_cache = True
+        model.generation_config = neutral_generation_config(tokenizer)
+        model.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder, save_embedding_layers=False)
+    tokenizer.save_pretrained(folder)
+    write_csv(learning_curves(log), folder / "curves.csv")
+    write_text(metrics_lines(log), folder / METRICS)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from scripts.command import InputError
-from scripts.finetune.batches import Encoded, tokens_run, trunk_outputs
+from scripts.finetune.batches import Encoded, can_share_prefix, tokens_run, trunk_outputs
 from scripts.finetune.callbacks import PositionLosses, StepTimer, clock
 from scripts.finetune.objective import (
     POSITIONS,
@@ -25,7 +25,7 @@ from scripts.finetune.objective import (
     token_weights,
 )
 from scripts.finetune.order import LengthGroupedOrder, StepLoader
-from scripts.finetune.settings import Normalisation, Objective, Training
+from scripts.finetune.settings import Objective, Training
 from scripts.finetune.step import Inputs, add_gradients, gradients, part_losses, step_inputs
 
 
@@ -97,7 +97,6 @@ class CounterfactualTrainer(Trainer):
         training: Training,
         no_history: list[int],
         pad: int,
-        share: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -105,9 +104,9 @@ class CounterfactualTrainer(Trainer):
         self.training = training
         self.no_history = no_history
         self.pad = pad
-        self.share = share
+        self.share = can_share_prefix(self.model, training.gradient_checkpointing)
         self.add_callback(StepTimer())
-        if objective.schedule == "learned":
+        if objective.token_weights == "learned":
             self.add_callback(PositionLosses())
         self.example_ids: list[int] = []
         self.clipped = 0
@@ -126,32 +125,24 @@ class CounterfactualTrainer(Trainer):
         examples: list[Encoded],
         weigh: Callable[[Tensor], Tensor],
         no_history: list[int] | None,
-        normalisation: Normalisation,
+        training: Training,
     ) -> Inputs:
         """This process's share of some examples."""
         return step_inputs(
-            examples,
-            weigh,
-            no_history,
-            self.pad,
-            self.share,
-            self.training.micro_batch_size,
-            normalisation,
-            self.args.process_index,
-            self.args.world_size,
+            examples, weigh, no_history, self.pad, self.share, training, self.args.process_index
         )
 
     def weigh(self, lengths: Tensor) -> Tensor:
         """(N,) weights of the tokens of answers of these (B,) lengths, as they are in this step."""
-        if self.objective.schedule == "linear":
+        if self.objective.token_weights == "linear":
             return token_weights(lengths, self.objective.beta)
         running = torch.tensor(self.position_losses.running, dtype=torch.float64)
-        return learned_weights(running, lengths, self.objective.temperature)
+        return learned_weights(running, lengths)
 
     def weigh_validation(self, lengths: Tensor) -> Tensor:
         """(N,) weights in the validation; equal where they are learned in training, as its losses
         must compare over the epochs."""
-        beta = self.objective.beta if self.objective.schedule == "linear" else 1.0
+        beta = self.objective.beta if self.objective.token_weights == "linear" else 1.0
         return token_weights(lengths, beta)
 
     @property
@@ -196,10 +187,7 @@ class CounterfactualTrainer(Trainer):
             self.train_dataset,
             batch_sampler=order,
             collate_fn=partial(
-                self.inputs,
-                weigh=self.weigh,
-                no_history=no_history,
-                normalisation=self.training.normalisation,
+                self.inputs, weigh=self.weigh, no_history=no_history, training=self.training
             ),
         )
 
@@ -212,7 +200,7 @@ class CounterfactualTrainer(Trainer):
         if self.args.world_size > 1:
             self.sum_over_processes([loss, tokens])
             self.sum_over_processes(gradients(model))
-        if self.objective.schedule == "learned":
+        if self.objective.token_weights == "learned":
             self.learn_weights(token_losses, inputs["lengths"])
         self.example_ids = sorted(i for part in inputs["example_ids"] for i in part)
         self.timer.tokens.append(int(tokens))
@@ -257,8 +245,10 @@ class CounterfactualTrainer(Trainer):
         """The weighted normal loss of the validation examples; the causal term is left out."""
         began = clock(self.args.device)
         model = self.model.eval()
+        # Of the validation examples there is one loss, whatever the training normalises by.
+        whole = self.training.model_copy(update={"normalisation": "step"})
         inputs = self._prepare_inputs(
-            self.inputs(self.eval_dataset, self.weigh_validation, None, "step")
+            self.inputs(self.eval_dataset, self.weigh_validation, None, whole)
         )
         shared = trunk_outputs(model, inputs["branches"])
         parts = [part_losses(model, inputs, shared, i) for i in range(len(inputs["targets"]))]
@@ -272,7 +262,7 @@ class CounterfactualTrainer(Trainer):
             f"{metric_key_prefix}_loss": loss.item(),
             f"{metric_key_prefix}_seconds": clock(self.args.device) - began,
         }
-        if self.objective.schedule == "learned":
+        if self.objective.token_weights == "learned":
             metrics["token_weights"], _ = self.weights_by_position()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(

@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts.command import run
 from scripts.files import write_json, write_text
-from scripts.study.config import Study
+from scripts.study.schema import Study
 
 INTRODUCTION = Path(__file__).with_name("config_readme.md")
 

@@ -1,85 +1,331 @@
-"""What a study makes: its tables and figures, and the analyses that they stand on."""
+"""Everything that a study shows: one entry per output, from the files it reads to its figure.
+
+An output named x has its analysis in `scripts/analyse/x.py`, its table in `scripts/tables/x.py`,
+its figure in `scripts/figures/x.py` and captions in `workflow/report`, as far as it has them. The
+rules, the targets, the report's order and the tests follow from `OUTPUTS`.
+"""
 
 from __future__ import annotations
 
-from scripts.study import config
-from scripts.study.config import Study
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-#: Of the analyses that claims are judged by, those that a study has with their table only.
-_SOMETIMES = ("dependence", "sensitivity", "history_length", "search_error")
+from scripts.cells import Cell
+from scripts.study.cells import (
+    baseline_cells,
+    beyond_amazon,
+    case_cells,
+    compared_beyond_amazon,
+    compared_objectives,
+    compares_objectives,
+    equal_weight_bases,
+    experiment_cells,
+    grid_cells,
+    grid_centre,
+    grid_points,
+    headline_k,
+    history_length_cells,
+    history_lengths,
+    probes_histories,
+    search_error_cells,
+    shared_datasets,
+    shown_cells,
+    weighted_cells,
+)
+from scripts.study.schema import Study
 
-
-def tables(study: Study) -> dict[str, list[str]]:
-    """The analyses that each table stands on; what a study does not compare has no table."""
-    missing = _missing(study) | {
-        "backbones": not config.shared_datasets(study),
-        "beyond": not config.compared_beyond_amazon(study),
-        "cases": not config.case_cells(study),
-        "search_error": study.search_error is None,
-    }
-    # What every table of measurements tells of in its foot: devices, and how settings were chosen.
-    told = ["cost", "chosen"]
-    known = {
-        "statistics": ["statistics"],
-        "accuracy": ["accuracy", "gains", "headline", *told],
-        "cutoffs": ["accuracy", *told],
-        "chosen": ["chosen"],
-        "ablation": ["accuracy", "gains", *told],
-        "schedules": ["accuracy", "schedules", *schedule_gains(study), *told],
-        "backbones": ["gains", "headline", *told],
-        "beyond": ["gains", "headline", *told],
-        "balance": ["balance", *told],
-        "concentration": ["balance", *told],
-        "dependence": ["dependence", *told],
-        "sensitivity": ["sensitivity", "cost"],
-        "history_length": ["history_length"],
-        "search_error": ["search_error", *told],
-        "cases": ["cases", *told],
-        "cost": ["cost"],
-        "claims": ["claims", *told],
-    }
-    return {name: analyses for name, analyses in known.items() if not missing.get(name)}
+#: What follows from a study: files relative to the folder of its results, or an option's value.
+Files = Callable[[Study], list[str]]
+Value = Callable[[Study], Any]
+Cells = Callable[[Study], list[Cell]]
 
 
-def figures(study: Study) -> list[str]:
-    """The figures, each of the analysis of its name; what a study does not compare has none."""
-    alone = not config.compares_objectives(study)
-    missing = _missing(study) | {"gains": alone, "strata": alone}
-    known = [
-        *("data", "accuracy", "gains", "balance", "strata", "dependence", "positions"),
-        *("schedules", "sensitivity", "history_length", "curves", "cost"),
-    ]
-    return [name for name in known if not missing.get(name)]
+class Output(NamedTuple):
+    """One output of a study."""
+
+    name: str
+    question: str = ""
+    """What it answers: the heading in the report, whose order is that of the entries."""
+    reads: dict[str, Files] = {}
+    """What its analysis reads, by option; empty where it stands on analyses of others alone."""
+    settings: dict[str, Value] = {}
+    """Further options of its analysis."""
+    table: tuple[str, ...] = ()
+    """The analyses that its table stands on; none where it has no table."""
+    table_options: tuple[str, ...] = ()
+    """What the table takes of `OPTIONS`."""
+    figure: bool = False
+    """Whether it has a figure, which draws its analysis."""
+    figure_options: tuple[str, ...] = ()
+    """What the figure takes of `OPTIONS`."""
+    when: Value = lambda study: True
+    """Whether a study has its table and figure."""
 
 
-def _missing(study: Study) -> dict[str, bool]:
-    """Whether a study lacks what a table and a figure of this name show."""
-    histories = {cell.history for cell in config.experiment_cells(study)}
+def of_cells(stage: str, cells: Cells, ending: str = ".parquet") -> Files:
+    """The files of a stage for some cells."""
+    return lambda study: [f"{stage}/{cell.path}{ending}" for cell in cells(study)]
+
+
+def of_models(stage: str, cells: Cells, ending: str = ".parquet") -> Files:
+    """The files of a stage for the models of some cells, each once."""
+
+    def files(study: Study) -> list[str]:
+        return [
+            f"{stage}/{model}{ending}" for model in dict.fromkeys(c.model for c in cells(study))
+        ]
+
+    return files
+
+
+def of_datasets(names: Callable[[Study], Any]) -> Files:
+    """What stands for prepared data sets: the record in their folder, which is written last."""
+    return lambda study: [f"data/{name}/preparation.json" for name in names(study)]
+
+
+def of_analyses(*names: str) -> Files:
+    """Other analyses, but for those of outputs that the study does not have."""
+
+    def files(study: Study) -> list[str]:
+        had = {output.name for output in OUTPUTS if output.when(study)}
+        return [f"analyses/{name}.csv" for name in names if name in had]
+
+    return files
+
+
+def title_tokens(study: Study) -> list[str]:
+    """Tokens of the titles of every data set with every backbone that sees it."""
+    pairs = dict.fromkeys((cell.dataset, cell.backbone) for cell in experiment_cells(study))
+    return [f"title_tokens/{dataset}/{backbone}.json" for dataset, backbone in pairs]
+
+
+def keys_of_datasets(key: str) -> Value:
+    """A key of the data sets, by the name of those that have it."""
+
+    def values(study: Study) -> dict[str, Any]:
+        entries = {name: getattr(dataset, key) for name, dataset in study.datasets.items()}
+        return {name: e.model_dump(exclude_none=True) for name, e in entries.items() if e}
+
+    return values
+
+
+def labels(study: Study) -> dict[str, dict[str, str]]:
+    """The names that tables and figures show."""
     return {
-        "dependence": histories == {"with"},
-        "schedules": not config.schedule_bases(study),
-        "sensitivity": not study.sensitivity,
-        "history_length": not study.history_length,
+        kind: {name: entry.label for name, entry in getattr(study, kind).items()}
+        for kind in ("datasets", "backbones", "baselines", "decoders")
     }
 
 
-def schedule_gains(study: Study) -> list[str]:
-    """The analyses of gains over the objectives with equal token weights."""
-    return [f"gains_over/{base}" for base in dict.fromkeys(config.schedule_bases(study).values())]
+#: What tables and figures know of a study besides analyses and labels.
+OPTIONS: dict[str, Value] = {
+    "k": headline_k,
+    "methods": lambda study: [one.model_dump(exclude_none=True) for one in study.methods],
+    "published": keys_of_datasets("published"),
+    "references": keys_of_datasets("references"),
+    "datasets": compared_beyond_amazon,
+}
+
+datasets = of_datasets(lambda study: study.datasets)
+runs = of_models("models", experiment_cells, "/run.json")
+metrics = of_cells("metrics", experiment_cells)
+
+DATA = "What is the data?"
+ACCURACY = "How accurate is each method?"
+PARTS = "What does each part of CFT add?"
+ELSEWHERE = "Does it hold for other backbones and data sets?"
+HISTORY = "Does it use the history?"
+BALANCE = "Is it balanced?"
+WHO = "Who gains?"
+
+OUTPUTS = [
+    Output(
+        "statistics",
+        DATA,
+        {"datasets": datasets, "title_tokens": title_tokens},
+        table=("statistics",),
+        table_options=("published",),
+    ),
+    Output("data", DATA, {"datasets": datasets}, figure=True),
+    Output(
+        "accuracy",
+        ACCURACY,
+        {"metrics": of_cells("metrics", lambda s: [*baseline_cells(s), *experiment_cells(s)])},
+        table=("accuracy", "gains", "headline", "provenance"),
+        table_options=("methods", "references"),
+        figure=True,
+        figure_options=("k",),
+    ),
+    Output("headline", reads={"metrics": of_cells("metrics", shown_cells)}),
+    Output("cutoffs", ACCURACY, table=("accuracy", "provenance"), table_options=("methods",)),
+    Output(
+        "choices",
+        ACCURACY,
+        {"runs": runs, "decodings": of_cells("recommendations", shown_cells, ".json")},
+        table=("choices",),
+    ),
+    Output("provenance", reads={"cost": of_analyses("cost"), "choices": of_analyses("choices")}),
+    Output("ablation", PARTS, table=("accuracy", "gains", "provenance")),
+    Output(
+        "gains",
+        PARTS,
+        {"metrics": metrics},
+        {"objectives": compared_objectives},
+        figure=True,
+        when=compares_objectives,
+    ),
+    Output(
+        "token_weights",
+        PARTS,
+        {"runs": of_models("models", weighted_cells, "/run.json")},
+        {"bases": equal_weight_bases},
+        table=("accuracy", "token_weights", "gains", "provenance"),
+        figure=True,
+        when=equal_weight_bases,
+    ),
+    Output(
+        "sensitivity",
+        PARTS,
+        {"metrics": of_cells("metrics", grid_cells)},
+        {"points": grid_points, "centre": grid_centre},
+        table=("sensitivity", "provenance"),
+        figure=True,
+        figure_options=("k",),
+        when=lambda study: study.sensitivity,
+    ),
+    Output(
+        "curves",
+        PARTS,
+        {"curves": of_models("models", experiment_cells, "/curves.csv")},
+        figure=True,
+    ),
+    Output(
+        "backbones",
+        ELSEWHERE,
+        table=("gains", "headline", "provenance"),
+        table_options=("methods",),
+        when=shared_datasets,
+    ),
+    Output(
+        "beyond_amazon",
+        ELSEWHERE,
+        table=("gains", "headline", "provenance"),
+        table_options=("methods", "datasets"),
+        when=compared_beyond_amazon,
+    ),
+    Output(
+        "dependence",
+        HISTORY,
+        {"metrics": metrics, "recommendations": of_cells("recommendations", experiment_cells)},
+        {"k": headline_k},
+        table=("dependence", "provenance"),
+        table_options=("k",),
+        figure=True,
+        figure_options=("k",),
+        when=probes_histories,
+    ),
+    Output(
+        "positions",
+        HISTORY,
+        {"effects": of_models("token_effects", experiment_cells)},
+        figure=True,
+    ),
+    Output(
+        "balance",
+        BALANCE,
+        {
+            "recommendations": of_cells(
+                "recommendations", lambda s: [*baseline_cells(s), *shown_cells(s)]
+            ),
+            "datasets": datasets,
+        },
+        {"k": headline_k},
+        table=("balance", "provenance"),
+        table_options=("k",),
+        figure=True,
+        figure_options=("k",),
+    ),
+    Output("concentration", BALANCE, table=("balance", "provenance"), table_options=("k",)),
+    Output(
+        "strata",
+        WHO,
+        {"metrics": of_cells("metrics", shown_cells), "datasets": datasets},
+        figure=True,
+        figure_options=("k",),
+        when=compares_objectives,
+    ),
+    Output(
+        "cases",
+        WHO,
+        {
+            "recommendations": of_cells("recommendations", case_cells),
+            "datasets": of_datasets(lambda s: dict.fromkeys(c.dataset for c in case_cells(s))),
+        },
+        table=("cases", "provenance"),
+        when=case_cells,
+    ),
+    Output(
+        "cost",
+        "What does it cost?",
+        {"runs": runs, "decodings": of_cells("recommendations", experiment_cells, ".json")},
+        table=("cost",),
+        figure=True,
+    ),
+    Output(
+        "search_error",
+        "Is the search exact?",
+        {"audits": of_models("audits", search_error_cells, ".csv")},
+        table=("search_error", "provenance"),
+        when=search_error_cells,
+    ),
+    Output(
+        "history_length",
+        "What do longer histories bring?",
+        {
+            "metrics": of_cells("metrics", history_length_cells),
+            "runs": of_models("models", history_length_cells, "/run.json"),
+            "decodings": of_cells("recommendations", history_length_cells, ".json"),
+            "tests": lambda s: [
+                f"data/{name}/examples/test.parquet" for name in history_lengths(s)
+            ],
+        },
+        {"lengths": history_lengths, "k": headline_k},
+        table=("history_length",),
+        table_options=("k",),
+        figure=True,
+        figure_options=("k",),
+        when=lambda study: study.history_length,
+    ),
+    Output(
+        "claims",
+        "What was claimed, and does it hold?",
+        {
+            "analyses": of_analyses(
+                *("headline", "gains", "balance", "positions", "cost"),
+                *("dependence", "sensitivity", "history_length", "search_error"),
+            )
+        },
+        {
+            "beyond_amazon": beyond_amazon,
+            "grounding": lambda s: [
+                n for n, d in s.decoders.items() if d.kind.startswith("ground")
+            ],
+        },
+        table=("claims", "provenance"),
+    ),
+]
 
 
-def rivals(study: Study) -> dict[str, str]:
-    """Objectives that claims compare with another base than plain fine-tuning, by that base."""
-    used = {cell.objective for cell in config.experiment_cells(study)}
-    pairs = {"weighted": "cft", "causal": "cft", "cft": "cft-learned"}
-    return {base: name for base, name in pairs.items() if {base, name} <= used}
+def tables(study: Study) -> list[Output]:
+    """The outputs whose table the study has."""
+    return [output for output in OUTPUTS if output.table and output.when(study)]
 
 
-def claim_analyses(study: Study) -> list[str]:
-    """The analyses that claims are judged by."""
-    own = tables(study)
-    return [
-        *("headline", "gains", "balance", "positions", "cost"),
-        *(f"gains_over/{base}" for base in rivals(study)),
-        *(name for name in _SOMETIMES if name in own),
-    ]
+def figures(study: Study) -> list[Output]:
+    """The outputs whose figure the study has."""
+    return [output for output in OUTPUTS if output.figure and output.when(study)]
+
+
+def options(study: Study, names: tuple[str, ...]) -> dict[str, Any]:
+    """Options of a table or figure: the labels, and what it takes of `OPTIONS`."""
+    return {"labels": labels(study)} | {name: OPTIONS[name](study) for name in names}

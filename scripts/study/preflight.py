@@ -1,4 +1,4 @@
-"""What a study still needs, told before any job starts: downloads, disk, GPU memory and time.
+"""What a study still needs, before any job starts: downloads, disk, GPU memory and time.
 
 All numbers are rough. Nothing here is used by a result.
 """
@@ -10,31 +10,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scripts.baselines.settings import Trained
-from scripts.cells import Cell, cell_path, model_path
+from scripts.cells import Cell
 from scripts.command import InputError, run
 from scripts.data.settings import addresses, is_url
 from scripts.files import read_json
 from scripts.gpu import Gpu, given_gpus, installed_gpus
 from scripts.study import resources
-from scripts.study.config import (
-    Backbone,
-    Study,
+from scripts.study.cells import (
     all_objectives,
     baseline_cells,
     experiment_cells,
     history_length_cells,
     history_lengths,
-    load,
     search_error_cells,
     sensitivity_cells,
 )
+from scripts.study.config import load
+from scripts.study.schema import Backbone, Study
 
 #: Tokens of a usual example without history, and of a title of its history.
 TOKENS_WITHOUT_HISTORY = 70
 TOKENS_OF_A_TITLE = 13
 #: Tokens of an answer: what the branch without history costs an example, its prompt being shared.
 TOKENS_OF_AN_ANSWER = 15
-#: Training examples that the time is told for where their number is not known yet.
+#: Training examples that the time is given for where their number is not known yet.
 SOME_EXAMPLES = 10_000
 #: Operations a second that training reaches: a recent GPU in bf16 (an H100 reached 1e14 to 3e14
 #: with 16 to 64 examples of Qwen2-0.5B's shape), and one CPU core in fp32 (7e10).
@@ -120,15 +119,17 @@ def missing_work(study: Study) -> Work:
     cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
     cells = list(dict.fromkeys(cells))
     audited = search_error_cells(study)
-    models = {model_path(*cell[:4]): cell for cell in reversed([*cells, *audited])}
-    to_train = [path for path in reversed(models) if not (results / "models" / path).is_dir()]
+    models = {cell.model: cell for cell in reversed([*cells, *audited])}
+    to_train = [
+        path for path in reversed(models) if not (results / "models" / path / "run.json").is_file()
+    ]
     listed = cells + [cell for cell in baseline_cells(study) if trained_baseline(study, cell)]
-    lists = {f"recommendations/{cell_path(cell)}.parquet": cell for cell in listed}
+    lists = {f"recommendations/{cell.path}.parquet": cell for cell in listed}
     no_lists = [path for path in lists if not (results / path).is_file()]
-    audits = {f"audits/{model_path(*cell[:4])}.csv": cell for cell in audited}
+    audits = {f"audits/{cell.model}.csv": cell for cell in audited}
     no_audits = [path for path in audits if not (results / path).is_file()]
     backbones = {models[path].backbone for path in to_train}
-    backbones |= {lists[path].backbone for path in no_lists if not lists[path].is_baseline}
+    backbones |= {lists[path].backbone for path in no_lists if not lists[path].baseline}
     backbones |= {audits[path].backbone for path in no_audits}
     return Work(
         models=[models[path] for path in to_train],
@@ -142,7 +143,7 @@ def missing_work(study: Study) -> Work:
 
 def trained_baseline(study: Study, cell: Cell) -> bool:
     """Whether a baseline is a network, and so trained on the study's device."""
-    return isinstance(study.baselines[cell.objective], Trained)
+    return isinstance(study.baselines[cell.baseline], Trained)
 
 
 def preparation_file(study: Study, dataset: str) -> Path:

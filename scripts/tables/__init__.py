@@ -1,1 +1,2 @@
-"""One module per table: tidy CSV to CSV, Markdown and LaTeX."""
+"""One module per table: its function takes analyses by name, as they are read from their CSV, the
+labels, and the options of its entry in `outputs.py`; it returns a `Table`."""

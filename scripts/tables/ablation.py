@@ -2,81 +2,53 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from scripts.analyse.bootstrap import holm
-from scripts.cells import BASELINES
-from scripts.command import run
-from scripts.files import read_csv
+from scripts.cells import BASE
+from scripts.evaluate.measure import SHOWN
 from scripts.labels import Labels
 from scripts.rows import in_order
-from scripts.tables.format import (
-    INTERVALS,
-    P_VALUES,
-    UNDECIDED,
-    choices,
-    sample,
-    with_p,
-    with_sd,
-    write,
-)
-from scripts.tables.gains import METRICS, shown_points
+from scripts.tables.format import DIFFERENCES, Table, names_of, sample, with_p, with_sd
 
-KEYS = ["dataset", "backbone", "decoder", "objective", "metric", "k"]
+CELL = ["dataset", "backbone", "decoder", "objective"]
 
 
-def ablation(
-    accuracy: Path,
-    gains: Path,
-    labels: Labels,
-    output: Path,
-    cost: Path | None = None,
-    chosen: Path | None = None,
-) -> None:
-    """Set the objectives side by side, each with its difference to plain fine-tuning.
-
-    Args:
-        accuracy: `accuracy.csv` of the analyses.
-        gains: `gains.csv` of the analyses.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-        cost: `cost.csv` of the analyses, for the device.
-        chosen: `chosen.csv` of the analyses, for the settings.
-    """
-    values = read_csv(accuracy)
-    values = values[(values["history"] == "with") & (values["recommender"] != BASELINES)]
-    values = in_order(values.rename(columns={"recommender": "backbone"}), KEYS[:4])
-    compared = read_csv(gains)
-    compared = shown_points(compared[compared["history"] == "with"])
-    compared = compared.assign(p=holm(compared["p"].to_numpy(float)))
-    columns = [*KEYS, "difference", "low", "high", "p"]
-    joined = values.drop(columns=["low", "high"]).merge(compared[columns], on=KEYS, how="left")
-    rows = []
-    for (dataset, backbone, decoder, objective), cell in joined.groupby(KEYS[:4], sort=False):
-        row = {
-            "Data set": labels.dataset(dataset),
-            "Backbone": labels.block(backbone),
-            "Decoder": labels.decoder(decoder),
-            "Objective": objective,
-        }
-        points = cell.set_index(["metric", "k"])
-        for name, (metric, k) in METRICS.items():
-            point = points.loc[(metric, k)]
-            row[name] = with_sd(point["value"], point["seed_sd"])
-            row[f"Δ {name}"] = with_p(*point[["difference", "low", "high", "p"]])
-        rows.append(row)
-    bases = ", ".join(compared["base"].unique())
-    notes = [
-        sample(values, cost),
-        "Values are means over seeds ± the standard deviation over seeds (no ± where there is one "
-        f"seed). Δ: paired difference to {bases or 'the base'} with the same backbone, decoder and "
-        f"seeds, with its interval in brackets and p. {INTERVALS} {P_VALUES} {UNDECIDED}",
-        choices(chosen),
+def ablation(accuracy: pd.DataFrame, gains: pd.DataFrame, labels: Labels) -> Table:
+    """Set the objectives side by side, each with its difference to plain fine-tuning."""
+    values = in_order(shown_values(accuracy), CELL)
+    joined = with_differences(values, gains[gains["base"] == BASE])
+    rows = [
+        names_of(labels, CELL, cell) | differences_text(points)
+        for cell, points in joined.groupby(CELL, sort=False)
     ]
-    write(pd.DataFrame(rows), output, notes, left=4)
+    notes = [
+        sample(values),
+        "Values are means over seeds ± the standard deviation over seeds (no ± where there is one "
+        f"seed). Δ: paired difference to {BASE} with the same backbone, decoder and seeds, with "
+        f"its interval in brackets and p. {DIFFERENCES}",
+    ]
+    return Table(pd.DataFrame(rows), notes, left=4)
 
 
-if __name__ == "__main__":
-    run(ablation)
+def shown_values(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of the models with their history, without intervals."""
+    models = (accuracy["history"] == "with") & (accuracy["baseline"] == "")
+    return accuracy[models].rename(columns={"block": "backbone"}).drop(columns=["low", "high"])
+
+
+def with_differences(values: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
+    """Values beside the differences, with the history, of the same cells and metrics."""
+    keys = [*CELL, "metric", "k"]
+    found = gains.loc[gains["history"] == "with", [*keys, "difference", "low", "high", "p_holm"]]
+    return values.merge(found, on=keys, how="left")
+
+
+def differences_text(points: pd.DataFrame) -> dict[str, str]:
+    """Value and difference of each metric of `SHOWN`, of one cell's rows of `with_differences`."""
+    points = points.set_index(["metric", "k"])
+    texts = {}
+    for name, point in SHOWN.items():
+        found = points.loc[point]
+        texts[name] = with_sd(found["value"], found["seed_sd"])
+        texts[f"Δ {name}"] = with_p(*found[["difference", "low", "high", "p_holm"]])
+    return texts

@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
 from scripts.analyse.headline import ALL
-from scripts.cells import BASELINES
-from scripts.command import run
 from scripts.data.settings import References
-from scripts.files import read_csv
-from scripts.labels import Labels
-from scripts.tables import gains as gain_lines
-from scripts.tables.format import UNKNOWN, choices, number, sample, with_interval, write
-from scripts.tables.gains import MEAN_GAIN, METRICS, NOTE
-from scripts.tables.settings import Method
+from scripts.evaluate.measure import SHOWN
+from scripts.labels import Labels, Method
+from scripts.rows import UNKNOWN
+from scripts.tables import comparisons
+from scripts.tables.comparisons import MEAN_GAIN, NOTE
+from scripts.tables.format import Table, number, sample, with_interval
 
 #: How the table marks the rows that are not ours.
 OUTSIDE = "outside reference"
 
+#: What rows of a block have in common.
+SAME_EXAMPLES = "Rows of one block rest on the same test examples; the whole catalogue is ranked."
+#: What bold means.
+HIGHEST = "Bold: the highest mean of the block, which is no statement about significance."
+
 
 def accuracy(
-    accuracy: Path,
-    gains: Path,
-    headline: Path,
-    methods: list[Method],
+    accuracy: pd.DataFrame,
+    gains: pd.DataFrame,
+    headline: pd.DataFrame,
     labels: Labels,
-    output: Path,
-    references: dict[str, References] | None = None,
-    cost: Path | None = None,
-    chosen: Path | None = None,
-) -> None:
+    methods: list[Method],
+    references: dict[str, References],
+) -> Table:
     """Set baselines and methods side by side on the same examples.
 
     Args:
-        accuracy: `accuracy.csv` of the analyses.
-        gains: `gains.csv` of the analyses.
-        headline: `headline.csv` of the analyses.
-        methods: the rows after the baselines; one without a cell in a block is left out of it.
+        accuracy: the analysis.
+        gains: likewise.
+        headline: likewise.
         labels: names to show.
-        output: CSV to write; .md and .tex beside it.
+        methods: the rows after the baselines; one without a cell in a block is left out of it.
         references: numbers of others by data set, shown in a section of their own.
-        cost: `cost.csv` of the analyses, for the device.
-        chosen: `chosen.csv` of the analyses, for the settings.
     """
-    values = read_csv(accuracy)
-    means = gain_lines.compared(read_csv(headline), methods)
-    lines = gain_lines.lines(gain_lines.compared(read_csv(gains), methods), means)
+    means = comparisons.compared(headline, methods)
+    lines = comparisons.lines(comparisons.compared(gains, methods), means)
     rows: list[dict[str, str]] = []
     bold: set[tuple[int, str]] = set()
-    for name, block in blocks(values, methods, labels):
-        found = {}
+    for name, block in blocks(accuracy, methods, labels):
+        numbers = {}
         for label, points in block.items():
-            measured = points.set_index(["metric", "k"])
-            found[len(rows)] = measured["value"]
-            texts = {
-                column: with_interval(*measured.loc[point, ["value", "low", "high"]])
-                for column, point in METRICS.items()
-            }
+            numbers[len(rows)] = points.set_index(["metric", "k"])["value"]
+            texts = cells(points, SHOWN, with_interval, ["value", "low", "high"])
             rows.append(name | {"Method": label} | texts)
             here = points.iloc[0]
             rows += [
@@ -68,20 +59,19 @@ def accuracy(
                 if key == [here["dataset"], here["block"], label]
                 for line in both
             ]
-        bold |= best(pd.DataFrame(found), METRICS)
+        bold |= best(pd.DataFrame(numbers), SHOWN)
     for _, mean in means[means["dataset"] == ALL].iterrows():
-        interval = gain_lines.bounds_text(mean["low"], mean["high"])
+        interval = comparisons.bounds_text(mean["low"], mean["high"])
         rows.append(
             {
                 "Data set": f"mean of {mean['datasets']} data sets",
                 "Examples of": labels.block(mean["backbone"]),
                 "Method": f"{mean['method']}, gain over {mean['over']}",
-                MEAN_GAIN: f"{gain_lines.percent(mean['relative_gain'])} {interval}",
+                MEAN_GAIN: f"{comparisons.percent(mean['relative_gain'])} {interval}",
             }
         )
-    outside = {name: numbers for name, numbers in (references or {}).items() if len(values)}
-    for dataset, numbers in outside.items():
-        for method, published in numbers.methods.items():
+    for dataset, outside in references.items():
+        for method, published in outside.methods.items():
             rows.append(
                 {
                     "Data set": f"{labels.dataset(dataset)} ({OUTSIDE})",
@@ -90,19 +80,35 @@ def accuracy(
                 }
                 | {name.upper(): number(value) for name, value in published.items()}
             )
-    columns = ["Data set", "Examples of", "Method", *METRICS]
+    columns = ["Data set", "Examples of", "Method", *SHOWN]
     frame = pd.DataFrame(rows, columns=columns + [MEAN_GAIN] * bool(lines))
     notes = [
-        sample(values, cost) if len(values) else "",
-        "Rows of one block rest on the very same test examples; the whole catalogue is ranked. "
-        "Values are means over seeds with their 95 % intervals in brackets. "
-        f"{UNKNOWN}: not known, as K lies beyond the recommender's list, or does not apply. Bold: "
-        "the highest mean of the block, which is no statement about significance.",
+        sample(accuracy),
+        f"{SAME_EXAMPLES} Values are means over seeds with their 95 % intervals in brackets. "
+        f"{UNKNOWN}: not known, as K lies beyond the recommender's list, or does not apply. "
+        f"{HIGHEST}",
         NOTE if lines else "",
-        choices(chosen),
-        *outside_notes(outside, methods, labels),
+        *outside_notes(references, methods, labels),
     ]
-    write(frame, output, notes, left=3, bold=bold)
+    return Table(frame, notes, left=3, bold=bold)
+
+
+def cells(
+    points: pd.DataFrame,
+    columns: dict[str, tuple[str, int]],
+    show: Callable[..., str],
+    values: list[str],
+) -> dict[str, str]:
+    """The cells of one recommender.
+
+    Args:
+        points: its rows of the analysis.
+        columns: metric and k of the table's columns.
+        show: puts `values` into words.
+        values: columns of the analysis.
+    """
+    measured = points.set_index(["metric", "k"])
+    return {name: show(*measured.loc[point, values]) for name, point in columns.items()}
 
 
 def outside_notes(
@@ -131,12 +137,12 @@ def blocks(
     """The first cells of every block's rows, and by row label the values with history."""
     values = values[values["history"] == "with"]
     for (dataset, block), cells in values.groupby(["dataset", "block"], sort=False):
-        baselines = cells[cells["recommender"] == BASELINES]
+        baselines = cells[cells["baseline"] != ""]
         rows = {
-            labels.recommender(BASELINES, str(name), ""): points
-            for name, points in baselines.groupby("objective", sort=False)
+            labels.method(name, "", ""): points
+            for name, points in baselines.groupby("baseline", sort=False)
         }
-        llms = cells[cells["recommender"] != BASELINES]
+        llms = cells[cells["baseline"] == ""]
         for method in methods:
             of_method = (llms["objective"] == method.objective) & (
                 llms["decoder"] == method.decoder
@@ -161,7 +167,3 @@ def best(means: pd.DataFrame, columns: dict[str, tuple[str, int]]) -> set[tuple[
         for row in means
         if means.shape[1] > 1 and means.loc[point, row] == means.loc[point].max() > 0
     }
-
-
-if __name__ == "__main__":
-    run(accuracy)

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pandas as pd
 
-from scripts.command import run
-from scripts.files import read_csv
-from scripts.labels import Labels
+from scripts.labels import Labels, Method
 from scripts.rows import in_order
-from scripts.tables.format import choices, sample, write
-from scripts.tables.gains import NOTE, compared, gain_table
-from scripts.tables.settings import Method
+from scripts.tables.comparisons import NOTE, compared, gain_table
+from scripts.tables.format import Table, sample
 
 
 def backbones(
-    gains: Path,
-    headline: Path,
-    methods: list[Method],
-    labels: Labels,
-    output: Path,
-    cost: Path | None = None,
-    chosen: Path | None = None,
-) -> None:
-    """List the gains of every method by backbone, on the data sets that several backbones share.
-
-    Args:
-        gains: `gains.csv` of the analyses.
-        headline: `headline.csv` of the analyses.
-        methods: those with a base are compared with it.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-        cost: `cost.csv` of the analyses, for the device.
-        chosen: `chosen.csv` of the analyses, for the settings.
-    """
-    found = compared(read_csv(gains), methods)
-    several = found.groupby(["dataset", "method"])["backbone"].transform("nunique") > 1
-    found = in_order(found[several], ["dataset", "method", "backbone"])
-    means = compared(read_csv(headline), methods)
+    gains: pd.DataFrame, headline: pd.DataFrame, labels: Labels, methods: list[Method]
+) -> Table:
+    """List the gains of every method by backbone, on the data sets that several backbones share."""
+    shown = compared(gains, methods)
+    several = shown.groupby(["dataset", "method"])["backbone"].transform("nunique") > 1
+    shown = in_order(shown[several], ["dataset", "method", "backbone"])
     notes = [
-        sample(found, cost) if len(found) else "",
+        sample(shown),
         "Backbones may be evaluated on different sub-samples of the test split, of the sizes that "
         "the study gives them, so each gain is paired within its backbone and the rows are not "
         f"paired with each other. {NOTE}",
-        choices(chosen),
     ]
-    write(gain_table(found, means, labels), output, notes, left=4)
-
-
-if __name__ == "__main__":
-    run(backbones)
+    return Table(gain_table(shown, compared(headline, methods), labels), notes, left=4)

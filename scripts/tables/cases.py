@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from scripts.command import run
-from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.tables.format import choices, sample, write
+from scripts.tables.format import Table, sample
 
 #: Longest title that is shown whole.
 WIDTH = 30
@@ -34,25 +30,10 @@ def shortened(title: str, width: int = WIDTH) -> str:
     return title if len(title) <= width else f"{title[: width - 1].rstrip()}…"
 
 
-def cases(
-    cases: Path,
-    labels: Labels,
-    output: Path,
-    cost: Path | None = None,
-    chosen: Path | None = None,
-) -> None:
-    """Set the history of each case beside the first titles of every list, the target in bold.
-
-    Args:
-        cases: `cases.csv` of the analyses.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-        cost: `cost.csv` of the analyses, for the device.
-        chosen: `chosen.csv` of the analyses, for the settings.
-    """
-    values = read_csv(cases)
+def cases(cases: pd.DataFrame, labels: Labels) -> Table:
+    """Set the history of each case beside the first titles of every list, the target in bold."""
     rows, bold = [], set()
-    for (case, example), rest in values.groupby(["case", "example_id"], sort=False):
+    for (case, example), rest in cases.groupby(["case", "example_id"], sort=False):
         row = {"Case": f"{case} ({example})"}
         target = rest[rest["list"] == TARGET].iloc[0]
         lists = {HISTORY_LABEL: rest[rest["list"] == HISTORY]}
@@ -64,26 +45,26 @@ def cases(
         heads |= {c: _rank(listed.iloc[0]) for c, listed in lists.items() if c != HISTORY_LABEL}
         rows.append(row | {"#": TARGET} | heads)
         for position in range(1, int(rest["position"].max()) + 1):
-            cells = {}
+            texts = {}
             for column, listed in lists.items():
                 for entry in listed[listed["position"] == position].to_dict("records"):
-                    cells[column] = shortened(entry["title"])
+                    texts[column] = shortened(entry["title"])
                     if entry["is_target"]:
                         bold.add((len(rows), column))
-            rows.append(row | {"#": f"{position}"} | cells)
-    notes = [_sample(values, labels, cost), RULE, choices(chosen)] if rows else []
-    write(pd.DataFrame(rows), output, notes, left=len(rows[0]) if rows else 1, bold=bold)
+            rows.append(row | {"#": f"{position}"} | texts)
+    notes = [_sample(cases, labels), RULE] if rows else []
+    return Table(pd.DataFrame(rows), notes, left=len(rows[0]) if rows else 1, bold=bold)
 
 
-def _sample(values: pd.DataFrame, labels: Labels, cost: Path | None) -> str:
+def _sample(cases: pd.DataFrame, labels: Labels) -> str:
     """Whose lists these are, and what the cases are chosen from."""
-    first = values.iloc[0]
+    first = cases.iloc[0]
     names = (
         labels.dataset(first["dataset"]),
         labels.block(first["backbone"]),
         labels.decoder(first["decoder"]),
     )
-    return f"{', '.join(names)}; cases chosen from {sample(values.head(1), cost)}"
+    return f"{', '.join(names)}; cases chosen from {sample(cases.head(1))}"
 
 
 def _label(name: str) -> str:
@@ -96,7 +77,3 @@ def _rank(entry: pd.Series) -> str:
     """Rank of the target in a list."""
     rank = entry["target_rank"]
     return f"beyond {entry['depth']:.0f}" if pd.isna(rank) else f"rank {rank:.0f}"
-
-
-if __name__ == "__main__":
-    run(cases)

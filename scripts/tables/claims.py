@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from scripts.analyse.claims import LEAST_SEEDS
 from scripts.analyse.headline import ALL
-from scripts.command import run
-from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.tables.format import INTERVALS, UNKNOWN, choices, number, sample, write
+from scripts.rows import UNKNOWN
+from scripts.tables.format import INTERVALS, Table, number, sample
 
 #: Decimals of an effect by its unit; of accuracy where there is none.
 DIGITS = {" %": 1, " nats": 3, " ×": 2}
 
 
-def claims(
-    claims: Path,
-    labels: Labels,
-    output: Path,
-    cost: Path | None = None,
-    chosen: Path | None = None,
-) -> None:
-    """Show every claim with its lines and, where there are several, a count of their verdicts.
-
-    Args:
-        claims: `claims.csv` of the analyses.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-        cost: `cost.csv` of the analyses, for the device.
-        chosen: `chosen.csv` of the analyses, for how settings came about.
-    """
-    frame = read_csv(claims).fillna({"unit": ""})
+def claims(claims: pd.DataFrame, labels: Labels) -> Table:
+    """Show every claim with its lines and, where there are several, a count of their verdicts."""
+    frame = claims.fillna({"unit": ""})
     rows = []
     for (claim, source), lines in frame.groupby(["claim", "source"], sort=False):
         for line in lines.itertuples():
-            known = pd.notna(line.effect)
             rows.append(
                 {
                     "Claim": claim,
                     "From": source,
                     "Measured": line.measured,
-                    "Data set": labels.dataset(line.dataset) if known else UNKNOWN,
-                    "Backbone": labels.block(line.backbone) if known else UNKNOWN,
-                    "Decoder": UNKNOWN if pd.isna(line.decoder) else labels.decoder(line.decoder),
+                    "Data set": labels.dataset(line.dataset) or UNKNOWN,
+                    "Backbone": labels.block(line.backbone) or UNKNOWN,
+                    "Decoder": labels.decoder(line.decoder) or UNKNOWN,
                     "Seeds": number(line.seeds, 0),
                     "Effect": _effect(line),
                     "p": number(line.p_holm, 3),
@@ -62,7 +45,7 @@ def claims(
             rows.append(same | {"Data set": "(each of them)"} | empty | {"Verdict": tally})
     measured = frame.dropna(subset=["examples", "users"])
     notes = [
-        sample(measured, cost) if len(measured) else "",
+        sample(measured),
         "Verdict: supported where the whole interval of the effect lies on the claim's side of its "
         "bound (0, unless the claim names another), not supported where it lies on the other side, "
         "undecided where it holds the bound or there is none, where p is 0.05 or more, and with "
@@ -75,9 +58,8 @@ def claims(
         "that it analyses, with the answer in favour of CFT, as the paper's own is not known here; "
         "readers: what its readers asked. Percentages of the paper are quoted from outside and "
         "were not measured here.",
-        choices(chosen),
     ]
-    write(pd.DataFrame(rows), output, notes, left=6)
+    return Table(pd.DataFrame(rows), notes, left=6)
 
 
 def _effect(line: Any) -> str:
@@ -89,7 +71,3 @@ def _effect(line: Any) -> str:
     if pd.isna(line.low):
         return value
     return f"{value} [{number(line.low, digits, signed)}, {number(line.high, digits, signed)}]"
-
-
-if __name__ == "__main__":
-    run(claims)

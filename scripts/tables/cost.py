@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from scripts.command import run
-from scripts.files import read_csv
+from scripts.analyse.provenance import devices
 from scripts.labels import Labels
-from scripts.rows import in_order
-from scripts.tables.format import UNKNOWN, devices, number, span, write
+from scripts.rows import UNKNOWN, in_order, span
+from scripts.tables.format import Table, number
 
 
-def cost(cost: Path, labels: Labels, output: Path) -> None:
-    """List time and memory of training and decoding, and their ratio to plain fine-tuning.
-
-    Args:
-        cost: `cost.csv` of the analyses.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-    """
+def cost(cost: pd.DataFrame, labels: Labels) -> Table:
+    """List time and memory of training and decoding, and their ratio to plain fine-tuning."""
     keys = ["dataset", "backbone", "stage", "decoder", "history", "objective"]
-    frame = in_order(read_csv(cost), keys)
+    frame = in_order(cost, keys)
     rows = []
-    for key, cell in frame.groupby(keys, sort=False, dropna=False):
+    for key, cell in frame.groupby(keys, sort=False):
         dataset, backbone, stage, decoder, history, objective = key
         means = cell.mean(numeric_only=True)
         decoding = stage == "decoding"
@@ -56,7 +47,7 @@ def cost(cost: Path, labels: Labels, output: Path) -> None:
         f"on the test split. {UNKNOWN}: not recorded for this stage; of a ratio, plain fine-tuning "
         "ran on another device; of total seconds, a run that was resumed.",
     ]
-    write(pd.DataFrame(rows), output, notes, left=4)
+    return Table(pd.DataFrame(rows), notes, left=4)
 
 
 def crowding(frame: pd.DataFrame) -> str:
@@ -72,7 +63,3 @@ def crowding(frame: pd.DataFrame) -> str:
         f"{load.notna().sum()} runs were on a machine with over one process more than it has cores"
         + (": their times say little." if crowded else ".")
     )
-
-
-if __name__ == "__main__":
-    run(cost)

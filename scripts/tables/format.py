@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from scripts.analyse.chosen import CONFIG
 from scripts.command import InputError
-from scripts.files import read_csv, write_csv, write_text
-
-#: What stands for an unknown value.
-UNKNOWN = "–"
+from scripts.files import write_csv, write_json, write_text
+from scripts.labels import Labels
+from scripts.rows import UNKNOWN, span
 
 #: The plain reading of an interval, for every table of differences.
 UNDECIDED = "A difference whose interval holds 0 is undecided at this size."
@@ -30,8 +30,11 @@ INTERVALS = (
 #: Where a table's p-values come from.
 P_VALUES = (
     "p: two-sided, from the same draws, adjusted by Holm's method over all comparisons of this "
-    "table: judge many rows at once by p, a single one by its interval."
+    "kind in the study: judge many rows at once by p, a single one by its interval."
 )
+
+#: How to read the differences of a table.
+DIFFERENCES = f"{INTERVALS} {P_VALUES} {UNDECIDED}"
 
 #: A cell of more characters is a sentence.
 SENTENCE = 50
@@ -66,6 +69,19 @@ _LATEX = {
     "β": r"$\beta$",
     "×": r"$\times$",
 }
+
+
+class Table(NamedTuple):
+    """A finished table."""
+
+    rows: pd.DataFrame
+    """The cells as they are shown, all text; column names are unique."""
+    notes: list[str]
+    """What stands below it (examples, seeds, meaning of ± and [ ]); empty ones are left out."""
+    left: int
+    """Number of leading columns that name the row."""
+    bold: set[tuple[int, str]] = set()
+    """(row number, column) of the cells in bold; the CSV is without."""
 
 
 def number(value: float | None, digits: int = 4, sign: bool = False) -> str:
@@ -104,62 +120,42 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.0005 else f"p {number(p, 3)}"
 
 
-def span(values: pd.Series) -> str:
-    """The range of whole numbers: `100` or `100 to 1000`; `UNKNOWN` where there is none."""
-    values = values.dropna()
-    if values.empty:
-        return UNKNOWN
-    low, high = int(values.min()), int(values.max())
-    return f"{low}" if low == high else f"{low} to {high}"
+def bases(values: pd.DataFrame) -> str:
+    """The objectives that differences are taken to."""
+    return ", ".join(base for base in values["base"].unique() if base) or "the base"
 
 
-def devices(cost: pd.DataFrame) -> str:
-    """Where the models were trained and decoded, from the column `device`."""
-    return ", ".join(sorted(cost["device"].dropna().astype(str).unique())) or UNKNOWN
-
-
-def choices(chosen: Path | None) -> str:
-    """How the models' settings came about, in one paragraph; empty without a file.
+def names_of(labels: Labels, columns: list[str], values: Iterable[Any]) -> dict[str, str]:
+    """The leading cells of a row: data set, backbone, decoder and objective, as far as given.
 
     Args:
-        chosen: `chosen.csv` of the analyses.
+        labels: names to show.
+        columns: columns of an analysis that name the row; others are left out.
+        values: their values in the row.
     """
-    if chosen is None:
-        return ""
-    frame = read_csv(chosen).assign(value=lambda frame: plain_number(frame["value"]))
-    objectives = []
-    for objective, rows in frame.groupby("objective", sort=False):
-        values = dict(zip(rows["setting"], rows["value"], strict=True))
-        weights = f"β {values['beta']}" if "beta" in values else "learned token weights"
-        objectives.append(f"{objective} α {values['alpha']}, {weights}")
-    parts = [f"{'; '.join(objectives)}: {CONFIG}"]
-    later = frame[frame["setting"].isin(["epoch", "g"])]
-    for (setting, rule), rows in later.groupby(["setting", "rule"], sort=False):
-        values = ", ".join(sorted(rows["value"].unique()))
-        on = rows["examples"].dropna()
-        parts.append(f"{setting} {values}: {rule}" + (f" ({span(on)})" if len(on) else ""))
-    return f"Settings. {'. '.join(parts)}. Nothing was chosen on the test split."
+    known = {
+        "dataset": ("Data set", labels.dataset),
+        "backbone": ("Backbone", labels.block),
+        "decoder": ("Decoder", labels.decoder),
+        "objective": ("Objective", str),
+    }
+    pairs = [(*known[c], v) for c, v in zip(columns, values, strict=True) if c in known]
+    return {title: show(value) for title, show, value in pairs}
 
 
-def plain_number(values: pd.Series) -> pd.Series:
-    """Numbers as they were written, whole ones without decimals."""
-    return values.astype(str).str.removesuffix(".0")
-
-
-def sample(frame: pd.DataFrame, cost: Path | None) -> str:
-    """What a table rests on: the range of examples, users and seeds per row, and the device.
+def sample(frame: pd.DataFrame) -> str:
+    """What a table rests on: the range of examples, users and seeds per row.
 
     Args:
         frame: the columns `examples` and `users`, and `seeds` or `seed` where known.
-        cost: `cost.csv` of the analyses; null leaves the device out.
     """
+    if frame.empty:
+        return ""
     parts = [f"{span(frame['examples'])} test examples of {span(frame['users'])} users"]
     if "seeds" in frame:
         parts.append(f"seeds per row: {span(frame['seeds'])}")
     elif "seed" in frame:
         parts.append(f"seeds: {', '.join(str(seed) for seed in sorted(frame['seed'].unique()))}")
-    if cost is not None:
-        parts.append(f"device: {devices(read_csv(cost))}")
     return "; ".join(parts) + "."
 
 
@@ -169,7 +165,7 @@ def escape_latex(text: str) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    """Text as Markdown that shows it; `scripts.report` reads it back."""
+    """Text as Markdown that shows it."""
     text = re.sub(r"([\\|*_`~$]|(?<=\])\()", r"\\\1", text)
     return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
 
@@ -241,31 +237,32 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
     return "\n".join(lines) + "\n"
 
 
-def write(
-    frame: pd.DataFrame,
-    output: Path,
-    notes: list[str],
-    left: int,
-    bold: set[tuple[int, str]] | None = None,
-) -> None:
-    """Write a table as `output` (.csv) and beside it, without repeated names, as .md and .tex.
+def write(table: Table, provenance: pd.DataFrame | None, output: Path) -> None:
+    """Write a table as `output` (.csv) and beside it as .md, .tex and, for the report, .json.
 
     Args:
-        frame: the cells as they are shown, all text; column names are unique.
-        output: the CSV to write; the other two differ in their ending.
-        notes: what stands below the table (data, examples, seeds, meaning of ± and [ ]); empty ones
-            are left out.
-        left: number of leading columns that name the row.
-        bold: (row number, column) of the cells in bold; the CSV is without.
+        table: the table.
+        provenance: `provenance.csv` of the analyses, the last note; null leaves it out.
+        output: the CSV to write; the others differ in their ending.
 
     Raises:
         InputError: the table has no row.
     """
-    if frame.empty:
+    if table.rows.empty:
         raise InputError(f"{output}: nothing to show; are the inputs of this table empty?")
-    frame = frame.astype(object).where(frame.notna(), UNKNOWN).astype(str)
+    frame = table.rows.astype(object).where(table.rows.notna(), UNKNOWN).astype(str)
+    notes = list(table.notes)
+    if provenance is not None:
+        words = provenance.set_index("about")["words"]
+        notes.append(f"Device: {words['device'] or UNKNOWN}. Settings. {words['settings']}")
     notes = [note for note in notes if note]
     write_csv(frame, output)
-    frame = _sparse(frame, left)
-    write_text(markdown(frame, notes, bold or set()), output.with_suffix(".md"))
-    write_text(latex(frame, notes, bold or set(), left), output.with_suffix(".tex"))
+    frame = _sparse(frame, table.left)
+    write_text(markdown(frame, notes, table.bold), output.with_suffix(".md"))
+    write_text(latex(frame, notes, table.bold, table.left), output.with_suffix(".tex"))
+    rows = [
+        [{"text": t, "bold": (i, c) in table.bold} for c, t in row.items()]
+        for i, row in enumerate(frame.to_dict("records"))
+    ]
+    shown = {"header": list(frame.columns), "rows": rows, "notes": notes}
+    write_json(shown, output.with_suffix(".json"))

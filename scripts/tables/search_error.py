@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from scripts.analyse.bootstrap import holm
-from scripts.command import run
-from scripts.files import read_csv
 from scripts.labels import Labels
+from scripts.rows import UNKNOWN
 from scripts.tables.format import (
-    INTERVALS,
-    P_VALUES,
-    UNDECIDED,
-    UNKNOWN,
-    choices,
+    DIFFERENCES,
+    Table,
+    names_of,
     number,
     sample,
     with_interval,
     with_p,
-    write,
 )
 
 
-def search_error(
-    search_error: Path,
-    labels: Labels,
-    output: Path,
-    cost: Path | None = None,
-    chosen: Path | None = None,
-) -> None:
-    """List overlap, proof and accuracy of every width, and of the exact ranking.
-
-    Args:
-        search_error: `search_error.csv` of the analyses.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-        cost: `cost.csv` of the analyses, for the device.
-        chosen: `chosen.csv` of the analyses, for the settings.
-    """
-    frame = read_csv(search_error)
-    frame = frame.assign(p=holm(frame["p"].to_numpy(float)))
+def search_error(search_error: pd.DataFrame, labels: Labels) -> Table:
+    """List overlap, proof and accuracy of every width, and of the exact ranking."""
     rows = []
-    keys = ["dataset", "backbone", "objective", "beams"]
-    for key, cell in frame.groupby(keys, sort=False, dropna=False):
-        dataset, backbone, objective, beams = key
+    model = ["dataset", "backbone", "objective"]
+    for (*key, beams), cell in search_error.groupby([*model, "beams"], sort=False, dropna=False):
         first, exact = cell.iloc[0], pd.isna(beams)
-        row = {
-            "Data set": labels.dataset(dataset),
-            "Backbone": labels.block(backbone),
-            "Objective": objective,
+        row = names_of(labels, model, key) | {
             "Beams": "exact" if exact else f"{beams:.0f}",
             "Overlap@10": UNKNOWN
             if exact
@@ -61,21 +34,16 @@ def search_error(
             name = f"{str(metric).upper()}@{point['k']:.0f}"
             row[name] = number(point["value"])
             row[f"Δ {name}"] = (
-                UNKNOWN if exact else with_p(*point[["difference", "low", "high", "p"]])
+                UNKNOWN if exact else with_p(*point[["difference", "low", "high", "p_holm"]])
             )
         rows.append(row)
     notes = [
-        sample(frame, cost),
+        sample(search_error),
         "Constrained search without length penalty, with history. Exact: every title of the "
         "catalogue scored. Overlap@10: share of the exact top 10 that the list's top 10 holds; a "
         "list is as long as the search is wide, so that 5 beams reach 0.5 at most, and their HR "
         "and NDCG at 10 are not known. Proven: share of the examples for which the search itself "
         "knows that its top 10 is the exact one. "
-        f"Δ: minus exact, paired. {INTERVALS} {P_VALUES} {UNDECIDED}",
-        choices(chosen),
+        f"Δ: minus exact, paired. {DIFFERENCES}",
     ]
-    write(pd.DataFrame(rows), output, notes, left=4)
-
-
-if __name__ == "__main__":
-    run(search_error)
+    return Table(pd.DataFrame(rows), notes, left=4)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from scripts.command import run
 from scripts.data.settings import Published
-from scripts.files import read_csv
 from scripts.labels import Labels
-from scripts.tables.format import UNKNOWN, write
+from scripts.rows import UNKNOWN
+from scripts.tables.format import Table
 
 #: Where a statistic stands, by the beginning of its key, in the order of the table; what begins
 #: with none of these counts raw lines.
@@ -70,19 +67,9 @@ PUBLISHED = {
 }
 
 
-def statistics(
-    statistics: Path, published: dict[str, Published], labels: Labels, output: Path
-) -> None:
-    """Set the data sets' statistics side by side, and beside what is published of them.
-
-    Args:
-        statistics: `statistics.csv` of the analyses.
-        published: what is published, by data set; a data set need not have any.
-        labels: names to show.
-        output: CSV to write; .md and .tex beside it.
-    """
-    frame = read_csv(statistics)
-    frame = frame[~frame["statistic"].str.startswith(HIDDEN)]
+def statistics(statistics: pd.DataFrame, labels: Labels, published: dict[str, Published]) -> Table:
+    """Set the data sets' statistics side by side, and beside what is published of some of them."""
+    frame = statistics[~statistics["statistic"].str.startswith(HIDDEN)]
     ours = {
         name: rows.set_index("statistic")["value"].to_dict()
         for name, rows in frame.groupby("dataset", sort=False)
@@ -113,7 +100,7 @@ def statistics(
             column.get(row, "0" if row[0] in COUNTED or row[1].startswith(MALFORMED) else UNKNOWN)
             for row in rows
         ]
-    write(shown, output, notes, left=2)
+    return Table(shown, notes, left=2)
 
 
 def cells(values: dict[str, str], labels: Labels) -> dict[tuple[str, str], str]:
@@ -219,7 +206,3 @@ def show(value: object) -> str:
     except ValueError:
         return str(value)
     return f"{number:,.0f}" if number.is_integer() else f"{number:.4g}"
-
-
-if __name__ == "__main__":
-    run(statistics)

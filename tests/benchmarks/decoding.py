@@ -179,7 +179,7 @@ class Bench:
     def titled(self, found: Any) -> list[list[tuple[Title, float]]]:
         """Our lists as those of the peers."""
         return [
-            [(self.titles[i], s) for i, s in zip(one.sequences, one.scores.tolist(), strict=True)]
+            [(self.titles[i], s) for i, s in zip(one.titles, one.scores.tolist(), strict=True)]
             for one in found
         ]
 
@@ -379,7 +379,7 @@ def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> 
 def draw(curves: pd.DataFrame, path: Path, unit: str) -> None:
     """One panel per varied quantity: the search, and the model's own passes in it."""
     # Sets the theme of all figures, which only this part wants.
-    from scripts.figures import style
+    from scripts import style
 
     names = {"titles": "titles in the catalogue", "beams": "beams", "batch": "examples in a batch"}
     looks = {"seconds": ("#0072B2", "o", "-"), "model": (style.NEUTRAL, "s", "--")}

@@ -49,14 +49,10 @@ from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import read_titles
 from scripts.files import read_table, write_csv
-from scripts.finetune.batches import (
-    Encoded,
-    encode,
-    no_history_prompt,
-    tokens_run,
-)
+from scripts.finetune.batches import Encoded, encode, no_history_prompt, tokens_run
 from scripts.finetune.objective import token_weights
 from scripts.finetune.order import LengthGroupedOrder
+from scripts.finetune.settings import Training
 from scripts.finetune.step import Inputs, add_gradients, step_inputs
 from scripts.provenance import device_name
 
@@ -186,7 +182,7 @@ def draw_batches(
     else:
         examples = read_table(data / "examples" / "train.parquet", EXAMPLES)
         examples = examples.sample(min(EXAMPLES_DRAWN, len(examples)), random_state=seed)
-        titles = read_titles(data / "items.parquet")
+        titles = read_titles(data / "catalogue.parquet")
     tokenizer = train_tokenizer(examples, titles, prompt, SHAPES[shape].vocab_size)
     encoded, _ = encode(examples, titles, tokenizer, prompt, 1024)
     steps = torch.arange(len(encoded)).split(size)
@@ -295,7 +291,8 @@ def our_inputs(
     share: bool = True,
 ) -> Inputs:
     """What our Trainer makes of a step's examples; `no_history` None is plain fine-tuning."""
-    return step_inputs(batch, partial(token_weights, beta=beta), no_history, pad, share, part)
+    whole = Training(micro_batch_size=part or len(batch))
+    return step_inputs(batch, partial(token_weights, beta=beta), no_history, pad, share, whole)
 
 
 def our_step(model: Any, inputs: Inputs) -> Tensor:

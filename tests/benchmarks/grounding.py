@@ -34,7 +34,7 @@ from torch import Tensor
 from scripts.command import run
 from scripts.contracts import CUTOFFS
 from scripts.decode.grounded import TEXTS, merged, nearest
-from scripts.evaluate.ranking import at_cutoffs
+from scripts.metrics import at_cutoffs
 
 BEAMS, WIDTH, DEPTH = 5, 896, 50
 NOISES = 997
@@ -88,7 +88,7 @@ def ours(vectors: Vectors, examples: int) -> tuple[pd.Series, dict[str, float]]:
     lists = [nearest(vectors.texts(chunk), vectors.titles, DEPTH)[0].numpy() for chunk in chunks]
     clock.append(time.perf_counter())
     beams = np.concatenate(lists).reshape(examples, BEAMS, DEPTH)
-    ranked = np.stack([merged(list(one))[0] for one in beams])
+    ranked = np.stack([merged(list(one)).titles for one in beams])
     hit = ranked == vectors.targets.numpy()[:, None]
     rank = np.where(hit.any(1), hit.argmax(1) + 1.0, np.nan)
     means = pd.DataFrame(at_cutoffs(rank, CUTOFFS, DEPTH)).mean()

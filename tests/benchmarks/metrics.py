@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.command import run
-from scripts.contracts import CUTOFFS, EXAMPLES, ITEMS, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.contracts import CATALOGUE, CUTOFFS, EXAMPLES, PER_EXAMPLE, RECOMMENDATIONS
 from scripts.evaluate.per_example import evaluate
 from scripts.files import read_table, write_table
 
@@ -30,13 +30,13 @@ DEPTH = 50
 
 
 def make_files(folder: Path, examples: int, items: int) -> None:
-    """Write items.parquet, examples.parquet and lists.parquet."""
+    """Write catalogue.parquet, examples.parquet and lists.parquet."""
     rng = np.random.default_rng(0)
     numbers = np.arange(items)
     catalogue = pd.DataFrame({"item_id": numbers, "item": numbers.astype(str)})
     catalogue["title"] = "Title " + pd.Series(numbers % int(0.98 * items)).astype(str)
     write_table(
-        catalogue.assign(train_count=0, popularity_group=0), folder / "items.parquet", ITEMS
+        catalogue.assign(train_count=0, popularity_group=0), folder / "catalogue.parquet", CATALOGUE
     )
     lists = np.stack([rng.choice(items, DEPTH, replace=False) for _ in range(examples)])
     # Two targets of three are listed, early places more often.
@@ -76,7 +76,7 @@ def finish(rows: list[dict[str, object]], output: Path) -> None:
 
 def loop(recommendations: Path, examples: Path, items: Path, output: Path) -> None:
     """Example by example in pandas."""
-    title = read_table(items, ITEMS).set_index("item_id")["title"]
+    title = read_table(items, CATALOGUE).set_index("item_id")["title"]
     known = read_table(examples, EXAMPLES).set_index("example_id")
     lists = read_table(recommendations, RECOMMENDATIONS)
     rows = []
@@ -95,7 +95,7 @@ def loop(recommendations: Path, examples: Path, items: Path, output: Path) -> No
 
 def bare_loop(recommendations: Path, examples: Path, items: Path, output: Path) -> None:
     """Example by example on dicts and lists."""
-    catalogue = read_table(items, ITEMS)
+    catalogue = read_table(items, CATALOGUE)
     title = dict(zip(catalogue["item_id"].tolist(), catalogue["title"].tolist(), strict=True))
     known = {row.example_id: row for row in read_table(examples, EXAMPLES).itertuples()}
     lists: dict[int, list[tuple[int, int]]] = {}
@@ -143,7 +143,7 @@ def benchmark(examples: int = 10_000, items: int = 50_000, rounds: int = 5) -> N
                 step(
                     folder / "lists.parquet",
                     folder / "examples.parquet",
-                    folder / "items.parquet",
+                    folder / "catalogue.parquet",
                     folder / f"{way}.parquet",
                 )
                 seconds[way].append(time.perf_counter() - start)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from scripts.command import run
-from scripts.figures.style import NEUTRAL, PAGE
 from scripts.files import atomic, read_csv
+from scripts.style import NEUTRAL, PAGE
 
 #: Reviews of the largest category and of all of Amazon 2018.
 BOOKS, ALL = 51_300_000, 233_000_000

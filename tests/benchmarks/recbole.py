@@ -38,11 +38,11 @@ from scripts.baselines import sequential
 from scripts.baselines.sequential_model import scorer
 from scripts.baselines.settings import Sequential
 from scripts.command import run
-from scripts.contracts import EXAMPLES, ITEMS, SPLITS
+from scripts.contracts import CATALOGUE, EXAMPLES, SPLITS
 from scripts.data.prepare import prepare
 from scripts.data.settings import MovieLensWheel, Preparation
-from scripts.evaluate.ranking import gains, hits
 from scripts.files import read_csv, read_table, sha256, write_csv, write_text
+from scripts.metrics import gains, hits
 
 DATASET = "movielens"
 CPU = torch.device("cpu")
@@ -79,7 +79,7 @@ def prepared(wheel: Path, folder: Path) -> Path:
 def ours(data: Path, settings: Any, seed: int) -> dict[str, Any]:
     """Train our model and measure it, as the peer does."""
     examples = {s: read_table(data / f"examples/{s}.parquet", EXAMPLES) for s in SPLITS}
-    items = len(read_table(data / "items.parquet", ITEMS, ["item_id"]))
+    items = len(read_table(data / "catalogue.parquet", CATALOGUE, ["item_id"]))
     longest = int(examples["train"]["history"].str.len().max())
     epochs: list[tuple[float, float]] = []
     one_epoch = sequential.train_epoch

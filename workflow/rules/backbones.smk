@@ -62,6 +62,23 @@ rule scratch_backbone:
         device=device_of,
     shell:
         "python -m scripts.gpu {resources.gpu}"
-        " python -m scripts.backbones.scratch --train {input.train:q} --items {input.catalogue:q}"
+        " python -m scripts.backbones.scratch --train {input.train:q} --catalogue {input.catalogue:q}"
         " --prompt {params.prompt:q} --settings {params.settings:q} --device {params.device}"
         " --output {output:q} &> {log:q}"
+
+
+rule title_tokens:
+    input:
+        catalogue=rules.prepare.output.catalogue,
+        backbone=backbone_folder,
+    output:
+        f"{RESULTS}/title_tokens/{{dataset}}/{{backbone}}.json",
+    log:
+        f"{LOGS}/title_tokens/{{dataset}}/{{backbone}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=fingerprint("scripts.backbones.title_tokens"),
+    shell:
+        "python -m scripts.backbones.title_tokens --catalogue {input.catalogue:q}"
+        " --backbone {input.backbone:q} --output {output:q} &> {log:q}"

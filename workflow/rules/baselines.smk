@@ -1,46 +1,30 @@
-"""Recommenders without a language model; one rule for all that are trained."""
+"""Recommenders without a language model: a rule for each that counts, one for all that train."""
 
+for kind in ("most-popular", "transitions"):
 
-rule most_popular:
-    input:
-        train=rules.prepare.output.train,
-        test=rules.prepare.output.test,
-        catalogue=rules.prepare.output.catalogue,
-    output:
-        f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
-    log:
-        f"{LOGS}/most_popular/{{dataset}}/{{baseline}}-{{seed}}.log",
-    wildcard_constraints:
-        baseline=baselines_of("most-popular"),
-    conda:
-        ENVIRONMENT
-    params:
-        code=fingerprint("scripts.baselines.popular"),
-        settings=baseline_settings,
-    shell:
-        "python -m scripts.baselines.popular --train {input.train:q} --test {input.test:q}"
-        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} &> {log:q}"
-
-
-rule transitions:
-    input:
-        train=rules.prepare.output.train,
-        test=rules.prepare.output.test,
-        catalogue=rules.prepare.output.catalogue,
-    output:
-        f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
-    log:
-        f"{LOGS}/transitions/{{dataset}}/{{baseline}}-{{seed}}.log",
-    wildcard_constraints:
-        baseline=baselines_of("transitions"),
-    conda:
-        ENVIRONMENT
-    params:
-        code=fingerprint("scripts.baselines.transitions"),
-        settings=baseline_settings,
-    shell:
-        "python -m scripts.baselines.transitions --train {input.train:q} --test {input.test:q}"
-        " --items {input.catalogue:q} --settings {params.settings:q} --output {output:q} &> {log:q}"
+    rule:
+        name:
+            kind.replace("-", "_")
+        input:
+            train=rules.prepare.output.train,
+            test=rules.prepare.output.test,
+            catalogue=rules.prepare.output.catalogue,
+        output:
+            f"{RESULTS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+        log:
+            f"{LOGS}/{kind}/{{dataset}}/{{baseline}}-{{seed}}.log",
+        wildcard_constraints:
+            baseline=baselines_of(kind),
+        conda:
+            ENVIRONMENT
+        params:
+            code=fingerprint(f"scripts.baselines.{kind.replace('-', '_')}"),
+            module=kind.replace("-", "_"),
+            settings=lambda wildcards: as_json(STUDY.baselines[wildcards.baseline]),
+        shell:
+            "python -m scripts.baselines.{params.module} --train {input.train:q} --test {input.test:q}"
+            " --catalogue {input.catalogue:q} --settings {params.settings:q} --output {output:q}"
+            " &> {log:q}"
 
 
 rule sequential:
@@ -50,8 +34,8 @@ rule sequential:
         test=rules.prepare.output.test,
         catalogue=rules.prepare.output.catalogue,
     output:
-        lists=f"{RESULTS}/recommendations/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
-        model=f"{RESULTS}/models/{{dataset}}/{cells.BASELINES}/{{baseline}}/seed-{{seed}}.safetensors",
+        lists=f"{RESULTS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
+        model=f"{RESULTS}/models/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.safetensors",
     log:
         f"{LOGS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.log",
     benchmark:
@@ -64,11 +48,11 @@ rule sequential:
         gpu=needs_gpu,
     params:
         code=fingerprint("scripts.baselines.sequential"),
-        settings=baseline_settings,
+        settings=lambda wildcards: as_json(STUDY.baselines[wildcards.baseline]),
         device=device_of,
     shell:
         "python -m scripts.gpu {resources.gpu}"
         " python -m scripts.baselines.sequential --train {input.train:q} --valid {input.valid:q}"
-        " --test {input.test:q} --items {input.catalogue:q} --settings {params.settings:q}"
+        " --test {input.test:q} --catalogue {input.catalogue:q} --settings {params.settings:q}"
         " --seed {wildcards.seed} --device {params.device} --output {output.lists:q}"
         " --model_output {output.model:q} &> {log:q}"

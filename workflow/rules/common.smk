@@ -10,13 +10,13 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
-from scripts import cells
 from scripts.baselines.settings import SEQUENTIAL
+from scripts.cells import BASELINES
 from scripts.command import InputError
 from scripts.data.settings import addresses
 from scripts.decode.settings import HISTORIES
 from scripts.fingerprint import fingerprint
-from scripts.report import question_of
+from scripts.study import cells as study_cells
 from scripts.study import config as study_config
 from scripts.study import outputs as study_outputs
 from scripts.study import resources as study_resources
@@ -43,6 +43,8 @@ RESULTS = f"results/{STUDY.study}"
 ANALYSES = f"{RESULTS}/analyses"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+#: Folder of a fine-tuned model.
+MODEL = f"{RESULTS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}"
 #: Lock file of the raw files' checksums, beside the configuration.
 CHECKSUMS = "config/checksums.json"
 #: A data set in D3's format, made on request.
@@ -60,89 +62,9 @@ PRETRAINED = dict(study_resources.pretrained(BACKBONES))
 #: What of the user's own is not there.
 MISSING = missing_paths(STUDY)
 
-OBJECTIVES = study_config.all_objectives(STUDY)
-CELLS = study_config.experiment_cells(STUDY)
-GRID_CELLS = study_config.sensitivity_cells(STUDY)
-LENGTH_CELLS = study_config.history_length_cells(STUDY)
-#: Data sets of these cells with the one that each is cut from and its length; and those that are
-#: no data sets of the study themselves.
-LENGTHS = study_config.history_lengths(STUDY)
-RECUT = study_config.recut_datasets(STUDY)
-BASELINE_CELLS = study_config.baseline_cells(STUDY)
-#: Those that see their history.
-SHOWN_CELLS = [cell for cell in CELLS if cell.history == "with"]
-#: Empty where no objective is compared with plain fine-tuning.
-CASE_CELLS = study_config.case_cells(STUDY)
-#: Objectives with the one that has equal token weights in their place; the cells of both.
-SCHEDULES = study_config.schedule_bases(STUDY)
-SCHEDULE_CELLS = [
-    cell for cell in SHOWN_CELLS if cell.objective in {*SCHEDULES, *SCHEDULES.values()}
-]
-#: Models of the experiments, without the sensitivity grids' own.
-MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in CELLS))
-LENGTH_MODELS = list(dict.fromkeys(cells.model_path(*cell[:4]) for cell in LENGTH_CELLS))
-
-#: Data sets with the backbones that see them.
-DATASET_BACKBONES = list(dict.fromkeys(f"{cell.dataset}/{cell.backbone}" for cell in CELLS))
-#: Folders of the prepared data sets.
-PREPARED = [f"{RESULTS}/data/{name}" for name in STUDY.datasets]
-
-#: The analyses that each table stands on; each figure stands on the one of its name.
-TABLES = study_outputs.tables(STUDY)
-FIGURES = study_outputs.figures(STUDY)
-#: Objectives that claims compare with another base than plain fine-tuning, by that base.
-RIVALS = study_outputs.rivals(STUDY)
-#: What claims are judged by.
-CLAIM_ANALYSES = {name: f"{ANALYSES}/{name}.csv" for name in study_outputs.claim_analyses(STUDY)}
-LABELS = json.dumps(
-    {
-        kind: {name: entry.label for name, entry in getattr(STUDY, kind).items()}
-        for kind in ("datasets", "backbones", "baselines", "decoders")
-    }
-)
-METHODS = json.dumps([method.model_dump(exclude_none=True) for method in STUDY.methods])
-#: Options of single tables and figures, beyond the analyses and the labels.
-HEADLINE_K = str(study_config.headline_k(STUDY))
-TABLE_OPTIONS = {
-    "statistics": {
-        "published": json.dumps(
-            {
-                name: dataset.published.model_dump(exclude_none=True)
-                for name, dataset in STUDY.datasets.items()
-                if dataset.published
-            }
-        )
-    },
-    "accuracy": {
-        "methods": METHODS,
-        "references": json.dumps(
-            {
-                name: dataset.references.model_dump()
-                for name, dataset in STUDY.datasets.items()
-                if dataset.references
-            }
-        ),
-    },
-    "cutoffs": {"methods": METHODS},
-    "schedules": {
-        "gains": json.dumps(
-            [f"{ANALYSES}/{name}.csv" for name in study_outputs.schedule_gains(STUDY)]
-        )
-    },
-    "backbones": {"methods": METHODS},
-    "beyond": {
-        "methods": METHODS,
-        "datasets": json.dumps(study_config.compared_beyond_amazon(STUDY)),
-    },
-    "balance": {"k": HEADLINE_K},
-    "dependence": {"k": HEADLINE_K},
-    "concentration": {"k": HEADLINE_K},
-    "history_length": {"k": HEADLINE_K},
-}
-FIGURE_OPTIONS = {
-    name: f"--k {HEADLINE_K}"
-    for name in ("accuracy", "balance", "strata", "dependence", "sensitivity", "history_length")
-}
+OBJECTIVES = study_cells.all_objectives(STUDY)
+#: Data sets that are cut from another one at a length of their own, each with these two.
+RECUT = study_cells.recut_datasets(STUDY)
 
 ON_GPU = STUDY.device == "cuda" or (STUDY.device == "auto" and bool(find_gpus()))
 
@@ -152,7 +74,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9.+-]*"
 
 wildcard_constraints:
     dataset=NAME,
-    backbone=rf"(?!{cells.BASELINES}/){NAME}",
+    backbone=rf"(?!{BASELINES}/){NAME}",
     objective=NAME,
     seed=r"\d+",
     decoder=NAME,
@@ -172,14 +94,21 @@ def as_json(settings) -> str:
     return settings.model_dump_json(exclude={"label"})
 
 
-def listed(files) -> str:
-    """Paths as one list option of a command line."""
-    return json.dumps([str(file) for file in files])
+def results(paths) -> list[str]:
+    """Paths in the folder of the results."""
+    return [f"{RESULTS}/{path}" for path in paths]
 
 
-def cell_files(stage: str, of: list, ending: str = "parquet") -> list[str]:
-    """Files of a stage for the given cells."""
-    return [f"{RESULTS}/{stage}/{cells.cell_path(cell)}.{ending}" for cell in of]
+def as_words(value) -> str:
+    """A value on a command line: a list as words, a text as it is, all else as JSON."""
+    if isinstance(value, list):
+        return shlex.join(map(str, value))
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+
+
+def as_options(values) -> str:
+    """Named files or settings as options of a command line."""
+    return " ".join(f"--{name} {as_words(value)}" for name, value in values.items())
 
 
 def base_of(wildcards) -> str:
@@ -200,11 +129,6 @@ def needs_gpu(wildcards) -> int:
 def processes_of(wildcards) -> int:
     """Processes of a fine-tuning."""
     return STUDY.backbones[wildcards.backbone].training.processes
-
-
-def finetune_gpus(wildcards) -> int:
-    """GPUs that a fine-tuning asks for: one for each process."""
-    return needs_gpu(wildcards) * processes_of(wildcards)
 
 
 def finetune_launcher(wildcards, output) -> str:
@@ -229,11 +153,6 @@ def threads_of(wildcards) -> int:
     """CPU threads of a job on a language model: a scratch model is too small for more than one."""
     small = STUDY.backbones[wildcards.backbone].source.kind == "scratch"
     return 1 if small else STUDY.threads
-
-
-def finetune_threads(wildcards) -> int:
-    """CPU threads of a fine-tuning: those of all its processes."""
-    return threads_of(wildcards) * processes_of(wildcards)
 
 
 def require(*paths: str) -> None:
@@ -266,11 +185,6 @@ def baselines_of(*kinds: str) -> str:
     return one_of(name for name, baseline in STUDY.baselines.items() if baseline.kind in kinds)
 
 
-def baseline_settings(wildcards) -> str:
-    """Settings of a baseline."""
-    return as_json(STUDY.baselines[wildcards.baseline])
-
-
 def backbone_folder(wildcards) -> str:
     """Folder of the backbone that a data set's models start from, the same at every length."""
     source = STUDY.backbones[wildcards.backbone].source
@@ -286,24 +200,37 @@ def names_of(kind: str) -> str:
     return one_of(Path(path).name for path, source in PRETRAINED.items() if source.kind == kind)
 
 
-def model_limits(wildcards) -> str:
-    """Options that every step on a fine-tuned model takes."""
+def model_options(wildcards, input) -> str:
+    """The options `finetuned` of a step; the device is no part of them, see `device_of`."""
     training = STUDY.backbones[wildcards.backbone].training
-    return f"--max_tokens {training.max_tokens} --precision {training.precision}"
+    options = {
+        "model": str(Path(input.run).parent),
+        "backbone": input.backbone,
+        "catalogue": input.catalogue,
+        "prompt": prompt_of(wildcards),
+        "max_tokens": training.max_tokens,
+        "precision": training.precision,
+    }
+    return as_options({f"finetuned.{name}": option for name, option in options.items()})
 
 
-def model_options(wildcards) -> str:
-    """Options of a step on a fine-tuned model and the test sub-sample."""
+def on_model(options: str) -> str:
+    """The command of a step on a fine-tuned model."""
+    start = "python -m scripts.gpu {resources.gpu} python -m scripts.decode.{params.step}"
+    return f"{start} {{params.model}} --finetuned.device {{params.device}} {options} &> {{log:q}}"
+
+
+def sample_options(wildcards) -> str:
+    """The option of a test sub-sample, where the backbone has one."""
     examples = STUDY.backbones[wildcards.backbone].test_examples
-    limits = model_limits(wildcards)
-    return limits if examples is None else f"{limits} --test_examples {examples}"
+    return "" if examples is None else f"--test_examples {examples}"
 
 
 def assistant_of(wildcards) -> str:
     """The model that helps an assisted decoder: the first seed's."""
     name = STUDY.decoders[wildcards.decoder].assistant
-    model = cells.model_path(wildcards.dataset, cells.BASELINES, name, STUDY.baseline_seeds[0])
-    return f"{RESULTS}/models/{model}.safetensors"
+    folder = f"{RESULTS}/models/{wildcards.dataset}/{BASELINES}/{name}"
+    return f"{folder}/seed-{STUDY.baseline_seeds[0]}.safetensors"
 
 
 def assistant_inputs(wildcards) -> dict[str, str]:
@@ -313,47 +240,7 @@ def assistant_inputs(wildcards) -> dict[str, str]:
         return {}
     inputs = {"assistant": assistant_of(wildcards)}
     if len(decoder.g) > 1:
-        model = cells.model_path(
-            wildcards.dataset, wildcards.backbone, wildcards.objective, wildcards.seed
-        )
-        inputs["tuning"] = f"{RESULTS}/tuning/{model}/{wildcards.decoder}.json"
+        w = wildcards
+        folder = f"{RESULTS}/tuning/{w.dataset}/{w.backbone}/{w.objective}/seed-{w.seed}"
+        inputs["tuning"] = f"{folder}/{w.decoder}.json"
     return inputs
-
-
-def audits() -> list[str]:
-    """The audits that the study compares."""
-    models = [cells.model_path(*cell[:4]) for cell in study_config.search_error_cells(STUDY)]
-    return [f"{RESULTS}/audits/{model}.csv" for model in models]
-
-
-def options_of(input, names) -> str:
-    """The named inputs as options of a command line."""
-    return " ".join(f"--{name} {shlex.quote(str(input[name]))}" for name in names)
-
-
-def rival_metrics(wildcards) -> list[str]:
-    """Metrics of a base and of the objectives that schedules and claims compare with it."""
-    same = {name for name, equal in SCHEDULES.items() if equal == wildcards.base}
-    objectives = {wildcards.base, RIVALS.get(wildcards.base), *same}
-    rivals = [cell for cell in SHOWN_CELLS if cell.objective in objectives]
-    return cell_files("metrics", rivals)
-
-
-def grid_metrics() -> list[str]:
-    """Metrics of the sensitivity grids and of plain fine-tuning where it shares their setting."""
-    base = [
-        cell
-        for cell in CELLS
-        if cell.objective == "plain"
-        and any(cell == point._replace(objective="plain") for point in GRID_CELLS)
-    ]
-    return cell_files("metrics", list(dict.fromkeys(base + GRID_CELLS)))
-
-
-def table_options(name: str) -> str:
-    """Options of a table's step: its analyses by name, and its own."""
-    # Those in a folder of their own are an option together.
-    alone = [analysis for analysis in TABLES[name] if "/" not in analysis]
-    options = {analysis: f"{ANALYSES}/{analysis}.csv" for analysis in alone}
-    options |= TABLE_OPTIONS.get(name, {})
-    return " ".join(f"--{option} {shlex.quote(value)}" for option, value in options.items())

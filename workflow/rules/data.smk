@@ -12,7 +12,7 @@ rule download:
         # Recorded by Snakemake: another address is another file. Asking for the output keeps the
         # mirrors out of the record: a new one fetches nothing anew.
         url=lambda wildcards: URLS[f"resources/raw/{wildcards.file}"][0],
-        urls=lambda wildcards, output: listed(URLS[output[0]]),
+        urls=lambda wildcards, output: URLS[output[0]],
         checksums=CHECKSUMS,
     shell:
         "python -m scripts.data.obtain --urls {params.urls:q}"
@@ -40,7 +40,7 @@ rule prepare:
         unpack(raw_inputs),
     output:
         interactions=f"{RESULTS}/data/{{dataset}}/interactions.parquet",
-        catalogue=f"{RESULTS}/data/{{dataset}}/items.parquet",
+        catalogue=f"{RESULTS}/data/{{dataset}}/catalogue.parquet",
         train=f"{RESULTS}/data/{{dataset}}/examples/train.parquet",
         valid=f"{RESULTS}/data/{{dataset}}/examples/valid.parquet",
         test=f"{RESULTS}/data/{{dataset}}/examples/test.parquet",
@@ -71,7 +71,7 @@ rule recut:
     input:
         lambda wildcards: expand(rules.prepare.output, dataset=base_of(wildcards)),
     output:
-        f"{RESULTS}/data/{{dataset}}/items.parquet",
+        f"{RESULTS}/data/{{dataset}}/catalogue.parquet",
         f"{RESULTS}/data/{{dataset}}/examples/train.parquet",
         f"{RESULTS}/data/{{dataset}}/examples/valid.parquet",
         f"{RESULTS}/data/{{dataset}}/examples/test.parquet",

@@ -1,33 +1,34 @@
 """Figures: one rule each, so that `snakemake figure_balance` draws that one."""
 
-for name in FIGURES:
+FIGURES = [output.name for output in study_outputs.figures(STUDY)]
+
+for output in study_outputs.figures(STUDY):
 
     rule:
         name:
-            f"figure_{name}"
+            f"figure_{output.name}"
         input:
-            f"{ANALYSES}/{name}.csv",
+            f"{ANALYSES}/{output.name}.csv",
         output:
-            pdf=f"{RESULTS}/figures/{name}.pdf",
-            png=f"{RESULTS}/figures/{name}.png",
-            csv=f"{RESULTS}/figures/{name}.csv",
+            pdf=f"{RESULTS}/figures/{output.name}.pdf",
+            png=f"{RESULTS}/figures/{output.name}.png",
+            csv=f"{RESULTS}/figures/{output.name}.csv",
             svg=report(
-                f"{RESULTS}/figures/{name}.svg",
-                caption=f"../report/figure_{name}.rst",
-                category=question_of(name),
-                labels={"figure": name},
+                f"{RESULTS}/figures/{output.name}.svg",
+                caption=f"../report/figure_{output.name}.rst",
+                category=output.question,
+                labels={"figure": output.name},
             ),
         log:
-            f"{LOGS}/figures/{name}.log",
+            f"{LOGS}/figures/{output.name}.log",
         conda:
             ENVIRONMENT
         params:
-            code=fingerprint(f"scripts.figures.{name}"),
-            module=f"scripts.figures.{name}",
-            labels=LABELS,
-            options=FIGURE_OPTIONS.get(name, ""),
+            code=fingerprint(f"scripts.figures.{output.name}", "scripts.figures.__main__"),
+            name=output.name,
+            options=json.dumps(study_outputs.options(STUDY, output.figure_options)),
         shell:
-            "python -m {params.module} --input {input:q} --labels {params.labels:q} {params.options}"
+            "python -m scripts.figures {params.name} --analysis {input:q} --options {params.options:q}"
             " --output {output.pdf:q} &> {log:q}"
 
 

@@ -8,32 +8,31 @@ rule finetune:
         valid=rules.prepare.output.valid,
         catalogue=rules.prepare.output.catalogue,
     output:
-        directory(f"{RESULTS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}"),
+        # Of the folder, which is put there as a whole, the files that other steps name.
+        run=f"{MODEL}/run.json",
+        curves=f"{MODEL}/curves.csv",
     log:
         f"{LOGS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.tsv"
     conda:
         ENVIRONMENT
-    threads: finetune_threads
+    threads: lambda wildcards: threads_of(wildcards) * processes_of(wildcards)
     resources:
-        gpu=finetune_gpus,
+        gpu=lambda wildcards: needs_gpu(wildcards) * processes_of(wildcards),
     params:
         code=fingerprint("scripts.finetune.train"),
+        model=lambda wildcards, output: str(Path(output.run).parent),
         prompt=prompt_of,
         objective=lambda wildcards: as_json(OBJECTIVES[wildcards.objective]),
-        # What Snakemake records; a look at the training through TensorBoard changes nothing.
-        settings=lambda wildcards: STUDY.backbones[wildcards.backbone].training.model_dump_json(
-            exclude={"tensorboard"}
-        ),
-        training=lambda wildcards, output: as_json(STUDY.backbones[wildcards.backbone].training),
+        training=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].training),
         launcher=finetune_launcher,
         # Not `resources.gpu`, which Snakemake lowers to its limit.
-        gpus=lambda wildcards, output: finetune_gpus(wildcards),
+        gpus=lambda wildcards, output: needs_gpu(wildcards) * processes_of(wildcards),
         device=device_of,
     shell:
         "python -m scripts.gpu {params.gpus} {params.launcher} scripts.finetune.train --backbone {input.backbone:q}"
-        " --train {input.train:q} --valid {input.valid:q} --items {input.catalogue:q}"
+        " --train {input.train:q} --valid {input.valid:q} --catalogue {input.catalogue:q}"
         " --prompt {params.prompt:q} --objective {params.objective:q}"
         " --training {params.training:q} --seed {wildcards.seed} --device {params.device}"
-        " --output {output:q} &> {log:q}"
+        " --output {params.model:q} &> {log:q}"

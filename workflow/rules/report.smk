@@ -3,13 +3,13 @@
 
 rule report:
     input:
-        tables=expand(f"{RESULTS}/tables/{{name}}.md", name=TABLES),
+        tables=expand(f"{RESULTS}/tables/{{name}}.json", name=TABLES),
         figures=expand(f"{RESULTS}/figures/{{name}}.svg", name=FIGURES),
         captions=[
             *expand(f"{CAPTIONS}/table_{{name}}.rst", name=TABLES),
             *expand(f"{CAPTIONS}/figure_{{name}}.rst", name=FIGURES),
         ],
-        models=expand(f"{RESULTS}/models/{{model}}", model=MODELS),
+        runs=results(study_outputs.runs(STUDY)),
         template=f"{workflow.basedir}/scripts/report.html.j2",
     output:
         f"{RESULTS}/report.html",
@@ -21,11 +21,8 @@ rule report:
         code=fingerprint("scripts.report"),
         # Where a study runs is no part of it: the records of its runs say it.
         study=STUDY.model_dump_json(exclude={"device", "missing_gpu"}),
-        tables=lambda wildcards, input: listed(input.tables),
-        figures=lambda wildcards, input: listed(input.figures),
-        runs=lambda wildcards, input: listed(f"{model}/run.json" for model in input.models),
-        captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
+        captions=lambda wildcards, input: str(Path(input.captions[0]).parent),
     shell:
-        "python -m scripts.report --study {params.study:q} --tables {params.tables:q}"
-        " --figures {params.figures:q} --captions {params.captions:q} --runs {params.runs:q}"
+        "python -m scripts.report --study {params.study:q} --tables {input.tables:q}"
+        " --figures {input.figures:q} --captions {params.captions:q} --runs {input.runs:q}"
         " --output {output:q} &> {log:q}"

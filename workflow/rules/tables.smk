@@ -1,32 +1,34 @@
 """Tables: one rule each, so that `snakemake table_accuracy` makes that one."""
 
-for name in TABLES:
+TABLES = [output.name for output in study_outputs.tables(STUDY)]
+
+for output in study_outputs.tables(STUDY):
 
     rule:
         name:
-            f"table_{name}"
+            f"table_{output.name}"
         input:
-            expand(f"{ANALYSES}/{{analysis}}.csv", analysis=TABLES[name]),
+            expand(f"{ANALYSES}/{{analysis}}.csv", analysis=output.table),
         output:
             csv=report(
-                f"{RESULTS}/tables/{name}.csv",
-                caption=f"../report/table_{name}.rst",
-                category=question_of(name),
-                labels={"table": name},
+                f"{RESULTS}/tables/{output.name}.csv",
+                caption=f"../report/table_{output.name}.rst",
+                category=output.question,
+                labels={"table": output.name},
             ),
-            md=f"{RESULTS}/tables/{name}.md",
-            tex=f"{RESULTS}/tables/{name}.tex",
+            md=f"{RESULTS}/tables/{output.name}.md",
+            tex=f"{RESULTS}/tables/{output.name}.tex",
+            json=f"{RESULTS}/tables/{output.name}.json",
         log:
-            f"{LOGS}/tables/{name}.log",
+            f"{LOGS}/tables/{output.name}.log",
         conda:
             ENVIRONMENT
         params:
-            code=fingerprint(f"scripts.tables.{name}"),
-            module=f"scripts.tables.{name}",
-            options=table_options(name),
-            labels=LABELS,
+            code=fingerprint(f"scripts.tables.{output.name}", "scripts.tables.__main__"),
+            name=output.name,
+            options=json.dumps(study_outputs.options(STUDY, output.table_options)),
         shell:
-            "python -m {params.module} {params.options} --labels {params.labels:q}"
+            "python -m scripts.tables {params.name} --analyses {input:q} --options {params.options:q}"
             " --output {output.csv:q} &> {log:q}"
 
 

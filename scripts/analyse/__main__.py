@@ -1,0 +1,11 @@
+"""An analysis as a command: `python -m scripts.analyse accuracy --metrics … --output a.csv`."""
+
+from __future__ import annotations
+
+import sys
+
+from scripts.command import run, step_of
+from scripts.files import write_csv
+
+if __name__ == "__main__":
+    run(step_of("scripts.analyse", sys.argv[1:2]), write_csv, sys.argv[2:])

@@ -1,0 +1,65 @@
+"""The settings of every model: their values, and how they came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scripts.cells import cell_of, model_of
+from scripts.files import read_json
+
+COLUMNS = [
+    *("dataset", "backbone", "objective", "seed", "decoder"),
+    *("setting", "value", "candidates", "rule", "examples"),
+]
+
+CONFIG = "set in the config before training"
+VALIDATION_LOSS = "lowest loss on validation examples"
+VALIDATION_NDCG = "highest NDCG@10 on validation examples"
+
+
+def choices(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
+    """Gather the settings from the run records.
+
+    Args:
+        runs: `run.json` of every fine-tuned model.
+        decodings: run record beside every LLM's recommendations with history.
+
+    Returns:
+        dataset, backbone, objective, seed, decoder (for g alone), setting (alpha, beta,
+        token_weights as `weights_of` has it, epoch, g), value, candidates (what it was taken from,
+        null where it was set), rule, examples (that decided it, null where it was set).
+    """
+    rows: list[dict[str, Any]] = []
+    for path in runs:
+        model, record = model_of(path.parent)._asdict(), read_json(path)
+        settings = record["settings"]
+        weights = weights_of(settings["objective"])
+        given = {"alpha": record["alpha"], "beta": record["beta"], "token_weights": weights}
+        if weights == "learned":
+            given.pop("beta")
+        rows += [model | {"setting": s, "value": v, "rule": CONFIG} for s, v in given.items()]
+        epoch = {"setting": "epoch", "value": record["best_epoch"], "rule": CONFIG}
+        if settings["training"]["epochs"] > 1:
+            epoch |= {"candidates": f"1 to {record['epochs_run']}", "rule": VALIDATION_LOSS}
+            epoch |= {"examples": record["valid_examples"]}
+        rows.append(model | epoch)
+    for path in decodings:
+        record = read_json(path)
+        if "g" not in record:
+            continue
+        weight = {"setting": "g", "value": record["g"], "rule": CONFIG}
+        if measured := record.get("validation_ndcg"):
+            weight |= {"candidates": ", ".join(measured), "rule": VALIDATION_NDCG}
+            weight |= {"examples": record["tune_examples"]}
+        cell = cell_of(path)
+        rows.append({name: getattr(cell, name) for name in COLUMNS[:5]} | weight)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def weights_of(objective: dict[str, Any]) -> str:
+    """The kind of an objective's token weights: equal, linear or learned."""
+    weights = objective["token_weights"]
+    return "equal" if weights == "linear" and objective["beta"] == 1 else weights

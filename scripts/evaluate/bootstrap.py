@@ -1,0 +1,253 @@
+"""Paired bootstrap over users, crossed with seeds, and the jackknife: neither one user's examples
+nor one training's results are independent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+from scripts.command import Settings
+
+
+class Draws(Settings):
+    """How an interval is drawn."""
+
+    resamples: int = 10_000
+    """How often. The smallest p-value is 2 / (resamples + 1): with the default far enough below
+    5 % for Holm's adjustment over a hundred comparisons."""
+    seed: int = 0
+    """Of the random numbers."""
+
+
+#: How the intervals of every result are drawn.
+DRAWS = Draws()
+
+
+#: Random draws held in memory at once (resamples x users).
+BLOCK = 1 << 22
+
+
+def cluster_bootstrap(
+    values: np.ndarray,
+    users: np.ndarray,
+    draws: Draws = DRAWS,
+    of_training: Callable[[np.ndarray], np.ndarray] = lambda means: means,
+) -> np.ndarray:
+    """Means over seeds and examples when whole users and, crossed with them, seeds are drawn anew.
+
+    Each resample draws as many users as there are, with replacement and with all of their
+    examples, and independently as many seeds as there are (A. B. Owen, "The pigeonhole bootstrap",
+    2007). All columns see the same draws, so that differences of columns are paired; the draws of
+    users are the same for every number of seeds. With one seed, users alone are drawn.
+
+    With few seeds the resamples vary too little over them, which `widened` makes up for. Noise of a
+    single (seed, user) pair is counted more than once, which widens the interval.
+
+    Args:
+        values: float (seeds, n, m) or, for one seed, (n, m): m measurements of every example,
+            without NaN.
+        users: (n,), whose example it is.
+        draws: how many, and their seed.
+        of_training: what is averaged over the seeds that are drawn, as a function of the means of
+            single trainings: from float (…, m) to (…, m'). The means themselves by default.
+
+    Returns:
+        float64 (resamples, m').
+
+    Raises:
+        ValueError: a value is NaN or there is none.
+    """
+    if values.size == 0 or np.isnan(values).any():
+        raise ValueError("the bootstrap needs at least one example and no NaN")
+    seeds, examples, columns = values.shape if values.ndim == 3 else (1, *values.shape)
+    by_example = values.reshape(seeds, examples, columns).swapaxes(0, 1).reshape(examples, -1)
+    names, user = np.unique(users, return_inverse=True)
+    # Per user: the sums of the columns of every seed and, last, the number of examples.
+    totals = np.zeros((len(names), seeds * columns + 1))
+    np.add.at(totals, user, np.column_stack([by_example, np.ones(examples)]))
+    of_users = np.random.default_rng(draws.seed)
+    of_seeds = np.random.default_rng([draws.seed, 1])
+    resamples = draws.resamples
+    shares = of_seeds.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    rows = max(1, BLOCK // len(names))
+    means = []
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        drawn = of_users.integers(len(names), size=(size, len(names)))
+        drawn += np.arange(size)[:, None] * len(names)
+        counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        sums = counts @ totals
+        per_seed = (sums[:, :-1] / sums[:, -1:]).reshape(size, seeds, columns)
+        drawn_seeds = shares[start : start + size]
+        means.append(np.einsum("rs,rsm->rm", drawn_seeds, of_training(per_seed)))
+    return np.concatenate(means)
+
+
+def widened(samples: np.ndarray, value: np.ndarray, of_seeds: np.ndarray) -> np.ndarray:
+    """Resamples as far from their value as so few seeds leave it open.
+
+    Of S seeds, resamples hold (S - 1) / S of the variance over seeds, and they take its estimate
+    for the truth. The missing part is added, and every deviation is stretched by the ratio of
+    Student's t to the normal quantile at its rank; the degrees of freedom are Satterthwaite's
+    (1946), S - 1 where the seeds make up all of the variance and unlimited where the users do.
+
+    Simulated, 95 % intervals then hold the truth in 88 % (2 seeds), 93 % (3) and 95 % (5) of cases
+    where trainings differ by three times the users' error, against 77, 88 and 91 % before, and in
+    94 to 97 % where they differ by that error or less.
+
+    Args:
+        samples: float (resamples, m), as of `cluster_bootstrap` or a function of its columns; NaN
+            stays.
+        value: float (m,), what they are resamples of.
+        of_seeds: float (S, m), the same of every seed.
+
+    Returns:
+        float64 (resamples, m); the samples themselves for one seed, all NaN in a column in which a
+        seed is NaN.
+    """
+    if len(of_seeds) < 2:
+        return samples
+    wide = samples.copy()
+    for column, of_column in enumerate(of_seeds.T):
+        known = np.flatnonzero(~np.isnan(samples[:, column]))
+        if len(known):
+            wide[known, column] = _stretched(samples[known, column], value[column], of_column)
+    return wide
+
+
+def _stretched(sample: np.ndarray, value: float, of_seeds: np.ndarray) -> np.ndarray:
+    """`widened` for one measurement, float (r,), (), and (S,)."""
+    seeds, drawn = standard_error_squared(of_seeds), sample.var()
+    if drawn == 0:
+        return sample
+    variance = drawn + seeds / len(of_seeds)
+    level = (np.arange(len(sample)) + 0.5) / len(sample)
+    normal = stats.norm.ppf(level)
+    student = stats.t.ppf(level, freedom(variance, seeds, len(of_seeds)))
+    # At the median both quantiles are 0.
+    stretch = np.divide(student, normal, out=np.ones(len(level)), where=normal != 0)
+    # Equal resamples take each a rank of their own, lest atoms be stretched as their middle is.
+    order = np.argsort(sample, kind="stable")
+    wide = np.empty(len(sample))
+    wide[order] = value + (sample[order] - value) * np.sqrt(variance / drawn) * stretch
+    return wide
+
+
+def standard_error_squared(of_seeds: np.ndarray) -> np.ndarray:
+    """Variance of the mean over seeds, float (S, …) to (…)."""
+    return of_seeds.var(axis=0, ddof=1) / len(of_seeds)
+
+
+def freedom(variance: np.ndarray, seeds: np.ndarray, count: int) -> np.ndarray:
+    """Satterthwaite's degrees of freedom of a variance with a part from few seeds.
+
+    Args:
+        variance: the whole, of which the rest counts as known.
+        seeds: the part from the seeds.
+        count: how many seeds.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = (count - 1) * (variance / seeds) ** 2
+    # A t of a million degrees of freedom is the normal distribution.
+    return np.where(seeds > 0, np.minimum(degrees, 1e6), 1e6)
+
+
+def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval over the first axis.
+
+    Args:
+        samples: float (resamples, …), as of `cluster_bootstrap` or a function of its columns.
+        level: share of the resamples inside.
+
+    Returns:
+        lower and upper bound, float64 (…).
+    """
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def unbounded(samples: np.ndarray) -> tuple[float, float, float]:
+    """Interval and p-value of resamples of which some are unknown: NaN, where a ratio has no base.
+
+    These count as unbounded on both sides, so that with many of them a bound is unknown, too.
+
+    Args:
+        samples: float (resamples,).
+
+    Returns:
+        lower and upper bound and p; NaN where unknown.
+    """
+    known = ~np.isnan(samples)
+    if not known.any():
+        return np.nan, np.nan, np.nan
+    with np.errstate(invalid="ignore"):  # Between unbounded resamples lies no number.
+        low, _ = interval(np.where(known, samples, -np.inf))
+        _, high = interval(np.where(known, samples, np.inf))
+    low, high = (float(bound) if np.isfinite(bound) else np.nan for bound in (low, high))
+    return low, high, float(p_value(np.where(known, samples, 0.0)))
+
+
+def p_value(samples: np.ndarray) -> np.ndarray:
+    """Two-sided bootstrap p-value of a difference against 0, over the first axis.
+
+    Twice the share of the resamples on the rarer side of 0, those at 0 on both, each side with one
+    more as if the data themselves were a resample on it: never 0, and below 5 % just where the
+    95 % percentile interval leaves 0 out (up to interpolation). The smallest value is
+    2 / (resamples + 1).
+
+    Args:
+        samples: float (resamples, …), resampled differences.
+
+    Returns:
+        float64 (…), up to 1.
+    """
+    rarer = np.minimum((samples <= 0).sum(axis=0), (samples >= 0).sum(axis=0))
+    return np.minimum(1.0, 2 * (rarer + 1) / (len(samples) + 1))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """P-values of one family of comparisons, adjusted by Holm's step-down method (1979).
+
+    Args:
+        p: float (n,), the whole family; NaN is no comparison and stays NaN.
+
+    Returns:
+        float64 (n,), up to 1.
+    """
+    p = np.asarray(p, dtype=float)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    adjusted = np.full(len(p), np.nan)
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted
+
+
+def jackknife_error(values: np.ndarray, without: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of a mean over seeds, by leaving groups of users out; its degrees of freedom.
+
+    A resample of users with replacement holds about 63 % of them, so its lists cover less of the
+    catalogue and are more unequal: a percentile interval of such a measure would miss the value
+    itself. The jackknife stays at the value, and its variance is not too small on average for any
+    symmetric statistic (Efron and Stein, 1981). The variance over seeds is added to it; what one
+    seed does with one user counts in both, which widens the interval.
+
+    Args:
+        values: float (S, …), of every seed.
+        without: float (S, …, J, m), the values (S, …, m) with one of J groups left out.
+
+    Returns:
+        float64 (…, m) twice; NaN where there are fewer than two groups. The degrees of freedom are
+        Satterthwaite's, as for `widened`.
+    """
+    groups = without.shape[-2]
+    if groups < 2:
+        return np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
+    mean = without.mean(axis=0)
+    deviations = mean - mean.mean(axis=-2, keepdims=True)
+    variance = (groups - 1) / groups * np.square(deviations).sum(axis=-2)
+    of_seeds = standard_error_squared(values) if len(values) > 1 else np.zeros_like(variance)
+    variance = variance + of_seeds
+    return np.sqrt(variance), freedom(variance, of_seeds, len(values))

@@ -1,0 +1,186 @@
+"""Means of per-example metrics over seeds and examples, with intervals over users and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from scripts.cells import Cell
+from scripts.contracts import CUTOFFS
+from scripts.evaluate.blocks import codes, identity
+from scripts.evaluate.bootstrap import Draws, cluster_bootstrap, holm, interval, p_value, widened
+
+#: The metric columns of a per-example file.
+METRICS = [f"{metric}@{k}" for metric in ("hr", "ndcg") for k in CUTOFFS]
+
+#: The metrics that tables show, by the name of their column. An analysis adjusts the p-values of
+#: these comparisons, as one family.
+SHOWN = {"HR@5": ("hr", 5), "HR@10": ("hr", 10), "NDCG@5": ("ndcg", 5), "NDCG@10": ("ndcg", 10)}
+
+#: The columns of a paired difference, and the same with the adjusted p-value.
+COMPARED = ["difference", "difference_low", "difference_high", "p"]
+ADJUSTED = [*COMPARED[:3], "p_holm"]
+
+
+def split_name(column: str) -> dict[str, str | int]:
+    """`hr@10` as the columns `metric` and `k` of a tidy table."""
+    metric, k = column.split("@")
+    return {"metric": metric, "k": int(k)}
+
+
+def estimates(values: np.ndarray, users: np.ndarray, draws: Draws) -> pd.DataFrame:
+    """Means with their 95 % intervals.
+
+    Args:
+        values: float (seeds, n, m), m measurements of every example.
+        users: int (n,), whose example it is.
+        draws: of the bootstrap.
+
+    Returns:
+        m rows: value, low, high (users resampled, seeds crossed with them), p (two-sided, against
+        0) and seed_sd (standard deviation over the seeds, null for one); all null for a measurement
+        that holds a NaN.
+    """
+    known = ~np.isnan(values).any(axis=(0, 1))
+    frame = pd.DataFrame(
+        np.nan, index=range(values.shape[2]), columns=["value", "low", "high", "p", "seed_sd"]
+    )
+    if known.any():
+        measured = values[:, :, known]
+        value = measured.mean(axis=(0, 1))
+        samples = cluster_bootstrap(measured, users, draws)
+        samples = widened(samples, value, measured.mean(axis=1))
+        frame.loc[known, "value"] = value
+        frame.loc[known, "low"], frame.loc[known, "high"] = interval(samples)
+        frame.loc[known, "p"] = p_value(samples)
+        if len(values) > 1:
+            frame.loc[known, "seed_sd"] = measured.mean(axis=1).std(axis=0, ddof=1)
+    return frame
+
+
+def is_shown(frame: pd.DataFrame) -> pd.Series:
+    """Which rows are of the metrics and cut-offs of `SHOWN`."""
+    points = pd.MultiIndex.from_frame(frame[["metric", "k"]])
+    return pd.Series(points.isin(list(SHOWN.values())), frame.index)
+
+
+def adjusted(p: pd.Series, family: pd.Series) -> pd.Series:
+    """P-values adjusted by Holm's method over the rows of a family; null beyond it."""
+    return pd.Series(holm(p.where(family).to_numpy(float)), p.index)
+
+
+def within(frame: pd.DataFrame) -> pd.DataFrame:
+    """Intervals of what lies between 0 and 1, such as HR, NDCG and overlap, cut there."""
+    return frame.assign(low=frame["low"].clip(lower=0), high=frame["high"].clip(upper=1))
+
+
+def measured(
+    frames: dict[Cell, pd.DataFrame], block: str, draws: Draws, columns: list[str] = METRICS
+) -> pd.DataFrame:
+    """Means of every metric of every recommender of one block over its seeds.
+
+    All recommenders see the same draws of users. A metric that is null for an example (K beyond the
+    list) has neither value nor interval.
+
+    Args:
+        frames: per cell the column `user` and `columns`, on the same examples in the same order.
+        block: name of the block.
+        draws: of the bootstrap.
+        columns: what is measured, such as `hr@10`.
+
+    Returns:
+        the columns of `identity` without the seed, metric, k, those of `estimates`, seeds,
+        examples, users; in the order of the cells.
+    """
+    users = codes(next(iter(frames.values()))["user"])
+    recommenders: dict[Cell, list[np.ndarray]] = {}
+    for cell, frame in frames.items():
+        seeds = recommenders.setdefault(cell._replace(seed=0), [])
+        seeds.append(frame[columns].to_numpy(float))
+    parts = {}
+    # One bootstrap for all recommenders with equally many seeds.
+    for count in set(map(len, recommenders.values())):
+        equal = [cell for cell, seeds in recommenders.items() if len(seeds) == count]
+        values = np.concatenate([np.stack(recommenders[cell]) for cell in equal], axis=2)
+        found = estimates(values, users, draws).assign(seeds=count)
+        for i, cell in enumerate(equal):
+            parts[cell] = found.iloc[i * len(columns) : (i + 1) * len(columns)]
+    names = [
+        identity(cell, block) | split_name(column) for cell in recommenders for column in columns
+    ]
+    return (
+        pd.DataFrame(names)
+        .drop(columns="seed")
+        .join(pd.concat([parts[cell] for cell in recommenders], ignore_index=True))
+        .assign(examples=len(users), users=users.max() + 1)
+    )
+
+
+def compared(
+    frames: dict[Cell, pd.DataFrame],
+    base_of: Callable[[Cell], Cell],
+    block: str,
+    draws: Draws,
+    columns: list[str] = METRICS,
+) -> pd.DataFrame:
+    """What `measured` gives, and the paired differences to a base over the seeds that both have.
+
+    Args:
+        frames: as `measured` takes them.
+        base_of: a cell's base, one of the same seed.
+        block: name of the block.
+        draws: of the bootstrap.
+        columns: what is measured.
+
+    Returns:
+        the columns of `measured`, p apart, and `COMPARED`: the difference, its interval and its p;
+        null for a base itself, and where the base is not among the frames; and shared_seeds, those
+        of the difference.
+    """
+    values = within(measured(frames, block, draws, columns)).drop(columns="p")
+    changes = {
+        cell: minus(frame, frames[base_of(cell)], columns)
+        for cell, frame in frames.items()
+        if base_of(cell) in frames and base_of(cell) != cell
+    }
+    return with_differences(values, changes, COMPARED, block, draws, columns)
+
+
+def minus(frame: pd.DataFrame, base: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """A frame with the differences to another one in some of its columns."""
+    return frame.assign(**(frame[columns] - base[columns]))
+
+
+def with_differences(
+    values: pd.DataFrame,
+    changes: dict[Cell, pd.DataFrame],
+    names: list[str],
+    block: str,
+    draws: Draws,
+    columns: list[str],
+) -> pd.DataFrame:
+    """Rows of `measured` beside the means of differences, where their cell has one.
+
+    Args:
+        values: rows of `measured`.
+        changes: per cell the differences, as `measured` takes them.
+        names: columns of the difference, its bounds and its p.
+        block: name of the block.
+        draws: of the bootstrap.
+        columns: what is measured.
+
+    Returns:
+        `values`, `names` and shared_seeds, the seeds of the differences; null where there is none.
+    """
+    if not changes:
+        return values.assign(**dict.fromkeys([*names, "shared_seeds"], np.nan))
+    found = measured(changes, block, draws, columns)
+    renamed = dict(
+        zip(["value", "low", "high", "p", "seeds"], [*names, "shared_seeds"], strict=True)
+    )
+    keys = [*identity(next(iter(changes)), block), "metric", "k"]
+    keys.remove("seed")
+    found = found[[*keys, *renamed]].rename(columns=renamed)
+    return values.merge(found, how="left", on=keys, sort=False)

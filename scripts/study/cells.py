@@ -1,0 +1,277 @@
+"""The cells that a study spans, and what it compares."""
+
+from __future__ import annotations
+
+import itertools
+
+from scripts.baselines.settings import Trained
+from scripts.cells import Cell, baseline_cell
+from scripts.contracts import CUTOFFS
+from scripts.finetune.settings import Objective
+from scripts.study.schema import Sensitivity, Study
+
+
+def experiment_cells(study: Study) -> list[Cell]:
+    """The cells of the experiments, each once, in the order of the configuration."""
+    cells = (
+        Cell(*point)
+        for block in study.experiments
+        for point in itertools.product(
+            block.datasets,
+            block.backbones,
+            block.objectives,
+            block.seeds,
+            block.decoders,
+            block.histories,
+        )
+    )
+    return list(dict.fromkeys(cells))
+
+
+def shown_cells(study: Study) -> list[Cell]:
+    """Those of the experiments that see their history."""
+    return [cell for cell in experiment_cells(study) if cell.history == "with"]
+
+
+def baseline_cells(study: Study) -> list[Cell]:
+    """The cells of the baselines; one that is not trained has the first seed alone."""
+    return [
+        baseline_cell(dataset, name, seed)
+        for dataset in study.datasets
+        for name, baseline in study.baselines.items()
+        for seed in study.baseline_seeds[: None if isinstance(baseline, Trained) else 1]
+    ]
+
+
+def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:
+    """The objectives of a sensitivity grid by name; a point that is the centre keeps its name.
+
+    Raises:
+        ValidationError: a point is no objective.
+    """
+    centre = study.objectives[grid.objective]
+    points = {grid.objective: centre}
+    for parameter, values in (("alpha", grid.alpha), ("beta", grid.beta)):
+        for value in values:
+            point = Objective.model_validate(centre.model_dump() | {parameter: value})
+            if point != centre:
+                points[f"{grid.objective}-{parameter}{value:g}"] = point
+    return points
+
+
+def all_objectives(study: Study) -> dict[str, Objective]:
+    """Every objective that is trained, the grids' points included."""
+    objectives = dict(study.objectives)
+    for grid in study.sensitivity:
+        objectives |= grid_objectives(study, grid)
+    return objectives
+
+
+def sensitivity_cells(study: Study) -> list[Cell]:
+    """The cells of the sensitivity grids, each once; some are experiment cells too."""
+    cells = (
+        Cell(grid.dataset, grid.backbone, objective, seed, grid.decoder, "with")
+        for grid in study.sensitivity
+        for seed in grid.seeds
+        for objective in grid_objectives(study, grid)
+    )
+    return list(dict.fromkeys(cells))
+
+
+def grid_cells(study: Study) -> list[Cell]:
+    """The cells of the grids, after those of plain fine-tuning that share a setting with them."""
+    points = sensitivity_cells(study)
+    settings = {point._replace(objective="plain") for point in points}
+    bases = [cell for cell in experiment_cells(study) if cell in settings]
+    return list(dict.fromkeys(bases + points))
+
+
+def grid_points(study: Study) -> dict[str, dict[str, float]]:
+    """Alpha and beta of every point of the grids."""
+    return {
+        name: point.model_dump(include={"alpha", "beta"})
+        for grid in study.sensitivity
+        for name, point in grid_objectives(study, grid).items()
+    }
+
+
+def grid_centre(study: Study) -> str:
+    """The objective in the middle of the grids; empty where there are none."""
+    return next((grid.objective for grid in study.sensitivity), "")
+
+
+def at_length(study: Study, dataset: str, length: int) -> str:
+    """Name of a data set with its histories cut at a length: its own at its own length."""
+    own = study.datasets[dataset].preparation.max_history
+    return dataset if length == own else f"{dataset}+history{length}"
+
+
+def history_lengths(study: Study) -> dict[str, tuple[str, int]]:
+    """The data sets of `history_length`, each with the one that it is cut from and its length."""
+    return {
+        at_length(study, ladder.dataset, length): (ladder.dataset, length)
+        for ladder in study.history_length
+        for length in ladder.lengths
+    }
+
+
+def recut_datasets(study: Study) -> dict[str, tuple[str, int]]:
+    """Those of `history_lengths` that are no data sets of the study themselves."""
+    lengths = history_lengths(study)
+    return {name: cut for name, cut in lengths.items() if name != cut[0]}
+
+
+def history_length_cells(study: Study) -> list[Cell]:
+    """The cells of `history_length`, each once; some are experiment cells too."""
+    cells = (
+        Cell(
+            at_length(study, ladder.dataset, length),
+            ladder.backbone,
+            objective,
+            seed,
+            ladder.decoder,
+            "with",
+        )
+        for ladder in study.history_length
+        for length in ladder.lengths
+        for objective in ladder.objectives
+        for seed in ladder.seeds
+    )
+    return list(dict.fromkeys(cells))
+
+
+def search_error_cells(study: Study) -> list[Cell]:
+    """The models whose search is compared with the exact ranking; they have no decoder."""
+    if not (one := study.search_error):
+        return []
+    return [
+        Cell(one.dataset, one.backbone, objective, seed, "", "with")
+        for objective in one.objectives
+        for seed in one.seeds
+    ]
+
+
+def case_cells(study: Study) -> list[Cell]:
+    """The cells of the case study: of the first experiment that compares an objective with
+    `plain`, its first data set, backbone, decoder and seed, and its last objective. First `plain`,
+    then the objective, then the same without the history if the experiment has it; empty where
+    nothing is compared."""
+    for block in study.experiments:
+        others = [name for name in block.objectives if name != "plain"]
+        if not others or "plain" not in block.objectives or "with" not in block.histories:
+            continue
+        first = (block.seeds[0], block.decoders[0])
+        shown = [("plain", "with"), (others[-1], "with"), (others[-1], "without")]
+        return [
+            Cell(block.datasets[0], block.backbones[0], objective, *first, history)
+            for objective, history in shown
+            if history in block.histories
+        ]
+    return []
+
+
+def headline_k(study: Study) -> int:
+    """The K that figures show: 10, or the largest one that every used decoder's lists reach."""
+    used = {decoder for block in study.experiments for decoder in block.decoders}
+    used |= {grid.decoder for grid in [*study.sensitivity, *study.history_length]}
+    depth = min(study.decoders[name].depth for name in used)
+    return max(k for k in CUTOFFS if k <= min(depth, 10))
+
+
+def compares_objectives(study: Study) -> bool:
+    """Whether the experiments compare an objective, with the history, with `plain`."""
+    cells = set(shown_cells(study))
+    return any(
+        cell.objective != "plain" and cell._replace(objective="plain") in cells for cell in cells
+    )
+
+
+def probes_histories(study: Study) -> bool:
+    """Whether a model is shown anything else than its history."""
+    return any(cell.history != "with" for cell in experiment_cells(study))
+
+
+def equal_weight_bases(study: Study) -> dict[str, str]:
+    """Objectives of the experiments, each with the one that has equal token weights and is the same
+    otherwise; those that have none, or none of the same backbone and data set, are left out."""
+    trained: dict[str, set[tuple[str, str]]] = {}
+    for cell in experiment_cells(study):
+        trained.setdefault(cell.objective, set()).add((cell.dataset, cell.backbone))
+    settings = {name: study.objectives[name] for name in trained}
+    equal = {
+        (one.alpha, one.counterfactual): name
+        for name, one in settings.items()
+        if one.token_weights == "linear" and one.beta == 1
+    }
+    bases = {name: equal.get((one.alpha, one.counterfactual)) for name, one in settings.items()}
+    return {
+        name: base
+        for name, base in bases.items()
+        if base not in (None, name) and trained[name] & trained[base]
+    }
+
+
+def weighted_cells(study: Study) -> list[Cell]:
+    """The cells with history of the objectives that differ in their token weights alone."""
+    bases = equal_weight_bases(study)
+    both = {*bases, *bases.values()}
+    return [cell for cell in shown_cells(study) if cell.objective in both]
+
+
+def compared_objectives(study: Study) -> dict[str, list[str]]:
+    """The pairs of objectives that are compared: by base the others, none for all that there are.
+
+    Everything is compared with `plain`; what differs in its token weights alone with the one that
+    has equal ones; and the whole of CFT with each of its parts.
+    """
+    used = {cell.objective for cell in experiment_cells(study)}
+    parts = {"weighted": "cft", "causal": "cft", "cft": "cft-learned"}
+    pairs = [(base, name) for base, name in parts.items() if {base, name} <= used]
+    pairs += [(base, name) for name, base in equal_weight_bases(study).items()]
+    compared: dict[str, list[str]] = {"plain": []}
+    for base, name in pairs:
+        if base != "plain" and name not in compared.setdefault(base, []):
+            compared[base].append(name)
+    return compared
+
+
+def shared_datasets(study: Study) -> list[str]:
+    """Data sets on which a method is compared with its base on several backbones."""
+    backbones: dict[tuple[str, str], set[str]] = {}
+    for dataset, backbone, method in _compared_methods(study):
+        backbones.setdefault((dataset, method), set()).add(backbone)
+    return list(dict.fromkeys(name for (name, _), found in backbones.items() if len(found) > 1))
+
+
+def beyond_amazon(study: Study) -> list[str]:
+    """Data sets of other sources than Amazon, where the study has Amazon's, too: alone they say
+    nothing of what lies beyond. Local ones may be from anywhere, and count as Amazon's."""
+    amazon = ("amazon", "local")
+    other = [
+        name for name, data in study.datasets.items() if not data.source.kind.startswith(amazon)
+    ]
+    return other if len(other) < len(study.datasets) else []
+
+
+def compared_beyond_amazon(study: Study) -> list[str]:
+    """Those of `beyond_amazon` on which a method is compared with its base."""
+    compared = {dataset for dataset, _, _ in _compared_methods(study)}
+    return [name for name in beyond_amazon(study) if name in compared]
+
+
+def _compared_methods(study: Study) -> list[tuple[str, str, str]]:
+    """Data set, backbone and label of every method that is compared with its base."""
+    cells = set(experiment_cells(study))
+    by_label = {method.label: method for method in study.methods}
+    return list(
+        dict.fromkeys(
+            (cell.dataset, cell.backbone, method.label)
+            for cell in experiment_cells(study)
+            for method in study.methods
+            if method.base is not None
+            and (cell.objective, cell.decoder, cell.history)
+            == (method.objective, method.decoder, "with")
+            and (base := by_label[method.base]).decoder == method.decoder
+            and cell._replace(objective=base.objective) in cells
+        )
+    )

@@ -1,0 +1,26 @@
+"""What holds for every test run."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+# Set before anything imports torch. The tests' models are so small that a second thread mostly
+# waits for the first one, and it waits busily: on cores that have other work too, the same tests
+# cost up to twenty times the CPU time. Jobs of a workflow get their number from Snakemake.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# ranx, the peer of the metrics, would compile itself for half a minute to rank a few short lists.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+
+# How long an example takes says more about the machine's other work than about the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
+#: Files that take longest: they begin first, so that the workers end at about the same time.
+LONGEST = ("test_workflow.py", "test_finetune_train.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others as they are."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))

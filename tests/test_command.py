@@ -1,0 +1,109 @@
+"""Command lines: what a step's parameters become, and lists of any length."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import pytest
+from snakemake.shell import shell
+
+from scripts.command import InputError, call, run, step_of
+from scripts.labels import Labels
+from tests.tiny_study import llm
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def step(files: list[Path], k: int = 3, kind: Literal["a", "b"] = "a") -> str:
+    """Say what was given.
+
+    Args:
+        files: some files.
+        k: a number.
+        kind: one of two.
+    """
+    if k > 9:
+        raise InputError(f"k: {k} is more than 9")
+    return f"{[str(file) for file in files]} {k} {kind}"
+
+
+def write(text: str, output: Path) -> None:
+    output.write_text(text)
+
+
+def test_a_list_takes_words_and_what_a_step_returns_is_written(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    run(step, write, ["--k", "4", "--files", "x y", "b c", "--output", output])
+    assert Path(output).read_text() == "['x y', 'b c'] 4 a"
+    run(step, write, ["--files", "--kind", "b", "--output", output])
+    assert Path(output).read_text() == "[] 3 b"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--output", "o"], "required: files"),
+        (["--files", "x"], "required: output"),
+        (["--files", "x", "--k", "many", "--output", "o"], "many"),
+        (["--files", "x", "--kind", "c", "--output", "o"], "kind"),
+    ],
+)
+def test_wrong_words_are_named(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(step, write, words)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_bad_input_ends_with_its_message_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(step, write, ["--files", "x", "--k", "10", "--output", "o"])
+    assert caught.value.code == 1
+    assert caplog.messages == ["k: 10 is more than 9"]
+
+
+def test_options_from_json_are_checked() -> None:
+    def shown(labels: Labels, k: int) -> str:
+        return labels.dataset("a") * k
+
+    assert call(shown, labels={"datasets": {"a": "A"}}, k=2) == "AA"
+    with pytest.raises(ValueError, match="colour"):
+        call(shown, labels={"colour": "red"}, k=2)
+
+
+@pytest.mark.parametrize("room", ["analyse", "tables", "figures"])
+@pytest.mark.parametrize("words", [[], ["nonsense"]])
+def test_a_name_without_a_module_is_refused(room: str, words: list[str]) -> None:
+    with pytest.raises(SystemExit, match=f"with the name of a module in scripts/{room}"):
+        step_of(f"scripts.{room}", words)
+
+
+@pytest.mark.slow
+def test_three_thousand_files_fit_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Snakemake starts it: one argument of a command may hold 128 KiB on Linux."""
+    objective = {"beta": 1.0, "token_weights": "linear"}
+    settings = {"objective": objective, "training": {"epochs": 1}}
+    record = json.dumps({"alpha": 0.0, "beta": 1.0, "best_epoch": 1, "settings": settings})
+    paths = []
+    for seed in range(3000):
+        path = tmp_path / llm("plain", seed).model / "run.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(record)
+        paths.append(str(path))
+    assert len(" ".join(paths)) > 131072
+    monkeypatch.chdir(ROOT)
+    output = tmp_path / "choices.csv"
+    shell(
+        f"{sys.executable} -m scripts.analyse choices --runs {{paths}} --decodings"
+        " --output {output}"
+    )
+    found = pd.read_csv(output)
+    assert found.loc[found["setting"] == "alpha", "seed"].tolist() == [*range(3000)]

@@ -1,0 +1,59 @@
+"""The effect of the history on each token, against one plain forward pass per example."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from scripts.backbones.load import load_tokenizer
+from scripts.contracts import TOKEN_EFFECTS
+from scripts.decode import token_effects as module
+from scripts.decode.token_effects import token_effects
+from scripts.files import read_table
+from scripts.prompts import answer_ids, prompt_ids, prompt_text
+from tests.small_language import (
+    PROMPT,
+    ROWS,
+    TITLES,
+    finetuned,
+    make_small_backbone,
+    write_language_data,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("effects")
+    write_language_data(folder)
+    make_small_backbone(folder)
+    return folder
+
+
+def log_probabilities(model, tokenizer, history, title):
+    prompt, answer = (
+        prompt_ids(tokenizer, prompt_text(PROMPT, history)),
+        answer_ids(tokenizer, title),
+    )
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+    return logits.log_softmax(-1)[range(len(answer)), answer].numpy()
+
+
+@pytest.mark.parametrize("batch", [2, 32])
+def test_log_probabilities_of_every_token(folder, batch, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", batch)
+    token_effects(finetuned(folder), folder / "examples.parquet", folder / "effects.parquet")
+    found = read_table(folder / "effects.parquet", TOKEN_EFFECTS)
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    tokenizer = load_tokenizer(folder / "backbone")
+    assert found["example_id"].unique().tolist() == list(range(10, 10 + len(ROWS)))
+    for row, (user, history, target) in enumerate(ROWS):
+        group = found[found["example_id"] == 10 + row]
+        count = len(answer_ids(tokenizer, TITLES[target]))
+        assert group["user"].unique().tolist() == [user]
+        assert group["position"].tolist() == list(range(1, count + 1))
+        assert group["tokens"].unique().tolist() == [count]
+        for column, shown in (("with_history", history), ("without_history", [])):
+            titles = [TITLES[item] for item in shown]
+            expected = log_probabilities(model, tokenizer, titles, TITLES[target])
+            np.testing.assert_allclose(group[column], expected, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,115 @@
+"""What is done with a fine-tuned model: ranked lists, and the tokens of the targets."""
+
+#: What every step on a fine-tuned model reads, and its parameters; see `on_model`.
+ON_MODEL = {
+    "run": rules.finetune.output.run,
+    "backbone": backbone_folder,
+    "catalogue": rules.prepare.output.catalogue,
+}
+MODEL_PARAMS = {"model": model_options, "device": device_of}
+
+
+rule tune_assistant:
+    input:
+        **ON_MODEL,
+        valid=rules.prepare.output.valid,
+        assistant=assistant_of,
+    output:
+        f"{RESULTS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.json",
+    log:
+        f"{LOGS}/tune_assistant/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
+    params:
+        **MODEL_PARAMS,
+        code=fingerprint("scripts.decode.tune_assistant"),
+        step="tune_assistant",
+        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
+    shell:
+        on_model(
+            "--valid {input.valid:q} --assistant {input.assistant:q}"
+            " --decoder {params.decoder:q} --output {output:q}"
+        )
+
+
+rule recommend:
+    input:
+        unpack(assistant_inputs),
+        **ON_MODEL,
+        test=rules.prepare.output.test,
+    output:
+        lists=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.parquet",
+        record=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.json",
+    log:
+        f"{LOGS}/recommend/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}-{{history}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
+    params:
+        **MODEL_PARAMS,
+        code=fingerprint("scripts.decode.recommend"),
+        step="recommend",
+        sample=sample_options,
+        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
+        assistant=lambda wildcards, input: as_options(
+            {name: input[name] for name in assistant_inputs(wildcards)}
+        ),
+    shell:
+        on_model(
+            "--test {input.test:q} {params.sample} --decoder {params.decoder:q}"
+            " --history {wildcards.history} {params.assistant} --output {output.lists:q}"
+            " --record {output.record:q}"
+        )
+
+
+rule audit:
+    input:
+        **ON_MODEL,
+        test=rules.prepare.output.test,
+    output:
+        f"{RESULTS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.csv",
+    log:
+        f"{LOGS}/audit/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
+    params:
+        **MODEL_PARAMS,
+        code=fingerprint("scripts.decode.audit"),
+        step="audit",
+        beams=lambda wildcards: STUDY.search_error.beams,
+        examples=lambda wildcards: STUDY.search_error.examples,
+    shell:
+        on_model(
+            "--test {input.test:q} --beams {params.beams} --examples {params.examples}"
+            " --output {output:q}"
+        )
+
+
+rule token_effects:
+    input:
+        **ON_MODEL,
+        test=rules.prepare.output.test,
+    output:
+        f"{RESULTS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.parquet",
+    log:
+        f"{LOGS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of
+    resources:
+        gpu=needs_gpu,
+    params:
+        **MODEL_PARAMS,
+        code=fingerprint("scripts.decode.token_effects"),
+        step="token_effects",
+        sample=sample_options,
+    shell:
+        on_model("--test {input.test:q} {params.sample} --output {output:q}")
