@@ -100,27 +100,27 @@ def _headline(grounds: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
     """Gains of cft with decoders of one kind."""
 
     def lines(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
-        found = _cft(headline)
-        return found[found["decoder"].isin(study.grounding) == grounds]
+        rows = _cft(headline)
+        return rows[rows["decoder"].isin(study.grounding) == grounds]
 
     return lines
 
 
 def _cft(headline: pd.DataFrame) -> pd.DataFrame:
-    found = headline[headline["objective"] == "cft"]
-    return found.rename(columns={"relative_gain": "effect"})
+    rows = headline[headline["objective"] == "cft"]
+    return rows.rename(columns={"relative_gain": "effect"})
 
 
 def _other_backbones(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Gains of cft with all backbones but the study's first."""
-    found = _cft(headline)
-    return found[found["backbone"] != headline["backbone"].iloc[0]] if len(found) else found
+    rows = _cft(headline)
+    return rows[rows["backbone"] != headline["backbone"].iloc[0]] if len(rows) else rows
 
 
 def _beyond_amazon(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Gains of cft on single data sets that are not from Amazon."""
-    found = _cft(headline)
-    return found[found["dataset"].isin(study.beyond_amazon)]
+    rows = _cft(headline)
+    return rows[rows["dataset"].isin(study.beyond_amazon)]
 
 
 def _gain(
@@ -139,18 +139,18 @@ def _gain(
 def _other_history(dependence: pd.DataFrame, study: Study) -> pd.DataFrame:
     """What another user's history leaves of cft's accuracy, less what it leaves of plain's."""
     wrong = (dependence["objective"] == "cft") & (dependence["history"] == "wrong")
-    found = dependence[wrong & (dependence["metric"] == METRIC) & (dependence["k"] == K)]
+    rows = dependence[wrong & (dependence["metric"] == METRIC) & (dependence["k"] == K)]
     names = {"kept_contrast": "effect", "kept_contrast_low": "low", "kept_contrast_high": "high"}
     names |= {"kept_contrast_p": "p", "shared_seeds": "seeds"}
-    return found.drop(columns=["low", "high", "p", "seeds"]).rename(columns=names)
+    return rows.drop(columns=["low", "high", "p", "seeds"]).rename(columns=names)
 
 
 def _distance(balance: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Differences of cft in the distance to the histories, at the largest K up to 10."""
     distances = (balance["objective"] == "cft") & (balance["measure"] == "total_variation")
-    found = balance[distances & (balance["k"] <= 10) & balance["difference"].notna()]
-    found = _greatest(found, "k", ["dataset", "block", "decoder"])
-    return found.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE | {"block": "backbone"})
+    rows = balance[distances & (balance["k"] <= 10) & balance["difference"].notna()]
+    rows = _greatest(rows, "k", ["dataset", "block", "decoder"])
+    return rows.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE | {"block": "backbone"})
 
 
 #: What an analysis knows of a value itself, and the names of the same of its difference.
@@ -183,23 +183,23 @@ def _least(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
 
     def lines(sensitivity: pd.DataFrame, study: Study) -> pd.DataFrame:
         point = (sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)
-        found = sensitivity[point & (sensitivity["parameter"] == parameter)]
-        found = found.dropna(subset="difference").sort_values("difference_low", kind="stable")
-        groups = found.groupby(["dataset", "backbone", "decoder"], sort=False)
-        picked = (found["p"] * groups["p"].transform("count")).clip(upper=1)
-        found = found.assign(p=found["p"].where(found["difference"] > 0, picked))
-        found = found.loc[groups.head(1).index]
-        return found.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE)
+        rows = sensitivity[point & (sensitivity["parameter"] == parameter)]
+        rows = rows.dropna(subset="difference").sort_values("difference_low", kind="stable")
+        groups = rows.groupby(["dataset", "backbone", "decoder"], sort=False)
+        picked = (rows["p"] * groups["p"].transform("count")).clip(upper=1)
+        rows = rows.assign(p=rows["p"].where(rows["difference"] > 0, picked))
+        rows = rows.loc[groups.head(1).index]
+        return rows.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE)
 
     return lines
 
 
 def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Gains of cft at the longest histories over the shortest."""
-    found = lengths[(lengths["metric"] == METRIC) & (lengths["k"] == K)]
-    found = found[(found["objective"] == "cft") & found["difference"].notna()]
-    found = _greatest(found, "length", ["dataset", "backbone", "decoder"])
-    return found.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE)
+    rows = lengths[(lengths["metric"] == METRIC) & (lengths["k"] == K)]
+    rows = rows[(rows["objective"] == "cft") & rows["difference"].notna()]
+    rows = _greatest(rows, "length", ["dataset", "backbone", "decoder"])
+    return rows.drop(columns=_OWN).rename(columns=_OF_DIFFERENCE)
 
 
 def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
@@ -226,9 +226,9 @@ def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
 
 def _exact(search_error: pd.DataFrame, study: Study) -> pd.DataFrame:
     """What the widest search loses against the exact ranking."""
-    found = search_error[(search_error["metric"] == METRIC) & search_error["beams"].notna()]
-    found = _greatest(found[found["objective"] == "cft"], "beams", ["dataset", "backbone"])
-    return found.rename(columns={"difference": "effect"})
+    rows = search_error[(search_error["metric"] == METRIC) & search_error["beams"].notna()]
+    rows = _greatest(rows[rows["objective"] == "cft"], "beams", ["dataset", "backbone"])
+    return rows.rename(columns={"difference": "effect"})
 
 
 #: Every claim, in the order of the table.

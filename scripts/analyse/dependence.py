@@ -99,12 +99,12 @@ def dependence(
     parts = [pd.DataFrame(columns=COLUMNS)]
     llms = [path for path in metrics if not cell_of(path).baseline]
     for (_, block), cells in blocks_of(llms).items():
-        found = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
-        probed = [cell for cell in found if cell.history != "with" and _shown(cell) in found]
+        read = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
+        probed = [cell for cell in read if cell.history != "with" and _shown(cell) in read]
         models = {_shown(cell)._replace(seed=0) for cell in probed}
         frames = {
             cell: frame.assign(**{columns[-1]: np.nan})
-            for cell, frame in found.items()
+            for cell, frame in read.items()
             if _shown(cell)._replace(seed=0) in models
         }
         if not frames:
@@ -196,16 +196,16 @@ def _kept_contrasts(
     parts = [names.head(0).assign(objective="", decoder="", history="", **dict.fromkeys(KEPT, 0.0))]
     for (objective, decoder, history), of_seeds in methods.items():
         both = np.stack(of_seeds)
-        found = np.full((len(METRICS), len(KEPT)), np.nan)
+        contrasts = np.full((len(METRICS), len(KEPT)), np.nan)
         value, per_seed = contrast(both.mean(axis=(0, 1))), contrast(both.mean(axis=1))
         known = ~np.isnan(value)
         if known.any():
             samples = contrast(cluster_bootstrap(both[:, :, np.tile(known, 4)], users, draws))
             samples = widened(samples, value[known], per_seed[:, known])
-            found[known] = [
+            contrasts[known] = [
                 (one, *unbounded(sample))
                 for one, sample in zip(value[known], samples.T, strict=True)
             ]
-        part = names.join(pd.DataFrame(found, columns=KEPT))
+        part = names.join(pd.DataFrame(contrasts, columns=KEPT))
         parts.append(part.assign(objective=objective, decoder=decoder, history=history))
     return pd.concat(parts, ignore_index=True)

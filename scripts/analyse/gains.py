@@ -86,16 +86,16 @@ def gains(
     names = pd.DataFrame([split_name(column) for column in METRICS])
     parts = [pd.DataFrame(columns=COLUMNS)]
     for pair in pairs(metrics, objectives):
-        found = estimates(pair.ours - pair.bases, pair.users, draws)
-        known = found["value"].notna()
+        means = estimates(pair.ours - pair.bases, pair.users, draws)
+        known = means["value"].notna()
         base_value = pd.Series(pair.bases.mean(axis=(0, 1))).where(known)
-        part = names.join(found.rename(columns={"value": "difference"})).assign(
+        part = names.join(means.rename(columns={"value": "difference"})).assign(
             **{name: getattr(pair.cell, name) for name in COLUMNS[:5]},
             base=pair.base,
             base_value=base_value,
             value=pd.Series(pair.ours.mean(axis=(0, 1))).where(known),
             # Undefined where the base never hits.
-            relative_gain=100 * found["value"] / base_value.where(base_value > 0),
+            relative_gain=100 * means["value"] / base_value.where(base_value > 0),
             seeds=len(pair.ours),
             examples=len(pair.users),
             users=pair.users.max() + 1,

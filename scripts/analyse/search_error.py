@@ -49,18 +49,18 @@ def search_error(audits: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
         exact = np.stack([_accuracy(frame[frame["beams"].isna()]) for frame in frames])
         for beams in frames[0]["beams"].unique():
             rows_of = frames[0]["beams"].isna() if pd.isna(beams) else frames[0]["beams"] == beams
-            found = [frame[rows_of] for frame in frames]
-            values = np.stack([_accuracy(one) for one in found])
+            searched = [frame[rows_of] for frame in frames]
+            values = np.stack([_accuracy(one) for one in searched])
             if beams < K:
                 values = np.full_like(values, np.nan)
-            overlaps = np.stack([one["overlap"].to_numpy(float) for one in found])
-            users = codes(found[0]["user"])
+            overlaps = np.stack([one["overlap"].to_numpy(float) for one in searched])
+            users = codes(searched[0]["user"])
             overlap, *changes = estimates(
                 np.concatenate([overlaps[:, :, None], values - exact], axis=2),
                 users,
                 draws,
             ).itertuples(index=False)
-            proven = np.mean([one["proven"].mean() for one in found])
+            proven = np.mean([one["proven"].mean() for one in searched])
             means = values.mean(axis=(0, 1))
             for metric, value, change in zip(METRICS, means, changes, strict=True):
                 rows.append(
@@ -70,7 +70,7 @@ def search_error(audits: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
                     | {"proven": proven, "metric": metric, "k": K, "value": value}
                     | {"difference": change.value, "low": change.low, "high": change.high}
                     | {"p": np.nan if pd.isna(beams) else change.p}
-                    | {"seeds": len(found), "examples": len(users), "users": users.max() + 1}
+                    | {"seeds": len(searched), "examples": len(users), "users": users.max() + 1}
                 )
     frame = pd.DataFrame(rows)
     frame["beams"] = frame["beams"].astype("Int64")

@@ -92,12 +92,12 @@ def read_strata(
     test = read_examples(dataset / "examples" / "test.parquet", len(catalogue.title_of))
     activity = every.set_index("example_id")["activity"].loc[test["example_id"]]
     target = catalogue.title_of[test["target"]]
-    found = {
+    kinds = {
         "activity": by_activity(activity.to_numpy()),
         "popularity": by_popularity(catalogue.group[target], catalogue.train_count[target]),
     }
     return pd.Index(test["example_id"]), [
-        (by, name, members) for by, strata in found.items() for name, members in strata.items()
+        (by, name, members) for by, strata in kinds.items() for name, members in strata.items()
     ]
 
 
@@ -121,15 +121,15 @@ def compare(
     names, user = np.unique(users, return_inverse=True)
     differs = np.zeros((len(names), change.shape[2]), bool)
     np.logical_or.at(differs, user, (change != 0).any(axis=0))
-    found = estimates(change, users, draws).rename(columns={"value": "difference"})
-    found = found.assign(
+    rows = estimates(change, users, draws).rename(columns={"value": "difference"})
+    rows = rows.assign(
         base_value=base.mean(axis=(0, 1)),
         value=objective.mean(axis=(0, 1)),
         users=len(names),
         differing=differs.sum(axis=0),
     )
-    found.loc[found["differing"] < LEAST_DIFFERING, ["low", "high"]] = np.nan
-    return found
+    rows.loc[rows["differing"] < LEAST_DIFFERING, ["low", "high"]] = np.nan
+    return rows
 
 
 def strata(metrics: list[Path], datasets: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
@@ -158,14 +158,14 @@ def strata(metrics: list[Path], datasets: list[Path], draws: Draws = DRAWS) -> p
     shown = [path for path in metrics if cell_of(path).history == "with"]
     read = cache(lambda dataset: read_strata(folder_of(dataset, datasets)))
     for cell, base, ours, bases, users, tested in progress(pairs(shown, {BASE: []}), "strata"):
-        test, found = read(cell.dataset)
+        test, parts_of_test = read(cell.dataset)
         place = test.get_indexer(tested)
         if (place < 0).any():
             raise InputError(
                 f"{folder_of(cell.dataset, datasets)}: the test split lacks examples of the "
                 "metrics; rerun the lists"
             )
-        for by, stratum, members in found:
+        for by, stratum, members in parts_of_test:
             here = members[place]
             if not here.any():
                 continue

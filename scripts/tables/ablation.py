@@ -39,8 +39,10 @@ def shown_values(accuracy: pd.DataFrame) -> pd.DataFrame:
 def with_differences(values: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     """Values beside the differences, with the history, of the same cells and metrics."""
     keys = [*CELL, "metric", "k"]
-    found = gains.loc[gains["history"] == "with", [*keys, "difference", "low", "high", "p_holm"]]
-    return values.merge(found, on=keys, how="left")
+    differences = gains.loc[
+        gains["history"] == "with", [*keys, "difference", "low", "high", "p_holm"]
+    ]
+    return values.merge(differences, on=keys, how="left")
 
 
 def differences_text(points: pd.DataFrame) -> dict[str, str]:
@@ -48,7 +50,7 @@ def differences_text(points: pd.DataFrame) -> dict[str, str]:
     points = points.set_index(["metric", "k"])
     texts = {}
     for name, point in SHOWN.items():
-        found = points.loc[point]
-        texts[name] = with_sd(found["value"], found["seed_sd"])
-        texts[f"Δ {name}"] = with_p(*found[["difference", "low", "high", "p_holm"]])
+        row = points.loc[point]
+        texts[name] = with_sd(row["value"], row["seed_sd"])
+        texts[f"Δ {name}"] = with_p(*row[["difference", "low", "high", "p_holm"]])
     return texts

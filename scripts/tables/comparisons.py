@@ -55,8 +55,8 @@ def compared(frame: pd.DataFrame, methods: list[Method]) -> pd.DataFrame:
                 & (frame["decoder"] == method.decoder)
             ]
             parts.append(rows.assign(method=method.label, over=base.label))
-    found = pd.concat(parts)
-    return found[found["history"] == "with"] if "history" in found else found
+    rows = pd.concat(parts)
+    return rows[rows["history"] == "with"] if "history" in rows else rows
 
 
 def lines(gains: pd.DataFrame, headline: pd.DataFrame) -> dict[tuple[str, ...], list[Line]]:
@@ -76,11 +76,11 @@ def lines(gains: pd.DataFrame, headline: pd.DataFrame) -> dict[tuple[str, ...], 
         points = cell.set_index(["metric", "k"])
         gain, difference = {}, {}
         for name, point in SHOWN.items():
-            found = points.loc[point]
-            gain[name] = percent(found["relative_gain"])
-            if pd.notna(found["p_holm"]):
-                gain[name] += f"; {p_text(found['p_holm'])}"
-            bounds = found[["difference", "low", "high"]]
+            row = points.loc[point]
+            gain[name] = percent(row["relative_gain"])
+            if pd.notna(row["p_holm"]):
+                gain[name] += f"; {p_text(row['p_holm'])}"
+            bounds = row[["difference", "low", "high"]]
             difference[name] = with_interval(*bounds, sign=True)
         mean = means.loc[key]
         gain[MEAN_GAIN] = percent(mean["relative_gain"])
@@ -101,8 +101,8 @@ def bounds_text(low: float, high: float) -> str:
     return f"[{number(low, 1, sign=True)}, {number(high, 1, sign=True)}]"
 
 
-def gain_table(found: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    """Two rows per comparison, in the order of `found`; see `lines`."""
+def gain_table(gains: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """Two rows per comparison, in the order of `gains`; see `lines`."""
     rows = [
         {
             "Data set": labels.dataset(dataset),
@@ -111,7 +111,7 @@ def gain_table(found: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> pd.D
             "Row": f"{line.name} {over}",
             **line.cells,
         }
-        for (dataset, backbone, method, over), both in lines(found, means).items()
+        for (dataset, backbone, method, over), both in lines(gains, means).items()
         for line in both
     ]
     return pd.DataFrame(rows, columns=["Data set", "Method", "Backbone", "Row", *SHOWN, MEAN_GAIN])
