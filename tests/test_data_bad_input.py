@@ -7,7 +7,7 @@ import pytest
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.prepare import prepare
-from scripts.data.settings import Amazon, Preparation
+from scripts.data.settings import Amazon, Local, Preparation
 from scripts.files import read_json, read_table
 
 AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
@@ -162,3 +162,34 @@ def test_nothing_is_written_of_a_set_that_fails(tmp_path):
     with pytest.raises(InputError):
         run(tmp_path, GOOD[:1], TITLES)
     assert not (tmp_path / "out").exists()
+
+
+def test_byte_order_marks_and_blank_lines_are_no_rows(tmp_path):
+    expected = run(tmp_path, GOOD, TITLES)
+    for mark, blank in (("\ufeff", ""), ("", "\n"), ("\ufeff\n", " \r\n")):
+        reviews = [mark + json.dumps(GOOD[0]) + "\n", blank, *GOOD[1:], blank]
+        metadata = [mark + json.dumps(TITLES[0]) + "\n", blank, TITLES[1], blank]
+        assert run(tmp_path, reviews, metadata)["lines"] == {"read": 22, "malformed": {}}
+        assert read_json(tmp_path / "out" / "preparation.json")["users"] == expected["users"]
+        assert len(read_table(tmp_path / "out" / "interactions.parquet", INTERACTIONS)) == 20
+
+
+def test_blank_lines_of_cells_are_no_rows(tmp_path):
+    source = Local(kind="local", reviews="r.csv", metadata="m.csv")
+    files = {"reviews": tmp_path / "r.csv", "metadata": tmp_path / "m.csv"}
+    rows = [f"{r['reviewerID']},{r['asin']},{r['unixReviewTime']}" for r in GOOD]
+    files["reviews"].write_text("\n".join(["user,item,timestamp", "", *rows, "", ""]))
+    files["metadata"].write_text("item,title\np,P one\n\nq,Q one\n\n")
+    prepare(source, files, EVERYTHING, tmp_path / "out")
+    counts = read_json(tmp_path / "out" / "preparation.json")
+    assert counts["lines"] == {"read": 22, "malformed": {}}
+
+
+@pytest.mark.parametrize("kind", ["amazon-2014", "amazon-2018"])
+def test_half_a_character_is_a_malformed_line(tmp_path, kind):
+    tolerant = EVERYTHING.model_copy(update={"max_malformed_share": 0.1})
+    source = Amazon(kind=kind, reviews="reviews", metadata="metadata")
+    metadata = [*TITLES, '{"asin": "p", "title": "P \\ud83d"}\n']
+    counts = run(tmp_path, GOOD, metadata, tolerant, source)
+    assert sum(counts["lines"]["malformed"].values()) == 1
+    assert counts["first_malformed"][0].startswith("meta.json:3: ")

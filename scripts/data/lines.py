@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import csv
 import io
 import re
@@ -111,7 +112,8 @@ def lines(
     tally: Tally,
     decode_all: Callable[[bytes], list[Row]] | None = None,
 ) -> Iterator[list[Row]]:
-    """Rows of a file of one row a line, in batches.
+    """Rows of a file of one row a line, in batches; blank lines are no rows, and a leading byte
+    order mark is left out.
 
     Args:
         path: Plain or gzipped.
@@ -123,9 +125,11 @@ def lines(
     Raises:
         InputError: the file is missing, empty, truncated or corrupt.
     """
-    number = 0
+    number = blank = 0
     with reading(path), open_bytes(path) as stream:
         for block in progress(_blocks(stream), f"reading {path.name} (blocks)"):
+            if not number:
+                block = block.removeprefix(codecs.BOM_UTF8)
             count = block.count(b"\n") + (not block.endswith(b"\n"))
             rows: list[Row] = []
             if decode_all is not None:
@@ -134,14 +138,17 @@ def lines(
             if len(rows) != count:
                 rows = []
                 for place, line in enumerate(block.removesuffix(b"\n").split(b"\n"), number + 1):
+                    if not line.strip():
+                        blank += 1
+                        continue
                     try:
                         rows.append(decode(line))
                     except LINE_ERRORS as error:
                         tally.fault(path.name, place, error)
             yield rows
             number += count
-    tally.lines += number
-    check_not_empty(str(path), number)
+    tally.lines += number - blank
+    check_not_empty(str(path), number - blank)
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
@@ -194,7 +201,10 @@ def literal_lines(path: Path, kind: type[Row], tally: Tally) -> Iterator[list[Ro
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            return msgspec.convert(ast.literal_eval(line.decode("utf-8").strip()), kind)
+            row = msgspec.convert(ast.literal_eval(line.decode("utf-8").strip()), kind)
+        for value in msgspec.structs.astuple(row):
+            str(value).encode()  # A literal can hold half a character, which is no text.
+        return row
 
     return lines(path, decode, tally)
 
@@ -209,7 +219,7 @@ def delimited(
     header: Sequence[str] | None = None,
     complete: bool = False,
 ) -> Iterator[Row]:
-    """Rows of a text of separated cells; an empty cell is a missing value.
+    """Rows of a text of separated cells; an empty cell is a missing value, a blank line no row.
 
     Args:
         stream: The text's lines, see `as_text`.
@@ -239,6 +249,7 @@ def delimited(
             raise InputError(f"{file}: {member} has a header that cannot be read ({cells})")
         header = [name.partition(":")[0] for name in cells]
     begin = end = number
+    blank = 0
     place = str(file) if member == file.name else f"{file}: {member}"
     fields = msgspec.structs.fields(kind)
     if number:
@@ -248,6 +259,9 @@ def delimited(
     ]
     for cells in progress(rows, f"reading {member}"):
         first, end = end + 1, number
+        if cells in ([], [""]):
+            blank += 1
+            continue
         try:
             if isinstance(cells, csv.Error):
                 raise cells
@@ -262,8 +276,8 @@ def delimited(
             tally.fault(member, first, error, lines=end - first + 1)
         else:
             yield row
-    tally.lines += end - begin
-    check_not_empty(place, end - begin)
+    tally.lines += end - begin - blank
+    check_not_empty(place, end - begin - blank)
 
 
 def check_columns(place: str, kind: type[Row], found: Sequence[str], complete: bool) -> None:
