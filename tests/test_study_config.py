@@ -29,7 +29,7 @@ from scripts.study.cells import (
     sensitivity_cells,
     shared_datasets,
 )
-from scripts.study.config import load, resolve
+from scripts.study.config import load, read, resolve
 from scripts.study.document import document
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,12 +222,34 @@ def test_all_faults_are_told_at_once():
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("a: [", "cannot be read as YAML"), ("", "holds no keys")]
+    ("text", "words"),
+    [
+        ("a: [", "cannot be read as YAML"),
+        ("", "holds no keys"),
+        ("study: x\nstudy: y", r".*the key 'study' stands twice.*line 2"),
+        ("a: {b: 1, c: 2, b: 3}", r".*the key 'b' stands twice.*line 1"),
+        ("study: Caf\xe9", "is no UTF-8 text"),
+    ],
 )
 def test_a_file_that_is_no_configuration(tmp_path, text, words):
-    (tmp_path / "c.yaml").write_text(text)
-    with pytest.raises(InputError, match=f"c.yaml: {words}"):
+    (tmp_path / "c.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=f"(?s)c.yaml: {words}"):
         load(tmp_path / "c.yaml")
+
+
+def test_what_an_alias_brings_may_be_replaced(tmp_path):
+    (tmp_path / "c.yaml").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}")
+    assert read(tmp_path / "c.yaml")["b"] == {"x": 3, "y": 2}
+
+
+@pytest.mark.parametrize("value", ["2018", "0.3", "yes", "2018-01-01"])
+def test_text_that_yaml_reads_as_something_else(value):
+    read_as = yaml.safe_load(value)
+    with pytest.raises(InputError, match=f"study: YAML reads {read_as} as no text; put it in quot"):
+        resolve(SMALL | {"study": read_as})
+    entries = {read_as: SMALL["backbones"]["tiny"]}
+    with pytest.raises(InputError, match=rf"\nbackbones[^:]*: YAML reads {read_as} as no text"):
+        resolve(SMALL | {"backbones": SMALL["backbones"] | entries})
 
 
 def test_a_missing_file(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,50 @@ from scripts.study.cells import experiment_cells, grid_objectives, recut_dataset
 from scripts.study.schema import Study
 
 
+class OnceLoader(yaml.SafeLoader):
+    """Reads YAML in which no key stands twice: of two values the last would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping.
+
+        Raises:
+            ConstructorError: a key stands twice.
+        """
+        seen: set[str] = set()
+        for key, _ in node.value:
+            # What `<<` brings may be replaced.
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read(configfile: Path) -> dict[str, Any]:
+    """The keys of a YAML file.
+
+    Raises:
+        InputError: the file cannot be read, or holds a key twice or none at all.
+    """
+    try:
+        config = yaml.load(configfile.read_text(encoding="utf-8"), OnceLoader)
+    except UnicodeError as error:
+        raise InputError(f"{configfile}: is no UTF-8 text; save it as UTF-8") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{configfile}: cannot be read as YAML ({error})") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{configfile}: holds no keys; see config/README.md")
+    return config
+
+
 def load(configfile: Path) -> Study:
     """The study of a YAML file.
 
     Raises:
         InputError: the file cannot be read, or the configuration has faults.
     """
-    try:
-        config = yaml.safe_load(configfile.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{configfile}: cannot be read as YAML ({error})") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{configfile}: holds no keys; see config/README.md")
-    return resolve(config)
+    return resolve(read(configfile))
 
 
 def resolve(config: dict[str, Any]) -> Study:
@@ -69,6 +101,8 @@ def _fault(fault: Any, config: dict[str, Any]) -> str:
         return f"{key}: missing; see config/README.md"
     if fault["type"] == "value_error":
         return f"{key}: {message}"
+    if fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float | date):
+        return f"{key}: YAML reads {fault['input']} as no text; put it in quotes"
     return f"{key}: found {fault['input']!r}; {message}"
 
 

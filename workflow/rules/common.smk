@@ -23,6 +23,9 @@ from scripts.study import resources as study_resources
 from scripts.study.preflight import find_gpus, missing_message, missing_paths, preflight
 
 try:
+    # Snakemake has read them, but of two equal keys it takes the last in silence.
+    for file in workflow.config_settings.configfiles or ["config/config.yaml"]:
+        study_config.read(Path(file))
     STUDY = study_config.resolve(config)
 except InputError as error:
     raise WorkflowError(str(error))
