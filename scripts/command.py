@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import docstring_parser
 from jsonargparse import ArgumentParser
-from pydantic import BaseModel, ConfigDict, validate_call
+from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 from tqdm import tqdm
 
 T = TypeVar("T")
@@ -84,9 +84,17 @@ def step_of(room: str, words: Sequence[str]) -> Callable[..., Any]:
 
 
 def call(function: Callable[..., T], **options: Any) -> T:
-    """Call a function with options from JSON, each checked and made what its parameter says."""
+    """Call a function with options from JSON, each checked and made what its parameter says.
+
+    Raises:
+        InputError: an option is missing, unknown or wrong.
+    """
     checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
-    return checked(**options)
+    try:
+        return checked(**options)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InputError(f"{function.__name__}: {'; '.join(faults)}") from error
 
 
 def parser_of(step: Callable[..., Any]) -> ArgumentParser:

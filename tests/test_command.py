@@ -73,8 +73,13 @@ def test_options_from_json_are_checked() -> None:
         return labels.dataset("a") * k
 
     assert call(shown, labels={"datasets": {"a": "A"}}, k=2) == "AA"
-    with pytest.raises(ValueError, match="colour"):
-        call(shown, labels={"colour": "red"}, k=2)
+    for options, message in (
+        ({"labels": {"colour": "red"}, "k": 2}, r"shown: labels\.colour: Extra inputs"),
+        ({"labels": {}}, "shown: k: Missing required argument"),
+        ({"labels": {}, "k": 1, "methods": []}, "shown: methods: Unexpected keyword"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call(shown, **options)
 
 
 @pytest.mark.parametrize("room", ["analyse", "tables", "figures"])

@@ -122,7 +122,6 @@ def test_two_items_of_the_targets_title_in_a_list(tmp_path: Path) -> None:
     assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3), 0])
 
 
-@pytest.mark.slow  # numba compiles
 def test_agrees_with_ranx(tmp_path: Path) -> None:
     ranx = pytest.importorskip("ranx")
     rng = np.random.default_rng(0)

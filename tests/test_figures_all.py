@@ -118,6 +118,7 @@ def balance_rows(cells: dict[str, list]) -> pd.DataFrame:
     return pd.concat([histories, baseline, frame]).drop_duplicates(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize(
     ("objectives", "datasets"),
@@ -140,6 +141,7 @@ def test_draws_in_four_formats(
     assert len(pd.read_csv(tmp_path / "figure.csv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "data"])
 def test_backbones_need_not_share_their_objectives(tmp_path: Path, name: str) -> None:
     all_four = inputs(name, ["plain", "weighted", "causal", "cft"], ["a"])
