@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from scripts.command import InputError
 from scripts.contracts import TEXT
@@ -68,6 +69,43 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+class OnceLoader(yaml.SafeLoader):
+    """Reads YAML in which no key stands twice: of two values the last would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping.
+
+        Raises:
+            ConstructorError: a key stands twice.
+        """
+        seen: set[str] = set()
+        for key, _ in node.value:
+            # What `<<` brings may be replaced.
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read the keys of a YAML file.
+
+    Raises:
+        InputError: the file cannot be read, or holds a key twice or none at all.
+    """
+    try:
+        keys = yaml.load(Path(path).read_text(encoding="utf-8"), OnceLoader)
+    except UnicodeError as error:
+        raise InputError(f"{path}: is no UTF-8 text; save it as UTF-8") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({error})") from error
+    if not isinstance(keys, dict):
+        raise InputError(f"{path}: holds no keys; see config/README.md")
+    return keys
 
 
 def write_table(frame: pd.DataFrame, path: Path, schema: pa.Schema) -> None:

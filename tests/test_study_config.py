@@ -15,6 +15,7 @@ import yaml
 
 from scripts.cells import Cell
 from scripts.command import InputError
+from scripts.files import read_yaml
 from scripts.study import resources
 from scripts.study.cells import (
     all_objectives,
@@ -29,7 +30,7 @@ from scripts.study.cells import (
     sensitivity_cells,
     shared_datasets,
 )
-from scripts.study.config import load, read, resolve
+from scripts.study.config import load, resolve
 from scripts.study.document import document
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -239,7 +240,7 @@ def test_a_file_that_is_no_configuration(tmp_path, text, words):
 
 def test_what_an_alias_brings_may_be_replaced(tmp_path):
     (tmp_path / "c.yaml").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}")
-    assert read(tmp_path / "c.yaml")["b"] == {"x": 3, "y": 2}
+    assert read_yaml(tmp_path / "c.yaml")["b"] == {"x": 3, "y": 2}
 
 
 @pytest.mark.parametrize("value", ["2018", "0.3", "yes", "2018-01-01"])

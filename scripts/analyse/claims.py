@@ -215,8 +215,7 @@ def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
         spread = groups["relative"].agg(lambda ratios: np.log(ratios).std(ddof=1))
         seeds = groups["relative"].count()
         crowded = both.groupby(keys)["crowded"].any().reindex(seeds.index)
-        margin = stats.t.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)
-        margin = margin.mask(crowded)
+        margin = (stats.t.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)).mask(crowded)
         bounds = {"effect": logs, "low": logs - margin, "high": logs + margin}
         ratios = pd.DataFrame({name: np.exp(log) for name, log in bounds.items()})
         return ratios.assign(seeds=seeds, examples=groups["examples"].first()).reset_index()

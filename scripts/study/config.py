@@ -7,51 +7,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from scripts.baselines.settings import SEQUENTIAL, Trained
 from scripts.command import InputError
+from scripts.files import read_yaml
 from scripts.study import resources
 from scripts.study.cells import experiment_cells, grid_objectives, recut_datasets, shown_cells
 from scripts.study.schema import Study
-
-
-class OnceLoader(yaml.SafeLoader):
-    """Reads YAML in which no key stands twice: of two values the last would win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping.
-
-        Raises:
-            ConstructorError: a key stands twice.
-        """
-        seen: set[str] = set()
-        for key, _ in node.value:
-            # What `<<` brings may be replaced.
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key.value}' stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def read(configfile: Path) -> dict[str, Any]:
-    """The keys of a YAML file.
-
-    Raises:
-        InputError: the file cannot be read, or holds a key twice or none at all.
-    """
-    try:
-        config = yaml.load(configfile.read_text(encoding="utf-8"), OnceLoader)
-    except UnicodeError as error:
-        raise InputError(f"{configfile}: is no UTF-8 text; save it as UTF-8") from error
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{configfile}: cannot be read as YAML ({error})") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{configfile}: holds no keys; see config/README.md")
-    return config
 
 
 def load(configfile: Path) -> Study:
@@ -60,7 +23,7 @@ def load(configfile: Path) -> Study:
     Raises:
         InputError: the file cannot be read, or the configuration has faults.
     """
-    return resolve(read(configfile))
+    return resolve(read_yaml(configfile))
 
 
 def resolve(config: dict[str, Any]) -> Study:

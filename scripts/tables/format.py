@@ -103,9 +103,8 @@ def with_interval(
     """`value [low, high]`."""
     if math.isnan(value):
         return UNKNOWN
-    return (
-        f"{number(value, digits, sign)} [{number(low, digits, sign)}, {number(high, digits, sign)}]"
-    )
+    interval = ", ".join(number(end, digits, sign) for end in (low, high))
+    return f"{number(value, digits, sign)} [{interval}]"
 
 
 def with_p(difference: float, low: float, high: float, p: float, digits: int = 4) -> str:

@@ -15,6 +15,7 @@ from scripts.cells import BASELINES
 from scripts.command import InputError
 from scripts.data.settings import addresses
 from scripts.decode.settings import HISTORIES
+from scripts.files import read_yaml
 from scripts.fingerprint import fingerprint
 from scripts.study import cells as study_cells
 from scripts.study import config as study_config
@@ -25,7 +26,7 @@ from scripts.study.preflight import find_gpus, missing_message, missing_paths, p
 try:
     # Snakemake has read them, but of two equal keys it takes the last in silence.
     for file in workflow.config_settings.configfiles or ["config/config.yaml"]:
-        study_config.read(Path(file))
+        read_yaml(Path(file))
     STUDY = study_config.resolve(config)
 except InputError as error:
     raise WorkflowError(str(error))
