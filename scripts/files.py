@@ -78,10 +78,12 @@ class OnceLoader(yaml.SafeLoader):
         """A mapping.
 
         Raises:
-            ConstructorError: a key stands twice.
+            ConstructorError: a key stands twice, or is no plain word.
         """
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # PyYAML says itself that it can be no key.
             # What `<<` brings may be replaced.
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(

@@ -229,6 +229,7 @@ def test_all_faults_are_told_at_once():
         ("", "holds no keys"),
         ("study: x\nstudy: y", r".*the key 'study' stands twice.*line 2"),
         ("a: {b: 1, c: 2, b: 3}", r".*the key 'b' stands twice.*line 1"),
+        ("study: {{name}}", r".*unhashable key.*line 1"),
         ("study: Caf\xe9", "is no UTF-8 text"),
     ],
 )

@@ -116,10 +116,10 @@ def running_losses(running: Tensor, sums: Tensor) -> Tensor:
     return torch.where(sums[1] > 0, moved, running)
 
 
-def learned_weights(running: Tensor, lengths: Tensor, temperature: float = 1.0) -> Tensor:
-    """Token weights learned by position: w_p proportional to exp(running loss of p / temperature).
+def learned_weights(running: Tensor, lengths: Tensor) -> Tensor:
+    """Token weights learned by position: w_p proportional to exp(running loss of p).
 
-    They solve max_w sum_p w_p L_p - temperature * KL(w || uniform) over weights that sum to 1: what
+    They solve max_w sum_p w_p L_p - KL(w || uniform) over weights that sum to 1: what
     the model still gets wrong weighs most, and the KL term bounds how much. To minimise over the
     weights instead would have a trivial optimum, all weight on the position that is easiest, and
     teach the model nothing. (Ours, after distributionally robust optimisation over groups, Sagawa
@@ -128,13 +128,12 @@ def learned_weights(running: Tensor, lengths: Tensor, temperature: float = 1.0) 
     Args:
         running: (POSITIONS,) float64, see `running_losses`.
         lengths: (B,) int64, supervised tokens of each example.
-        temperature: the higher, the nearer to equal weights.
 
     Returns:
         (N,) float32, positive; their mean over the positions seen so far is 1. Positions that have
         not been seen yet weigh 1.
     """
     seen = ~running.isnan()
-    scores = torch.where(seen, running / temperature, -torch.inf)
+    scores = torch.where(seen, running, -torch.inf)
     weights = torch.where(seen, scores.softmax(0) * seen.sum(), 1.0)
     return weights[positions(lengths)].float()
