@@ -1,12 +1,16 @@
 """Backbones: made from nothing, fetched, or missing with a remedy."""
 
+import shutil
 import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -17,7 +21,13 @@ from transformers import (
 
 from scripts.backbones import fetch as fetching
 from scripts.backbones.fetch import fetch
-from scripts.backbones.load import context_of, load_backbone, load_finetuned, load_tokenizer
+from scripts.backbones.load import (
+    check_vocabulary,
+    context_of,
+    load_backbone,
+    load_finetuned,
+    load_tokenizer,
+)
 from scripts.backbones.scratch import make_scratch, title_sequences, token_blocks
 from scripts.backbones.settings import Scratch, WarmStart
 from scripts.backbones.title_tokens import title_tokens
@@ -146,6 +156,77 @@ def test_only_safetensors_are_read(folder, tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match="holds no usable causal language model"):
         load_backbone(tmp_path, "fp32")
+
+
+def unwhole(folder, change):
+    """The weights of a Llama of two layers, changed; tied, as the scratch backbones are."""
+    model = tiny_model("llama", 50, tie_word_embeddings=True)
+    model.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: w.pop("model.layers.1.mlp.up_proj.weight"), r"lack 1 tensors, such as model.l"),
+        (lambda w: w.update(v_head=torch.zeros(2)), r"have besides 1 tensors, such as v_head"),
+        (lambda w: w.update({"model.norm.weight": torch.ones(3)}), r"holds no usable causal lang"),
+    ],
+    ids=["missing", "unexpected", "mismatched"],
+)
+def test_weights_that_are_not_those_of_the_model(tmp_path, change, words):
+    unwhole(tmp_path, change)
+    with pytest.raises(InputError, match=f"{tmp_path}: .*{words}"):
+        load_backbone(tmp_path, "fp32")
+
+
+def test_tied_weights_are_whole(tmp_path):
+    unwhole(tmp_path, lambda weights: weights.pop("lm_head.weight", None))
+    model = load_backbone(tmp_path, "fp32")
+    assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
+
+
+def test_an_adapter_that_is_not_whole(folder, tmp_path):
+    backbone = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear")
+    get_peft_model(backbone, config).save_pretrained(tmp_path)
+    load_finetuned(tmp_path, folder / "backbone", CPU, "fp32")
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    weights.popitem()
+    save_file(weights, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r"holds no usable adapter \(Found missing adapter keys"):
+        load_finetuned(tmp_path, folder / "backbone", CPU, "fp32")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "pointer of Git LFS"),
+        (None, "holds no usable"),
+    ],
+    ids=["pointer", "truncated"],
+)
+def test_files_that_are_none(folder, tmp_path, file, content, words):
+    shutil.copytree(folder / "backbone", tmp_path / "copy")
+    half = (tmp_path / "copy" / file).read_bytes()
+    (tmp_path / "copy" / file).write_bytes(content or half[: len(half) // 2])
+    load = load_tokenizer if file == "tokenizer.json" else lambda path: load_backbone(path, "fp32")
+    with pytest.raises(InputError, match=words):
+        load(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [(2, r"the token .* has the number 299, but the model has 2"), (1, "the pad token .* the num")],
+)
+def test_more_tokens_than_embeddings(folder, rows, words):
+    tokenizer, model = load_tokenizer(folder / "backbone"), tiny_model("llama", 50)
+    model.set_input_embeddings(torch.nn.Embedding(rows, 16))
+    with pytest.raises(InputError, match=f"a folder: {words}"):
+        check_vocabulary(Path("a folder"), tokenizer, model)
 
 
 def test_precision(folder):

@@ -11,7 +11,6 @@ from transformers import GenerationConfig, LlamaConfig
 from scripts.command import InputError
 from scripts.decode.constrained import search, to_device
 from scripts.decode.recommend import padded
-from scripts.decode.shared import layer_kinds
 from scripts.decode.trie import build_trie
 from tests.tiny_models import tiny_model
 
@@ -38,10 +37,10 @@ PROMPTS = [
 ]
 
 
-def our_lists(model, titles, prompts, beams, length_penalty):
+def our_lists(model, titles, prompts, beams, length_penalty, shared=True):
     ids, mask = padded(prompts, PAD, CPU)
     trie = to_device(build_trie(titles), CPU)
-    return search(model, trie, ids, mask, beams, length_penalty)
+    return search(model, trie, ids, mask, beams, length_penalty, shared=shared)
 
 
 def title_scores(model, titles, prompt):
@@ -132,6 +131,17 @@ def test_wide_beams_rank_every_title_by_its_score(architecture, length_penalty):
         np.testing.assert_allclose(scores, expected[order], atol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "mpt", "mamba"])
+def test_whole_passes_rank_every_title_by_its_score(architecture):
+    """ALiBi and recurrent layers know no tree; a model that does gets the same lists."""
+    model = tiny_model(architecture, VOCABULARY)
+    lists = our_lists(model, TITLES, PROMPTS, 2 * len(TITLES), 0.0, shared=False)
+    for exact, (found, scores, _) in zip(exact_scores(architecture), lists, strict=True):
+        order = np.argsort(-exact, kind="stable")
+        assert found.tolist() == order.tolist()
+        np.testing.assert_allclose(scores, exact[order], atol=1e-4)
+
+
 def test_a_list_does_not_depend_on_its_batch():
     model = tiny_model("llama", VOCABULARY)
     together = our_lists(model, TITLES, PROMPTS, 5, 0.0)
@@ -208,10 +218,3 @@ def test_logits_that_are_no_numbers(value):
         model.lm_head.weight[3] = value
     with pytest.raises(InputError, match="logits that are not finite"):
         our_lists(model, TITLES, PROMPTS, 5, 0.0)
-
-
-def test_layers_that_know_no_tree():
-    config = LlamaConfig()
-    config.layer_types = ["full_attention", "linear_attention"]
-    with pytest.raises(InputError, match="found full_attention, linear_attention"):
-        layer_kinds(config)

@@ -644,14 +644,13 @@ def test_examples_longer_than_the_backbone_sees_are_refused(folder, tmp_path):
 
 
 def test_a_loss_that_is_no_number_names_the_examples(folder, tmp_path):
-    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
-    model.get_input_embeddings().weight.data[:] = float("nan")
-    model.save_pretrained(tmp_path / "broken")
-    load_tokenizer(folder / "backbone").save_pretrained(tmp_path / "broken")
+    """The first step throws the weights out of all bounds; the second one finds it."""
     examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
-    ids = subsample(examples, 8, 0)["example_id"].tolist()
+    ids = subsample(examples, 16, 0)["example_id"].tolist()
+    wild = {"learning_rate": 1e37, "warmup_steps": 0, "train_examples": 16}
     with pytest.raises(InputError, match=r"loss is nan on examples \[.*learning_rate") as error:
-        finetune(folder, tmp_path / "model", backbone=tmp_path / "broken", train_examples=8)
+        finetune(folder, tmp_path / "model", **wild)
     named = json.loads(str(error.value).partition("examples ")[2].partition("]")[0] + "]")
-    assert sorted(named) == ids
+    assert len(named) == 8
+    assert set(named) < set(ids)
     assert not (tmp_path / "model").exists()

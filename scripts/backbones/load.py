@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from scripts.command import InputError
 
 Precision = Literal["bf16", "fp32"]
+#: How a pointer of Git LFS begins.
+LFS = b"version https://git-lfs"
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a model folder is there; transformers would look for a missing one on the hub."""
+    """Check that a model folder is there, and holds files and not Git LFS's pointers to them.
+
+    transformers would look for a missing folder on the hub.
+
+    Raises:
+        InputError: it is missing, or a file is a pointer.
+    """
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such model folder; run the step that makes it first")
+    for file in sorted(path for path in Path(folder).iterdir() if path.is_file()):
+        with file.open("rb") as stream:
+            pointer = stream.read(len(LFS)) == LFS
+        if pointer:
+            raise InputError(
+                f"{file}: is a pointer of Git LFS, not the file itself; run `git lfs pull` where "
+                "it is from, or obtain the file again"
+            )
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -54,17 +72,53 @@ def load_backbone(folder: Path, precision: Precision) -> PreTrainedModel:
     that a search leaves open.
 
     Raises:
-        InputError: the folder is missing or holds no safetensors of a causal language model.
+        InputError: the folder is missing, holds no safetensors of a causal language model, or
+            others than the model has: transformers would fill what is missing with random numbers.
     """
     check_folder(folder)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError) as error:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except (
+        *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError),
+        *(AssertionError, SafetensorError),
+    ) as error:
         raise InputError(f"{folder}: holds no usable causal language model ({error})") from error
+    tied = getattr(model, "all_tied_weights_keys", {})
+    missing = sorted(set(found["missing_keys"]) - set(tied))
+    for state, keys in (("lack", missing), ("have besides", sorted(found["unexpected_keys"]))):
+        if keys:
+            raise InputError(
+                f"{folder}: the weights {state} {len(keys)} tensors, such as {keys[0]}: they are "
+                f"not whole, or not those of the {model.config.model_type} in its config.json; "
+                "obtain the model's files again, or choose another backbone"
+            )
     model.config.use_cache = False
     model.generation_config = GenerationConfig()
     return model
+
+
+def check_vocabulary(folder: Path, tokenizer: Any, model: Any) -> None:
+    """Check that a model has an embedding for every token.
+
+    Raises:
+        InputError: the tokenizer, or its pad token, has higher numbers.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    if tokenizer.pad_token_id >= rows:
+        raise InputError(
+            f"{folder}: the pad token {tokenizer.pad_token!r} has the number "
+            f"{tokenizer.pad_token_id}, but the model has {rows} embeddings; name another "
+            "pad_token in tokenizer_config.json, such as its eos token"
+        )
+    token, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    if number >= rows:
+        raise InputError(
+            f"{folder}: the token {token!r} has the number {number}, but the model has {rows} "
+            "embeddings; obtain the tokenizer that belongs to the model"
+        )
 
 
 def context_of(model: Any) -> int:
@@ -89,7 +143,13 @@ def load_finetuned(
     if (Path(model) / "adapter_config.json").is_file():
         from peft import PeftModel
 
-        adapted = PeftModel.from_pretrained(load_backbone(backbone, precision), str(model))
+        check_folder(model)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            try:
+                adapted = PeftModel.from_pretrained(load_backbone(backbone, precision), str(model))
+            except (UserWarning, OSError, ValueError, RuntimeError, SafetensorError) as error:
+                raise InputError(f"{model}: holds no usable adapter ({error})") from error
         loaded = adapted.merge_and_unload()
     else:
         loaded = load_backbone(model, precision)

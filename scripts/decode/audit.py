@@ -47,7 +47,8 @@ def audit(finetuned: Finetuned, test: Path, beams: list[int], examples: int, out
     for start in progress(range(0, len(queries), BATCH), "catalogues"):
         prompts = [query.prompt for query in queries[start : start + BATCH]]
         ids, mask = padded(prompts, recommender.tokenizer.pad_token_id, device)
-        for scores in score_catalogue(recommender.model, trie, ids, mask).cpu().numpy():
+        scored = score_catalogue(recommender.model, trie, ids, mask, recommender.shortcuts.tree)
+        for scores in scored.cpu().numpy():
             order = np.argsort(-scores, kind="stable")
             exact.append(Ranking(order, scores[order], proven=len(order)))
     lists: dict[int | None, list[Ranking]] = {None: exact}

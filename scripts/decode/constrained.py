@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scripts.backbones.passes import Prompts, encode, extend, log_probabilities, select
 from scripts.decode.model import Ranking
-from scripts.decode.shared import Prompts, encode, extend, log_probabilities, select
 from scripts.decode.trie import Trie, leaf_ranges, levels
 
 
@@ -229,6 +229,7 @@ def search(
     beams: int,
     length_penalty: float,
     guide: Guide | None = None,
+    shared: bool = True,
 ) -> list[Ranking]:
     """Search the catalogue for each prompt of a batch.
 
@@ -248,6 +249,7 @@ def search(
         beams: width of the search and length of the lists.
         length_penalty: finished scores are divided by length ** length_penalty.
         guide: an assistant whose shares are mixed into the scores.
+        shared: whether the beams share their prompt, see `scripts.backbones.passes`.
 
     Returns:
         The list of each prompt, equal scores by the lower number of the sequence; shorter than
@@ -255,7 +257,7 @@ def search(
         fewer. It is empty only where the model gives every title the probability 0.
     """
     device, batch = input_ids.device, len(input_ids)
-    prompts, logits = encode(model, input_ids, attention_mask)
+    prompts, logits = encode(model, input_ids, attention_mask, shared)
     lists = Lists(
         sequence=torch.full((batch, beams), -1, device=device),
         score=torch.full((batch, beams), -torch.inf, device=device),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.decode.shared import encode, extend, log_probabilities
+from scripts.backbones.passes import encode, extend, forget, log_probabilities
 from scripts.decode.trie import Trie, leaf_ranges, levels, parents
 
 #: Nodes run at a time, about.
@@ -54,7 +54,9 @@ def parts(trie: Trie) -> Iterator[Part]:
 
 
 @torch.inference_mode()
-def score_catalogue(model: Any, trie: Trie, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+def score_catalogue(
+    model: Any, trie: Trie, input_ids: Tensor, attention_mask: Tensor, shared: bool = True
+) -> Tensor:
     """Sum of the log-probabilities of every sequence after each prompt.
 
     Args:
@@ -62,12 +64,13 @@ def score_catalogue(model: Any, trie: Trie, input_ids: Tensor, attention_mask: T
         trie: the catalogue.
         input_ids: (B, L) int64 prompts, padded on the left.
         attention_mask: (B, L) int64.
+        shared: whether the titles share their prompt, see `scripts.backbones.passes`.
 
     Returns:
         (B, S) float32, in the order in which the sequences were given.
     """
     device, batch = input_ids.device, len(input_ids)
-    prompts, logits = encode(model, input_ids, attention_mask)
+    prompts, logits = encode(model, input_ids, attention_mask, shared)
     start = prompts.positions[:, -1:]
     token = torch.from_numpy(trie.token).to(device).long()
     score = torch.zeros((batch, len(trie.token)), device=device)
@@ -87,7 +90,7 @@ def score_catalogue(model: Any, trie: Trie, input_ids: Tensor, attention_mask: T
             model, prompts, token[nodes].expand(shape), start + depth, ancestors, real
         )
         score[:, children] = log_probabilities(logits).view(*shape, -1)[:, source, token[children]]
-        prompts.cache.crop(-len(nodes))
+        forget(prompts, len(nodes))
     # So far each node has its own log-probability.
     parent = torch.from_numpy(parents(trie)).to(device)
     for level in levels(trie)[2:]:

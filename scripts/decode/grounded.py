@@ -35,6 +35,7 @@ def generate_texts(
     beams: int,
     width: int,
     max_new_tokens: int,
+    shared: bool = True,
 ) -> list[str]:
     """The best beams of a free search for each prompt, without their quotes and blanks.
 
@@ -47,11 +48,45 @@ def generate_texts(
         beams: width of the search.
         width: how many of its beams are wanted.
         max_new_tokens: longest text.
+        shared: whether the beams share their prompt; where a model does not allow it, each prompt
+            is generated from alone, in whole passes.
 
     Returns:
         `width` texts for each prompt one after the other, best first; some may be equal or empty.
     """
-    # The prompts, all but their last token, are run once each instead of once per beam.
+    settings = GenerationConfig(
+        do_sample=False,
+        num_beams=beams,
+        num_return_sequences=width,
+        max_new_tokens=max_new_tokens,
+        length_penalty=1.0,
+        early_stopping=True,
+        use_cache=shared,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    if shared:
+        state = {"past_key_values": prompt_states(model, input_ids, attention_mask, beams)}
+        batches = [(input_ids, {"attention_mask": attention_mask, **state})]
+    else:
+        batches = [
+            (ids[None, mask.bool()], {})
+            for ids, mask in zip(input_ids, attention_mask, strict=True)
+        ]
+    generated = [
+        tokens[ids.shape[1] :]
+        for ids, inputs in batches
+        for tokens in model.generate(input_ids=ids, generation_config=settings, **inputs)
+    ]
+    texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
+    return [text.strip().strip('"').strip() for text in texts]
+
+
+def prompt_states(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, beams: int
+) -> DynamicCache:
+    """Keys and values of the prompts, all but their last token: each is run once for its beams."""
     cache = DynamicCache(config=model.config)
     positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
     model(
@@ -63,25 +98,7 @@ def generate_texts(
         logits_to_keep=1,
     )
     cache.batch_repeat_interleave(beams)
-    generated = model.generate(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        past_key_values=cache,
-        generation_config=GenerationConfig(
-            do_sample=False,
-            num_beams=beams,
-            num_return_sequences=width,
-            max_new_tokens=max_new_tokens,
-            length_penalty=1.0,
-            early_stopping=True,
-            use_cache=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        ),
-    )
-    texts = tokenizer.batch_decode(generated[:, input_ids.shape[1] :], skip_special_tokens=True)
-    return [text.strip().strip('"').strip() for text in texts]
+    return cache
 
 
 @torch.inference_mode()

@@ -9,12 +9,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from scripts.backbones.load import Precision, context_of, load_finetuned, load_tokenizer
+from scripts.backbones.load import (
+    Precision,
+    check_vocabulary,
+    context_of,
+    load_finetuned,
+    load_tokenizer,
+)
 from scripts.command import InputError, Settings
 from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
-from scripts.files import read_table
+from scripts.files import read_json, read_table
+from scripts.finetune.shortcuts import Shortcuts, find_shortcuts
 from scripts.prompts import answer_ids, fitted_prompt_ids
 
 
@@ -66,6 +73,8 @@ class Recommender(NamedTuple):
     titles: Titles
     max_tokens: int
     """Longest prompt with an answer: that of the settings, or what the model sees at most."""
+    shortcuts: Shortcuts
+    """Passes that may share work: as the fine-tuning found them, else as they are found now."""
 
 
 class Query(NamedTuple):
@@ -108,6 +117,10 @@ def load(finetuned: Finetuned) -> Recommender:
         )
     catalogue = read_table(finetuned.catalogue, CATALOGUE)
     model = load_finetuned(finetuned.model, finetuned.backbone, device, finetuned.precision)
+    check_vocabulary(finetuned.model, tokenizer, model)
+    record = finetuned.model / "run.json"
+    found = read_json(record).get("shortcuts") if record.is_file() else None
+    titles, longest = catalogue["title"].tolist(), finetuned.max_tokens
     return Recommender(
         model=model,
         tokenizer=tokenizer,
@@ -115,7 +128,10 @@ def load(finetuned: Finetuned) -> Recommender:
         prompt=finetuned.prompt,
         catalogue=catalogue,
         titles=distinct_titles(catalogue, tokenizer),
-        max_tokens=min(finetuned.max_tokens, context_of(model)),
+        max_tokens=min(longest, context_of(model)),
+        shortcuts=Shortcuts(**found)
+        if found
+        else find_shortcuts(model, tokenizer, finetuned.prompt, titles, longest),
     )
 
 

@@ -97,6 +97,7 @@ def recommend(
             "seconds": seconds,
             "truncated_prompts": shortened,
             "unchanged_histories": unchanged(own, examples),
+            "shortcuts": recommender.shortcuts._asdict(),
             "peak_memory_mb": peak_memory_mb(recommender.device),
             "decoder": decoder.model_dump(),
             **notes,
@@ -138,7 +139,14 @@ def rank_constrained(
             batch = [queries[i] for i in rows]
             ids, mask = padded([query.prompt for query in batch], pad, device)
             rankings = search(
-                model, on_device, ids, mask, beams, decoder.length_penalty, guide and guide(batch)
+                model,
+                on_device,
+                ids,
+                mask,
+                beams,
+                decoder.length_penalty,
+                guide and guide(batch),
+                recommender.shortcuts.tree,
             )
             ranked |= zip(rows, (one.cut(decoder.beams) for one in rankings), strict=True)
         limit = decoder.widen_to or 0
@@ -219,7 +227,14 @@ def rank_grounded(
         batch = queries[start : start + decoder.batch_size]
         ids, mask = padded([query.prompt for query in batch], tokenizer.pad_token_id, device)
         texts += grounded.generate_texts(
-            model, tokenizer, ids, mask, decoder.beams, width, decoder.max_new_tokens
+            model,
+            tokenizer,
+            ids,
+            mask,
+            decoder.beams,
+            width,
+            decoder.max_new_tokens,
+            recommender.shortcuts.tree,
         )
     titles = recommender.titles.text
     lists = grounded.ground(model, tokenizer, texts, titles, decoder.depth, device)

@@ -17,7 +17,6 @@ from scripts.files import write_table
 from scripts.finetune.batches import (
     answer_logits,
     branches,
-    can_share_prefix,
     encode,
     no_history_prompt,
 )
@@ -42,7 +41,7 @@ def token_effects(
     titles, prompt = recommender.catalogue["title"].tolist(), finetuned.prompt
     examples = subsample(read_examples(test, len(titles)), test_examples, EVALUATION_SEED)
     encoded, _ = encode(examples, titles, tokenizer, prompt, finetuned.max_tokens)
-    share = can_share_prefix(model)
+    share = recommender.shortcuts.prefix
     no_history = no_history_prompt(tokenizer, prompt)
     effects: dict[str, list[np.ndarray]] = {"with_history": [], "without_history": []}
     for start in progress(range(0, len(encoded), BATCH), "batches"):

@@ -11,8 +11,8 @@ batch, as the trunk of a prefix tree:
 
 The trunk is everything but the histories and the answers behind them. It is one packed row, whose
 mask is the tree; the keys and values of its prefix then serve all rows, which may be run in parts.
-Where this does not work (`can_share_prefix`), each branch is a forward pass of its own over whole
-prompts.
+Where a model does not allow this (`scripts.finetune.shortcuts`), or the training does not
+(`may_share_prefix`), each branch is a forward pass of its own over whole prompts.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from scripts.backbones.passes import kept_logits
 from scripts.data.settings import Prompt
 from scripts.finetune.settings import Counterfactual
 from scripts.prompts import answer_ids, fitted_prompt_ids, placeholder_text, prompt_ids, prompt_text
@@ -137,31 +137,20 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
     return next(differing, shortest)
 
 
-def can_share_prefix(model: Any, gradient_checkpointing: bool = False) -> bool:
-    """Whether one pass over what the prompts of a batch have in common may serve them all.
+def may_share_prefix(model: Any, gradient_checkpointing: bool) -> bool:
+    """Whether the examples of a training step may share passes, if the model allows it.
 
-    Not with sliding windows or recurrent layers, which know no tree; not with ALiBi, nor with an
-    attention back-end that takes no mask of ours; not with dropout, which must differ between
-    examples; and not with gradient checkpointing, under which transformers' layers ignore the
-    cache.
+    Not with dropout, which must differ between examples; and not with gradient checkpointing, under
+    which transformers' layers ignore the cache.
     """
-    hindrances = {
-        "layers other than full attention": any(
-            type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers
-        ),
-        "attention other than sdpa": model.config._attn_implementation != "sdpa",
-        "ALiBi": getattr(model.config, "alibi", False),
-        "dropout": any(
-            name.endswith(DROPOUTS) and not name.startswith(OTHER_HEADS) and (value or 0) > 0
-            for name, value in model.config.to_dict().items()
-        )
-        or any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()),
-        "gradient checkpointing": gradient_checkpointing,
-    }
-    present = [name for name, is_there in hindrances.items() if is_there]
-    if present:
-        logger.info("Every prompt is run whole, because of %s", " and ".join(present))
-    return not present
+    dropout = any(
+        name.endswith(DROPOUTS) and not name.startswith(OTHER_HEADS) and (value or 0) > 0
+        for name, value in model.config.to_dict().items()
+    ) or any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules())
+    if dropout or gradient_checkpointing:
+        cause = "dropout" if dropout else "gradient checkpointing"
+        logger.info("Every prompt is run whole in training, because of %s", cause)
+    return not (dropout or gradient_checkpointing)
 
 
 def branches(
@@ -179,7 +168,7 @@ def branches(
         answers: answers; their last token is only predicted.
         no_history: the prompt without history; None leaves that branch out.
         pad: token that fills the rows.
-        share: run what the prompts have in common once, see `can_share_prefix`.
+        share: run what the prompts have in common once, see `scripts.finetune.shortcuts`.
         size: examples of a part; None makes one part of all.
     """
     shared = common_prefix(prompts) if share and prompts else 0
@@ -299,12 +288,13 @@ def row_logits(model: Any, inputs: Rows, states: list[Tensor]) -> Tensor:
         for layer, keys, values in zip(cache.layers, states[::2], states[1::2], strict=True):
             layer.lazy_initialization(keys, values)
             layer.keys, layer.values = (x.expand(size, -1, -1, -1) for x in (keys, values))
-    return model(
+    return kept_logits(
+        model,
+        inputs["supervised"],
         input_ids=inputs["input_ids"],
-        past_key_values=cache,
         use_cache=cache is not None,
-        logits_to_keep=inputs["supervised"],
-    ).logits
+        **({} if cache is None else {"past_key_values": cache}),
+    )
 
 
 def tokens_run(batch: Branches) -> int:

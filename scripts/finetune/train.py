@@ -21,6 +21,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, s
 from transformers.trainer import TRAINER_STATE_NAME
 
 from scripts.backbones.load import (
+    check_vocabulary,
     context_of,
     load_backbone,
     load_tokenizer,
@@ -41,6 +42,7 @@ from scripts.finetune.callbacks import (
 )
 from scripts.finetune.card import model_card
 from scripts.finetune.settings import LoRA, Objective, Training
+from scripts.finetune.shortcuts import find_shortcuts
 from scripts.finetune.trainer import CounterfactualTrainer, check_processes, training_arguments
 from scripts.fingerprint import fingerprint
 from scripts.prompts import check_tokenizer, prompt_text
@@ -99,6 +101,7 @@ def finetune(
     valid_set, _ = encoded(sample(valid, training.valid_examples, EVALUATION_SEED))
     warn_of_long_warmup(training, len(train_set))
     model = load_backbone(backbone, "fp32")
+    check_vocabulary(backbone, tokenizer, model)
     check_context([*train_set, *valid_set], context_of(model))
     if training.lora is not None:
         model = add_adapter(model, training.lora)
@@ -106,13 +109,18 @@ def finetune(
         output, [backbone, train, valid, catalogue], [prompt, objective, training], seed
     )
     resume = last_checkpoint(checkpoints, training.processes)
+    arguments = training_arguments(training, seed, place, checkpoints)
+    # A new adapter changes nothing yet.
+    model = model.to(arguments.device)
+    shortcuts = find_shortcuts(model, tokenizer, prompt, titles, training.max_tokens)
     trainer = CounterfactualTrainer(
         objective=objective,
         training=training,
         no_history=no_history_prompt(tokenizer, prompt, objective.counterfactual),
         pad=tokenizer.pad_token_id,
+        share=shortcuts.prefix,
         model=model,
-        args=training_arguments(training, seed, place, checkpoints),
+        args=arguments,
         train_dataset=train_set,
         eval_dataset=valid_set,
         callbacks=training_callbacks(training, checkpoints),
@@ -126,6 +134,7 @@ def finetune(
         "seconds": time.perf_counter() - started,
         "peak_memory_mb": peak_memory_mb(place),
         "resumed": resume is not None,
+        "shortcuts": shortcuts._asdict(),
         "backbone": read_json(origin) if origin.is_file() else str(backbone),
         "backbone_folder": str(backbone),
         "settings": {

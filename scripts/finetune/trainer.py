@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from scripts.command import InputError
-from scripts.finetune.batches import Encoded, can_share_prefix, tokens_run, trunk_outputs
+from scripts.finetune.batches import Encoded, may_share_prefix, tokens_run, trunk_outputs
 from scripts.finetune.callbacks import PositionLosses, StepTimer, clock
 from scripts.finetune.objective import (
     POSITIONS,
@@ -97,6 +97,7 @@ class CounterfactualTrainer(Trainer):
         training: Training,
         no_history: list[int],
         pad: int,
+        share: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,7 +105,7 @@ class CounterfactualTrainer(Trainer):
         self.training = training
         self.no_history = no_history
         self.pad = pad
-        self.share = can_share_prefix(self.model, training.gradient_checkpointing)
+        self.share = share and may_share_prefix(self.model, training.gradient_checkpointing)
         self.add_callback(StepTimer())
         if objective.token_weights == "learned":
             self.add_callback(PositionLosses())

@@ -1,0 +1,213 @@
+"""Passes over prompts and the trees of continuations behind them: shared, or whole.
+
+Shared: a prompt is encoded once, its keys and values serve all its continuations, and these share
+one row of the batch. A token sees its prompt and its own ancestors alone, by an attention mask, at
+the position that it has in its own sequence. Nothing is copied when beams are re-ordered.
+
+Whole: every sequence is a pass of its own, padded behind its end, where no causal model looks. It
+takes many times as long, and asks of a model nothing but causality. Which of the two a model gets
+is decided by what it does, see `scripts.finetune.shortcuts`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from scripts.command import InputError
+
+#: Tokens, padding included, of the whole sequences that are run at a time.
+WHOLE = 4096
+
+
+class Prompts(NamedTuple):
+    """What is kept of a batch of prompts, and of the continuations run so far."""
+
+    cache: DynamicCache | None
+    """Keys and values of the tokens; none where every sequence is run whole."""
+    tokens: Tensor
+    """(B, K) int64."""
+    positions: Tensor
+    """(B, K) int64, the position of each token in its sequence."""
+    real: Tensor
+    """(B, L) bool, the tokens of the prompt that are no padding; L <= K."""
+
+
+def kept_logits(model: Any, keep: Tensor, **inputs: Any) -> Tensor:
+    """Run a model, with the head on some positions alone.
+
+    Args:
+        model: a causal language model.
+        keep: (B, L) bool.
+        inputs: of the model, (B, L) each.
+
+    Returns:
+        (N, V) logits of the kept positions, row after row.
+    """
+    whole = getattr(model, "get_base_model", lambda: model)()
+    if "logits_to_keep" in inspect.signature(whole.forward).parameters:
+        return model(**inputs, logits_to_keep=keep).logits
+    return model(**inputs).logits[keep]
+
+
+def layer_masks(
+    model: Any, visible: Tensor, query_positions: Tensor, key_positions: Tensor
+) -> Tensor | dict[str, Tensor]:
+    """The additive attention mask, one by kind of layer where the model says that it mixes them.
+
+    Args:
+        model: a causal language model.
+        visible: (B, Q, K) bool, what each token may see.
+        query_positions: (B, Q) int64.
+        key_positions: (B, K) int64.
+
+    Returns:
+        (B, 1, Q, K) in the model's type.
+    """
+    config = model.config.get_text_config(decoder=True)
+    window = getattr(config, "sliding_window", None)
+    only = "full_attention" if window is None else "sliding_attention"
+    masks = {}
+    for kind in sorted(set(getattr(config, "layer_types", None) or [only])):
+        seen = visible
+        if kind == "sliding_attention":
+            seen = visible & (key_positions[:, None] > query_positions[..., None] - window)
+        hidden = torch.zeros(seen.shape, dtype=model.dtype, device=seen.device)
+        # The lowest number instead of -inf: a row that sees nothing must not become NaN.
+        masks[kind] = hidden.masked_fill(~seen, torch.finfo(model.dtype).min)[:, None]
+    return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def encode(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, shared: bool
+) -> tuple[Prompts, Tensor]:
+    """Run the prompts.
+
+    Args:
+        model: a causal language model in inference mode.
+        input_ids: (B, L) int64 prompts, padded on the left.
+        attention_mask: (B, L) int64.
+        shared: whether their continuations will share the prompts.
+
+    Returns:
+        The prompts, and the (B, V) logits that follow them.
+    """
+    real = attention_mask.bool()
+    positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+    if not shared:
+        return Prompts(None, input_ids, positions, real), whole_logits(model, input_ids, real)
+    causal = torch.ones(2 * [input_ids.shape[1]], dtype=torch.bool, device=real.device).tril()
+    masks = layer_masks(model, causal & real[:, None], positions, positions)
+    config = model.config.get_text_config(decoder=True)
+    # Without padding or windows the model's own causal mask allows its fastest attention.
+    plain = bool(real.all()) and not isinstance(masks, dict)
+    plain = plain and getattr(config, "sliding_window", None) is None
+    cache = DynamicCache()
+    last = torch.zeros_like(real)
+    last[:, -1] = True
+    logits = kept_logits(
+        model,
+        last,
+        input_ids=input_ids,
+        attention_mask=None if plain else masks,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return Prompts(cache, input_ids, positions, real), logits
+
+
+def extend(
+    model: Any, prompts: Prompts, tokens: Tensor, positions: Tensor, ancestors: Tensor, real: Tensor
+) -> tuple[Prompts, Tensor]:
+    """Run more tokens of the trees behind the prompts.
+
+    Args:
+        model: a causal language model in inference mode.
+        prompts: what has been run so far; its cache grows.
+        tokens: (B, Q) int64.
+        positions: (B, Q) int64, of the tokens in their sequences.
+        ancestors: (B, Q, S) bool, which of all the S tokens behind the prompts, the new ones
+            included, each new token sees; none stands before its own ancestors.
+        real: (B, Q) bool, the tokens that are no filling.
+
+    Returns:
+        The prompts with the new tokens, and the (N, V) logits of the real ones.
+    """
+    grown = prompts._replace(
+        tokens=torch.cat([prompts.tokens, tokens], 1),
+        positions=torch.cat([prompts.positions, positions], 1),
+    )
+    shown = prompts.real[:, None].expand(-1, tokens.shape[1], -1)
+    visible = torch.cat([shown, ancestors], 2)
+    if prompts.cache is None:
+        rows = grown.tokens[:, None].expand(-1, tokens.shape[1], -1)
+        return grown, whole_logits(model, rows[real], visible[real])
+    logits = kept_logits(
+        model,
+        real,
+        input_ids=tokens,
+        attention_mask=layer_masks(model, visible, positions, grown.positions),
+        position_ids=positions,
+        past_key_values=prompts.cache,
+        use_cache=True,
+    )
+    return grown, logits
+
+
+def whole_logits(model: Any, tokens: Tensor, visible: Tensor) -> Tensor:
+    """Logits behind sequences that are each run whole.
+
+    Args:
+        model: a causal language model in inference mode.
+        tokens: (N, K) int64.
+        visible: (N, K) bool, the tokens of each sequence, in their order.
+
+    Returns:
+        (N, V).
+    """
+    lengths = visible.sum(1)
+    # The tokens of a sequence come first, in their order; what follows is padding.
+    ids = tokens.gather(1, (~visible).to(torch.int8).sort(dim=1, stable=True).indices)
+    parts = []
+    for rows in torch.arange(len(ids), device=ids.device).split(max(1, WHOLE // ids.shape[1])):
+        last = torch.arange(int(lengths[rows].max()), device=ids.device) == lengths[rows, None] - 1
+        part = ids[rows, : last.shape[1]]
+        parts.append(kept_logits(model, last, input_ids=part, use_cache=False))
+    return torch.cat(parts)
+
+
+def select(prompts: Prompts, rows: Tensor) -> Prompts:
+    """Keep the prompts of these rows, int64."""
+    if prompts.cache is not None:
+        prompts.cache.batch_select_indices(rows)
+    return prompts._replace(
+        tokens=prompts.tokens[rows], positions=prompts.positions[rows], real=prompts.real[rows]
+    )
+
+
+def forget(prompts: Prompts, count: int) -> None:
+    """Take the last tokens out of the cache again: a pass that grew it is not gone on with."""
+    if prompts.cache is not None:
+        prompts.cache.crop(-count)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Logarithms of the softmax over the whole vocabulary: (N, V) to (N, V) float32.
+
+    Raises:
+        InputError: the model gives no numbers.
+    """
+    # On a CPU twice as fast as the logarithm of the sum alone, which keeps every exp.
+    result = logits.float().log_softmax(-1)
+    # One logit that is no number makes its whole row none.
+    if result[:, 0].isnan().any():
+        raise InputError(
+            "The model gives logits that are not finite: its training has diverged, or its "
+            "precision is too low; lower the learning rate, or set precision: fp32"
+        )
+    return result
