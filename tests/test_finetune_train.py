@@ -30,6 +30,7 @@ from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_csv, read_json, read_table, sha256
 from scripts.finetune import callbacks, train, trainer
 from scripts.finetune.settings import LoRA, Objective, Training
+from scripts.finetune.shortcuts import Shortcuts
 from scripts.prompts import prompt_text, quoted
 from tests.generate_amazon import generate
 from tests.small_language import PROMPT
@@ -643,14 +644,19 @@ def test_examples_longer_than_the_backbone_sees_are_refused(folder, tmp_path):
         finetune(folder, tmp_path / "model", backbone=tmp_path / "short", train_examples=8)
 
 
-def test_a_loss_that_is_no_number_names_the_examples(folder, tmp_path):
-    """The first step throws the weights out of all bounds; the second one finds it."""
+def test_a_loss_that_is_no_number_names_the_examples(folder, tmp_path, monkeypatch):
+    """Were the backbone not tried first, which refuses it, the first step would find it."""
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    model.get_input_embeddings().weight.data[:] = float("nan")
+    model.save_pretrained(tmp_path / "broken")
+    load_tokenizer(folder / "backbone").save_pretrained(tmp_path / "broken")
+    with pytest.raises(InputError, match="broken: the backbone gives logits that are not finite"):
+        finetune(folder, tmp_path / "model", backbone=tmp_path / "broken", train_examples=8)
+    monkeypatch.setattr(train, "find_shortcuts", lambda *_: Shortcuts(tree=True, prefix=True))
     examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
-    ids = subsample(examples, 16, 0)["example_id"].tolist()
-    wild = {"learning_rate": 1e37, "warmup_steps": 0, "train_examples": 16}
+    ids = subsample(examples, 8, 0)["example_id"].tolist()
     with pytest.raises(InputError, match=r"loss is nan on examples \[.*learning_rate") as error:
-        finetune(folder, tmp_path / "model", **wild)
+        finetune(folder, tmp_path / "model", backbone=tmp_path / "broken", train_examples=8)
     named = json.loads(str(error.value).partition("examples ")[2].partition("]")[0] + "]")
-    assert len(named) == 8
-    assert set(named) < set(ids)
+    assert sorted(named) == ids
     assert not (tmp_path / "model").exists()
