@@ -81,8 +81,10 @@ def find_shortcuts(
     model.eval()
     try:
         with torch.inference_mode():
-            expected = torch.cat([one_by_one(model, ids, answer) for ids in [*prompts, no_history]])
-            padded = whole(model, [*prompts, no_history], [answer] * 3, pad)
+            # Causality shows in short prompts already.
+            alone = [one_by_one(model, ids, answer) for ids in (short, no_history)]
+            expected = torch.cat([whole(model, [long], [answer], pad), *alone])
+            padded = torch.cat([whole(model, prompts, [answer] * 2, pad), alone[1]])
             inputs = branches(prompts, [answer] * 2, no_history, pad, share=True)
             last = expected[ANSWER - 1 : 2 * ANSWER : ANSWER]
             found = Shortcuts(
