@@ -15,6 +15,7 @@ from transformers import DynamicCache, GenerationConfig
 
 from scripts.command import InputError, progress
 from scripts.decode.model import Ranking
+from scripts.decode.settings import Grounded
 
 #: Texts embedded, and rows of distances held, at a time.
 CHUNK = 384
@@ -32,9 +33,8 @@ def generate_texts(
     tokenizer: Any,
     input_ids: Tensor,
     attention_mask: Tensor,
-    beams: int,
+    settings: Grounded,
     width: int,
-    max_new_tokens: int,
     shared: bool = True,
 ) -> list[str]:
     """The best beams of a free search for each prompt, without their quotes and blanks.
@@ -45,29 +45,29 @@ def generate_texts(
         tokenizer: its tokenizer.
         input_ids: (B, L) int64 prompts, padded on the left.
         attention_mask: (B, L) int64.
-        beams: width of the search.
+        settings: of the search.
         width: how many of its beams are wanted.
-        max_new_tokens: longest text.
         shared: whether the beams share their prompt; where a model does not allow it, each prompt
             is generated from alone, in whole passes.
 
     Returns:
         `width` texts for each prompt one after the other, best first; some may be equal or empty.
     """
-    settings = GenerationConfig(
+    generation = GenerationConfig(
         do_sample=False,
-        num_beams=beams,
+        num_beams=settings.beams,
         num_return_sequences=width,
-        max_new_tokens=max_new_tokens,
-        length_penalty=1.0,
-        early_stopping=True,
+        max_new_tokens=settings.max_new_tokens,
+        min_new_tokens=settings.min_new_tokens or None,
+        length_penalty=settings.length_penalty,
+        early_stopping=settings.early_stopping,
         use_cache=shared,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     if shared:
-        state = {"past_key_values": prompt_states(model, input_ids, attention_mask, beams)}
+        state = {"past_key_values": prompt_states(model, input_ids, attention_mask, settings.beams)}
         batches = [(input_ids, {"attention_mask": attention_mask, **state})]
     else:
         batches = [
@@ -77,7 +77,7 @@ def generate_texts(
     generated = [
         tokens[ids.shape[1] :]
         for ids, inputs in batches
-        for tokens in model.generate(input_ids=ids, generation_config=settings, **inputs)
+        for tokens in model.generate(input_ids=ids, generation_config=generation, **inputs)
     ]
     texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
     return [text.strip().strip('"').strip() for text in texts]

@@ -227,14 +227,7 @@ def rank_grounded(
         batch = queries[start : start + decoder.batch_size]
         ids, mask = padded([query.prompt for query in batch], tokenizer.pad_token_id, device)
         texts += grounded.generate_texts(
-            model,
-            tokenizer,
-            ids,
-            mask,
-            decoder.beams,
-            width,
-            decoder.max_new_tokens,
-            recommender.shortcuts.tree,
+            model, tokenizer, ids, mask, decoder, width, recommender.shortcuts.tree
         )
     titles = recommender.titles.text
     lists = grounded.ground(model, tokenizer, texts, titles, decoder.depth, device)

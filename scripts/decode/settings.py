@@ -19,10 +19,26 @@ class Grounded(Settings):
     """Beams of the free search; the best one is grounded."""
     max_new_tokens: int = Field(128, ge=1)
     """Longest generated text."""
+    min_new_tokens: int = Field(0, ge=0)
+    """Shortest generated text, end-of-sequence not counted; the released code has 4."""
+    early_stopping: bool = True
+    """Stop once as many texts are finished as there are beams; or, as the released code does, once
+    a better one is not likely either."""
+    length_penalty: float = Field(1.0, ge=0)
+    """Scores are divided by length ** length_penalty. The released scripts differ: 1, or 0."""
     batch_size: int = Field(8, ge=1)
     """Examples decoded together."""
     depth: int = Field(50, ge=1)
     """Length of the ranked lists."""
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Grounded:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(
+                f"min_new_tokens {self.min_new_tokens} must not exceed max_new_tokens "
+                f"{self.max_new_tokens}"
+            )
+        return self
 
 
 class GroundedMerged(Grounded):

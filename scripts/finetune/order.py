@@ -1,4 +1,4 @@
-"""The order of the training examples: whole optimiser steps of like length."""
+"""The order of the training examples: whole optimiser steps, of like length or as drawn."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from torch.utils.data import DataLoader, Sampler
 STEPS_SORTED = 16
 
 
-class LengthGroupedOrder(Sampler[list[int]]):
-    """Optimiser steps of examples of like length in a random order, given by seed and epoch.
+class StepOrder(Sampler[list[int]]):
+    """Optimiser steps in a random order, given by seed and epoch.
 
-    Chunks of a random permutation are sorted by length and cut into steps, whose order is random
-    again; an incomplete step comes last.
+    A random permutation is cut into steps, whose order is random again; an incomplete step comes
+    last. For steps of like length, chunks of the permutation are sorted by length before.
 
     Args:
         lengths: length of each example.
         step: examples per optimiser step.
         seed: of the order.
+        grouped: whether the examples of a step are of like length.
     """
 
-    def __init__(self, lengths: list[int], step: int, seed: int) -> None:
+    def __init__(self, lengths: list[int], step: int, seed: int, grouped: bool = True) -> None:
         self.lengths = torch.tensor(lengths)
         self.step = step
         self.seed = seed
+        self.grouped = grouped
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -44,12 +46,10 @@ class LengthGroupedOrder(Sampler[list[int]]):
         generator = torch.Generator().manual_seed(1000 * self.seed + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator)
         whole = len(order) - len(order) % self.step
-        steps = [
-            step
-            for chunk in order[:whole].split(self.step * STEPS_SORTED)
-            if whole
-            for step in chunk[self.lengths[chunk].argsort(stable=True)].split(self.step)
-        ]
+        chunks = order[:whole].split(self.step * STEPS_SORTED) if whole else ()
+        if self.grouped:
+            chunks = [chunk[self.lengths[chunk].argsort(stable=True)] for chunk in chunks]
+        steps = [step for chunk in chunks for step in chunk.split(self.step)]
         for i in torch.randperm(len(steps), generator=generator).tolist():
             yield steps[i].tolist()
         if whole < len(order):

@@ -68,8 +68,11 @@ class Training(Settings):
     another value trains the models anew."""
     normalisation: Literal["step", "micro-batch"] = "step"
     """Divide by the token weights of the whole optimiser step; or, as the released code does, each
-    micro-batch's loss by its own, and average them: then `micro_batch_size` changes results. Here a
-    micro-batch holds examples of like length, there it is drawn at random."""
+    micro-batch's loss by its own, and average them: then `micro_batch_size` changes results. There
+    a micro-batch is drawn at random; here with `order: random`, else it is of like length."""
+    order: Literal["length-grouped", "random"] = "length-grouped"
+    """Optimiser steps of examples of like length, in a random order, which saves padding; or steps
+    drawn at random, as the released code does."""
     epochs: int = Field(3, ge=1)
     """At most so many passes over the training examples."""
     warmup_steps: int = Field(20, ge=0)
@@ -84,6 +87,10 @@ class Training(Settings):
     """Longest prompt plus answer; the oldest history items are dropped to fit."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Arithmetic of the forward pass; a device without bf16 support must use fp32."""
+    weights: Literal["fp32", "bf16"] = "fp32"
+    """What the trained weights, their gradients and AdamW's states are kept in. With bf16, as the
+    released code does, updates that are small beside a weight round away; the model is saved in it,
+    and the forward pass runs in it, also on a CPU."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
 
@@ -91,4 +98,15 @@ class Training(Settings):
     def _shares(self) -> Training:
         if self.batch_size % self.processes:
             raise ValueError(f"processes {self.processes} must divide batch_size {self.batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _weights(self) -> Training:
+        if self.weights == "bf16" and self.precision == "fp32":
+            raise ValueError("weights: bf16 needs precision: bf16, as the forward pass runs in it")
+        if self.weights == "bf16" and self.lora is not None:
+            raise ValueError(
+                "weights: bf16 trains every parameter, as the released code does: leave lora out, "
+                "or leave weights at fp32"
+            )
         return self

@@ -40,9 +40,10 @@ def step_inputs(
 ) -> Inputs:
     """What a process runs of an optimiser step.
 
-    The parts are of like length. Every process gets all examples of the step, and so knows what
-    the losses are to be normalised by; a step with fewer examples than processes leaves some of
-    them without any.
+    The parts are of like length, but as drawn where the settings take steps and micro-batches as the
+    released code does. Every process gets all examples of the step, and so knows what the losses
+    are to be normalised by; a step with fewer examples than processes leaves some of them without
+    any.
 
     Args:
         examples: all examples of the step.
@@ -52,7 +53,8 @@ def step_inputs(
         pad: token that fills the rows.
         share: run what the prompts have in common once.
         training: its `processes` share the step, in parts of at most `micro_batch_size`
-            examples; its `normalisation` says what the losses are divided by.
+            examples; its `normalisation` says what the losses are divided by, and with its `order`
+            whether the parts are as drawn.
         process: the number of this process, from 0.
 
     Raises:
@@ -61,7 +63,9 @@ def step_inputs(
     empty = [example.example_id for example in examples if not example.answer]
     if empty or not examples:
         raise InputError(f"Examples without a supervised token, or none at all: {empty}")
-    ordered = sorted(examples, key=lambda e: (len(e.prompt) + len(e.answer), e.example_id))
+    ordered = examples
+    if training.order == "length-grouped" or training.normalisation == "step":
+        ordered = sorted(examples, key=lambda e: (len(e.prompt) + len(e.answer), e.example_id))
     shares = [ordered[first :: training.processes] for first in range(training.processes)]
     own, size = shares[process], training.micro_batch_size
     parts = [own[start : start + size] for start in range(0, len(own), size)]

@@ -100,7 +100,7 @@ def finetune(
     train_set, truncated = encoded(sample(train, training.train_examples, seed))
     valid_set, _ = encoded(sample(valid, training.valid_examples, EVALUATION_SEED))
     warn_of_long_warmup(training, len(train_set))
-    model = load_backbone(backbone, "fp32")
+    model = load_backbone(backbone, training.weights)
     check_vocabulary(backbone, tokenizer, model)
     check_context([*train_set, *valid_set], context_of(model))
     if training.lora is not None:

@@ -24,7 +24,7 @@ from scripts.finetune.objective import (
     running_losses,
     token_weights,
 )
-from scripts.finetune.order import LengthGroupedOrder, StepLoader
+from scripts.finetune.order import StepLoader, StepOrder
 from scripts.finetune.settings import Objective, Training
 from scripts.finetune.step import Inputs, add_gradients, gradients, part_losses, step_inputs
 
@@ -38,7 +38,8 @@ def training_arguments(
         seed=seed,
         data_seed=seed,
         use_cpu=device.type == "cpu",
-        bf16=training.precision == "bf16" and device.type == "cuda",
+        # As the released code does, weights in bf16 are run in autocast, whose logits are fp32.
+        bf16=training.weights == "bf16" or (training.precision == "bf16" and device.type == "cuda"),
         learning_rate=training.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=training.warmup_steps,
@@ -178,10 +179,11 @@ class CounterfactualTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """The training steps: without history too where the objective compares the two."""
-        order = LengthGroupedOrder(
+        order = StepOrder(
             [len(example.prompt) + len(example.answer) for example in self.train_dataset],
             self.training.batch_size,
             self.args.data_seed,
+            grouped=self.training.order == "length-grouped",
         )
         no_history = self.no_history if self.objective.alpha > 0 else None
         return StepLoader(

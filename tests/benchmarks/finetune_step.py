@@ -51,7 +51,7 @@ from scripts.examples import read_titles
 from scripts.files import read_table, write_csv
 from scripts.finetune.batches import Encoded, encode, no_history_prompt, tokens_run
 from scripts.finetune.objective import token_weights
-from scripts.finetune.order import LengthGroupedOrder
+from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import Training
 from scripts.finetune.step import Inputs, add_gradients, step_inputs
 from scripts.provenance import device_name
@@ -188,7 +188,7 @@ def draw_batches(
     steps = torch.arange(len(encoded)).split(size)
     if grouped:
         lengths = [len(example.prompt) + len(example.answer) for example in encoded]
-        steps = LengthGroupedOrder(lengths, size, seed)
+        steps = StepOrder(lengths, size, seed)
     batches = [[encoded[i] for i in step] for step in islice(steps, count)]
     return batches, no_history_prompt(tokenizer, prompt), tokenizer.pad_token_id
 
