@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from transformers import GenerationConfig
 
 from scripts.backbones.load import load_finetuned, load_tokenizer
@@ -51,16 +52,16 @@ def model(folder):
     return load_finetuned(folder / "backbone", folder / "backbone", CPU, "fp32")
 
 
-def plain_texts(model, tokenizer, text, beams, max_new_tokens):
+def plain_texts(model, tokenizer, text, beams, max_new_tokens, **options):
     """Transformers' own beam search for one prompt without padding, all beams."""
     ids = torch.tensor([tokenizer(text).input_ids])
     config = GenerationConfig(
         num_beams=beams,
         num_return_sequences=beams,
         max_new_tokens=max_new_tokens,
-        early_stopping=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **{"early_stopping": True} | options,
     )
     new = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
     texts = tokenizer.batch_decode(new[:, ids.shape[1] :], skip_special_tokens=True)
@@ -86,11 +87,40 @@ def test_generated_texts(tmp_path, tokenizer, architecture, beams):
     model.generation_config = GenerationConfig(**shipped)
     model.save_pretrained(tmp_path)
     loaded = load_finetuned(tmp_path, tmp_path, CPU, "fp32")
-    best = generate_texts(loaded, tokenizer, ids, mask, beams, 1, 12)
+    settings = Grounded(kind="grounded", beams=beams, max_new_tokens=12)
+    best = generate_texts(loaded, tokenizer, ids, mask, settings, 1)
     assert best == [beams_of[0] for beams_of in expected]
     assert len(set(best)) > 1
-    every = generate_texts(loaded, tokenizer, ids, mask, beams, beams, 12)
+    every = generate_texts(loaded, tokenizer, ids, mask, settings, beams)
     assert every == [text for beams_of in expected for text in beams_of]
+
+
+PLAIN_4 = Grounded(kind="grounded", beams=4, max_new_tokens=12)
+#: As the released code does, and each setting of it alone.
+RELEASED = {"early_stopping": False, "min_new_tokens": 4, "length_penalty": 0.0}
+
+
+@pytest.mark.parametrize(
+    "options", [RELEASED, *({key: RELEASED[key]} for key in RELEASED)], ids=str
+)
+def test_the_search_of_the_released_code(tokenizer, options):
+    """Transformers' own with the same arguments; each of them changes what is found."""
+    model = tiny_model("llama", len(tokenizer))
+    model.lm_head.weight.data[tokenizer.eos_token_id] *= 2  # Texts that end.
+    texts = [prompt_text(PROMPT, history) for history in [*HISTORIES, []]]
+    ids, mask = padded([tuple(tokenizer(text).input_ids) for text in texts], 1, CPU)
+    found, default = (
+        generate_texts(model, tokenizer, ids, mask, settings, 4)
+        for settings in (PLAIN_4.model_copy(update=options), PLAIN_4)
+    )
+    expected = [plain_texts(model, tokenizer, text, 4, 12, **options) for text in texts]
+    assert found == [text for beams_of in expected for text in beams_of]
+    assert found != default
+
+
+def test_a_text_cannot_be_longer_than_the_longest():
+    with pytest.raises(ValidationError, match="min_new_tokens 9 must not exceed max_new_tokens 8"):
+        Grounded(kind="grounded", min_new_tokens=9, max_new_tokens=8)
 
 
 def test_embeddings_are_those_of_one_text_at_a_time(model, tokenizer):

