@@ -499,6 +499,20 @@ def test_examples_of_the_reference_are_valid() -> None:
     config["sensitivity"] = [entry for entry in entries if "alpha" in entry]
     config["history_length"] = [entry for entry in entries if "lengths" in entry]
     assert len(config["backbones"]) == 3
+    deviations = (ROOT / "docs" / "deviations.md").read_text("utf-8")
+    [released] = re.findall(r"```yaml\n(.*?)```", deviations, re.DOTALL)
+    for kind, entries_of_kind in yaml.safe_load(released).items():
+        config[kind] |= entries_of_kind
     assert config["sensitivity"]
     assert config["history_length"]
-    resolve(config)
+    study = resolve(config)
+    # docs/paper.md §3 and §5, in the words of the settings.
+    training, decoder = study.backbones["released"].training, study.decoders["released"]
+    assert (training.batch_size, training.micro_batch_size, training.learning_rate) == (
+        64,
+        16,
+        1e-4,
+    )
+    assert (training.weights, training.order) == ("bf16", "random")
+    assert (decoder.beams, decoder.min_new_tokens, decoder.early_stopping) == (5, 4, False)
+    assert study.backbones["d3"].training.learning_rate == 3e-4

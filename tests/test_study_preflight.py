@@ -66,6 +66,10 @@ def test_longer_histories_take_more_memory_and_time():
     backbone = chosen.backbones["qwen2-0.5b"]
     assert module.longest_history(chosen, "qwen2-0.5b") == 100
     assert module.longest_history(chosen, "qwen2.5-1.5b") == 10
+    # bf16 weights: 2 bytes, and as many for the gradient and each of AdamW's two moments.
+    training = backbone.training.model_copy(update={"weights": "bf16"})
+    line = module.memory_line("x", backbone.model_copy(update={"training": training}), 10, [])
+    assert "(full fine-tuning at 8 bytes per parameter" in line
     # 70 tokens and 13 a title, up to max_tokens.
     assert module.example_tokens(backbone, 50, both=True) == (720, 15)
     assert module.example_tokens(backbone, 100, both=False) == (1024, 0)

@@ -41,6 +41,8 @@ GPU_FLOPS = 1e14
 CORE_FLOPS = 5e10
 #: Bytes per trained parameter: fp32 weight 4, gradient 4, AdamW's moments 8; bf16 keeps a copy, 2.
 TRAINED_BYTES = {"fp32": 16, "bf16": 18}
+#: The same where all of them are kept in bf16.
+BF16_WEIGHTS_BYTES = 8
 #: Bytes per frozen parameter under LoRA.
 FROZEN_BYTES = {"fp32": 4, "bf16": 6}
 #: Activations of a token: at so many parameters so many bytes, growing with this power of their
@@ -260,6 +262,8 @@ def memory_line(name: str, backbone: Backbone, history: int, gpus: list[Gpu]) ->
     if not parameters:
         return f"Memory for {name}: unknown, as source.parameters is not given"
     trained_bytes = TRAINED_BYTES[training.precision]
+    if training.weights == "bf16":
+        trained_bytes = BF16_WEIGHTS_BYTES
     weights = trained_bytes * trained_parameters(backbone) / 1e9
     how = f"full fine-tuning at {trained_bytes} bytes per parameter"
     if training.lora:
