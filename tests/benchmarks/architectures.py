@@ -32,6 +32,7 @@ from scripts.command import InputError, progress, run
 from scripts.decode.constrained import search, to_device
 from scripts.decode.grounded import generate_texts
 from scripts.decode.recommend import padded
+from scripts.decode.settings import Grounded
 from scripts.decode.trie import build_trie
 from scripts.files import read_json, write_csv, write_json
 from scripts.finetune.batches import answer_logits, branches, no_history_prompt
@@ -211,10 +212,11 @@ def gradient_deviation(model: Any, tokenizer: Any, share: bool) -> float:
 def texts_differ(model: Any, tokenizer: Any, shared: bool) -> bool:
     """Whether a batch of free texts is another one than texts of one prompt, without any cache."""
     prompts = prompts_of(tokenizer)
+    settings = Grounded(kind="grounded", beams=2, max_new_tokens=6)
 
     def texts(batch: list[tuple[int, ...]], share: bool) -> list[str]:
         ids, mask = padded(batch, tokenizer.pad_token_id, torch.device("cpu"))
-        return generate_texts(model, tokenizer, ids, mask, 2, 1, 6, shared=share)
+        return generate_texts(model, tokenizer, ids, mask, settings, 1, share)
 
     return texts(prompts, shared) != [texts([prompt], False)[0] for prompt in prompts]
 
