@@ -6,25 +6,34 @@ by four spaces and its inference template not at all, so that the two see differ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from scripts.command import InputError
 from scripts.data.settings import Prompt
 
+logger = logging.getLogger(__name__)
+
+#: The last line of a prompt, which the answer follows.
+RESPONSE = "### Response:\n"
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
     "context. Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n" + RESPONSE
 )
 WITHOUT_INPUT = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Response:\n"
+    "### Instruction:\n{instruction}\n\n" + RESPONSE
 )
 
 #: Stands for the titles in a prompt with a placeholder instead of a history.
 PLACEHOLDER = "(unknown)"
+
+#: Texts that are tokenised together.
+CHUNK = 1024
 
 
 def quoted(title: str) -> str:
@@ -46,51 +55,170 @@ def placeholder_text(prompt: Prompt) -> str:
     return WITH_INPUT.format(instruction=prompt.instruction, input=sentence)
 
 
-def answer_ids(tokenizer: Any, title: str) -> list[int]:
-    """Supervised tokens of a title: the quoted title, then end-of-sequence."""
-    return [*tokenizer(quoted(title), add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of each text, nothing put around it; the name of a control token is text, too."""
+    ids: list[list[int]] = []
+    for start in range(0, len(texts), CHUNK):
+        part = list(texts[start : start + CHUNK])
+        ids += tokenizer(part, add_special_tokens=False, split_special_tokens=True).input_ids
+    return ids
+
+
+def sequence_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of each text as the beginning of a sequence.
+
+    They follow what the tokenizer puts before a text, such as bos; what it puts behind one, such as
+    eos, is left out, as a text goes on.
+    """
+    example = tokenizer(RESPONSE, return_special_tokens_mask=True)
+    beginning = example.input_ids[: [*example.special_tokens_mask, 0].index(0)]
+    return [beginning + ids for ids in token_ids(tokenizer, texts)]
 
 
 def prompt_ids(tokenizer: Any, text: str) -> list[int]:
-    """Tokens of a prompt, with whatever the tokenizer puts at the beginning of a sequence."""
-    return list(tokenizer(text).input_ids)
+    """Tokens of a prompt, see `sequence_ids`."""
+    return sequence_ids(tokenizer, [text])[0]
 
 
-def fitted_prompt_ids(
-    tokenizer: Any, prompt: Prompt, history: Sequence[str], limit: int
-) -> tuple[list[int], int]:
-    """Tokens of the prompt within `limit`, dropping the oldest titles first.
+def answers_of(tokenizer: Any, titles: Sequence[str]) -> list[list[int]]:
+    """Supervised tokens of each title: what the quoted title adds to a prompt, then eos.
 
-    Returns:
-        The tokens, and the number of titles dropped.
+    They are read off behind the last line of a prompt: at the beginning of a text, some tokenizers
+    would put a blank before the title.
 
     Raises:
-        InputError: even one title does not fit.
+        InputError: a token straddles the border of prompt and answer, or the title's own tokens
+            hold one that is no text, such as eos.
     """
-    for dropped in range(max(len(history), 1)):
-        ids = prompt_ids(tokenizer, prompt_text(prompt, history[dropped:]))
-        if len(ids) <= limit:
-            return ids, dropped
-    raise InputError(
-        f"A prompt of {len(ids)} tokens does not fit the {limit} that training.max_tokens leaves; "
-        "raise it for this backbone"
+    before, *joint = token_ids(tokenizer, [RESPONSE, *(RESPONSE + quoted(t) for t in titles)])
+    control = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id} | {tokenizer.eos_token_id}
+    answers = []
+    for title, ids in zip(titles, joint, strict=True):
+        answer = ids[len(before) :]
+        if ids[: len(before)] != before:
+            raise straddling(title)
+        if found := control & {*answer}:
+            raise InputError(
+                f"The backbone's tokenizer reads {tokenizer.convert_ids_to_tokens(found.pop())}, "
+                f"which is no text, in the title {quoted(shortened(title))}; leave this item out, "
+                "or choose another backbone"
+            )
+        answers.append([*answer, tokenizer.eos_token_id])
+    return answers
+
+
+def answer_ids(tokenizer: Any, title: str) -> list[int]:
+    """Supervised tokens of a title, see `answers_of`."""
+    return answers_of(tokenizer, [title])[0]
+
+
+def sharing(tokens: Iterable[Hashable]) -> int:
+    """How many of different titles have the same tokens as another, as a tokenizer may have it.
+
+    Args:
+        tokens: of each title, or a number for them.
+    """
+    return sum(count for count in Counter(tokens).values() if count > 1)
+
+
+def straddling(title: str) -> InputError:
+    """What to say where a token holds the end of a prompt and the start of this answer."""
+    return InputError(
+        "The backbone's tokenizer merges the end of the prompt with the answer "
+        f"{quoted(shortened(title))}: training and decoding would see different tokens; choose "
+        "another backbone"
     )
 
 
+def shortened(title: str) -> str:
+    """A title for a message."""
+    return title if len(title) <= 60 else title[:59] + "…"
+
+
 def check_tokenizer(tokenizer: Any, prompt: Prompt, titles: Sequence[str]) -> None:
-    """Check that no token straddles the border of prompt and answer, and that eos and pad exist.
+    """Check that prompt and answer, each tokenised alone, are the tokens of both in one text.
 
     Raises:
-        InputError: the tokenizer cannot be used, with the reason.
+        InputError: they are not.
     """
-    if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
-        raise InputError("The tokenizer of the backbone lacks an eos or a pad token")
-    for title in titles:
+    for title, answer in zip(titles, answers_of(tokenizer, titles), strict=True):
         for history in ([], [title]):
             text = prompt_text(prompt, history)
             joint = prompt_ids(tokenizer, text + quoted(title))
-            if joint != prompt_ids(tokenizer, text) + answer_ids(tokenizer, title)[:-1]:
+            if joint != prompt_ids(tokenizer, text) + answer[:-1]:
+                raise straddling(title)
+
+
+def prompt_limit(
+    tokenizer: Any,
+    prompt: Prompt,
+    titles: Sequence[str],
+    answers: Sequence[Sequence[int]],
+    max_tokens: int,
+    context: int,
+) -> int:
+    """Longest prompt in tokens, the same for training, validation and all decoding.
+
+    It is `max_tokens`, or what the longest title as the answer leaves of the backbone's context.
+
+    Args:
+        tokenizer: the backbone's.
+        prompt: the data set's sentences.
+        titles: of the catalogue, in the order of `item_id`.
+        answers: their tokens, see `answers_of`.
+        max_tokens: longest prompt that is wanted.
+        context: tokens that the backbone sees at most.
+
+    Raises:
+        InputError: the longest title does not fit, not even alone in a prompt.
+    """
+    item = max(range(len(titles)), key=lambda i: len(answers[i]))
+    longest = len(answers[item])
+    limit = min(max_tokens, context - longest)
+    needed = len(prompt_ids(tokenizer, prompt_text(prompt, [titles[item]])))
+    if needed > limit:
+        leaves, remedy = f"training.max_tokens is {max_tokens}", "raise training.max_tokens"
+        if limit < max_tokens:
+            leaves = f"the backbone sees {context} with the answer, which may be this title again"
+            remedy = "choose a backbone with a larger context"
+        raise InputError(
+            f"item_id {item}, {quoted(shortened(titles[item]))}: a title of {longest} tokens. A "
+            f"prompt with this title alone has {needed} tokens, but {leaves}; {remedy}, or lower "
+            "preparation.max_title_words or preparation.max_title_characters, which drop such items"
+        )
+    return limit
+
+
+def fitted_prompts(
+    tokenizer: Any, prompt: Prompt, histories: Sequence[Sequence[str]], limit: int
+) -> tuple[list[list[int]], int]:
+    """Tokens of the prompts of histories within `limit`, dropping the oldest titles first.
+
+    Returns:
+        The tokens, and how many prompts lost titles.
+
+    Raises:
+        InputError: a prompt does not fit with one title, or with none.
+    """
+    ids: list[list[int]] = [[]] * len(histories)
+    dropped, left = [0] * len(histories), [*range(len(histories))]
+    while left:
+        texts = [prompt_text(prompt, histories[i][dropped[i] :]) for i in left]
+        for i, found in zip(left, sequence_ids(tokenizer, texts), strict=True):
+            ids[i] = found
+        left = [i for i in left if len(ids[i]) > limit]
+        for i in left:
+            dropped[i] += 1
+            if dropped[i] >= len(histories[i]):
                 raise InputError(
-                    f"The backbone's tokenizer merges the end of the prompt with the answer "
-                    f"{quoted(title)}: training and decoding would see different tokens"
+                    f"A prompt of {len(ids[i])} tokens does not fit the {limit} that there are; "
+                    "raise training.max_tokens, or choose a backbone with a larger context"
                 )
+    count = sum(map(bool, dropped))
+    if count:
+        logger.warning(
+            "%d of %d prompts lost their oldest titles to fit %d tokens, which training.max_tokens "
+            "or the longest title in the backbone's context leaves",
+            *(count, len(histories), limit),
+        )
+    return ids, count

@@ -11,7 +11,7 @@ from scripts.data.settings import Prompt
 from scripts.prompts import (
     answer_ids,
     check_tokenizer,
-    fitted_prompt_ids,
+    fitted_prompts,
     prompt_ids,
     prompt_text,
     quoted,
@@ -87,11 +87,12 @@ def test_truncation_drops_the_oldest_titles():
     assert lengths == sorted(lengths, reverse=True)
     for dropped, length in enumerate(lengths):
         for limit in (length, length + 1):
-            ids, found = fitted_prompt_ids(BYTES, PROMPT, history, limit)
-            assert found == dropped
-            assert BYTES.decode(ids) == prompt_text(PROMPT, history[dropped:])
+            ids, count = fitted_prompts(BYTES, PROMPT, [history, ["newest"]], limit)
+            assert count == (dropped > 0)
+            assert BYTES.decode(ids[0]) == prompt_text(PROMPT, history[dropped:])
+            assert BYTES.decode(ids[1]) == prompt_text(PROMPT, ["newest"])
     with pytest.raises(InputError, match=r"training\.max_tokens"):
-        fitted_prompt_ids(BYTES, PROMPT, history, lengths[-1] - 1)
+        fitted_prompts(BYTES, PROMPT, [history], lengths[-1] - 1)
 
 
 def test_tokenizers_that_fit():

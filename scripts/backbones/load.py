@@ -42,13 +42,21 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, with a pad token: eos where the tokenizer has none.
 
     Raises:
-        InputError: the folder is missing or holds no tokenizer.
+        InputError: the folder is missing, or holds no tokenizer or one without eos.
     """
     check_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: holds no usable tokenizer ({error})") from error
+    except Exception as error:  # Whatever its files hold: tokenizers raises a plain Exception.
+        raise InputError(
+            f"{folder}: holds no usable tokenizer ({type(error).__name__}: {error}); give it the "
+            "tokenizer.json of its model"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{folder}: the tokenizer has no eos token, which ends every title; set eos_token in "
+            "its tokenizer_config.json, or choose another backbone"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

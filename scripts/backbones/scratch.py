@@ -27,7 +27,7 @@ from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import read_titles, subsample
 from scripts.files import atomic, read_table, write_json
-from scripts.prompts import prompt_text, quoted
+from scripts.prompts import answers_of, prompt_limit, prompt_text, quoted, token_ids
 from scripts.provenance import provenance
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,9 @@ def make_scratch(
     examples = read_table(train, EXAMPLES)
     titles = read_titles(catalogue)
     tokenizer = train_tokenizer(examples, titles, prompt, settings.vocabulary)
+    # A title that no prompt can hold is found before the warm start.
+    answers, context = answers_of(tokenizer, titles), settings.max_tokens
+    prompt_limit(tokenizer, prompt, titles, answers, max_tokens=context, context=context)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -134,8 +137,8 @@ def token_blocks(
     """The sequences one after the other, each with eos, cut into (n, size) int64 blocks."""
     ids = [
         token
-        for sequence in sequences
-        for token in [*tokenizer(sequence).input_ids, tokenizer.eos_token_id]
+        for sequence in token_ids(tokenizer, sequences)
+        for token in [*sequence, tokenizer.eos_token_id]
     ]
     count = len(ids) // size
     return torch.tensor(ids[: count * size]).reshape(count, size)

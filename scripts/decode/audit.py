@@ -9,7 +9,7 @@ import pandas as pd
 
 from scripts.command import progress, run
 from scripts.decode.exact import score_catalogue
-from scripts.decode.model import Finetuned, Ranking, load, queries_of
+from scripts.decode.model import Finetuned, Ranking, by_title, load, queries_of
 from scripts.decode.recommend import PROVEN_TOP, padded, rank_constrained
 from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
@@ -50,7 +50,7 @@ def audit(finetuned: Finetuned, test: Path, beams: list[int], examples: int, out
         scored = score_catalogue(recommender.model, trie, ids, mask, recommender.shortcuts.tree)
         for scores in scored.cpu().numpy():
             order = np.argsort(-scores, kind="stable")
-            exact.append(Ranking(order, scores[order], proven=len(order)))
+            exact += by_title([Ranking(order, scores[order], proven=len(order))], titles)
     lists: dict[int | None, list[Ranking]] = {None: exact}
     for width in beams:
         decoder = Constrained(kind="constrained", beams=width)

@@ -16,6 +16,7 @@ from transformers import DynamicCache, GenerationConfig
 from scripts.command import InputError, progress
 from scripts.decode.model import Ranking
 from scripts.decode.settings import Grounded
+from scripts.prompts import sequence_ids
 
 #: Texts embedded, and rows of distances held, at a time.
 CHUNK = 384
@@ -107,7 +108,7 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[str], device: torch.device
 
     An empty text is encoded as eos alone.
     """
-    ids = [tokenizer(text).input_ids or [tokenizer.eos_token_id] for text in texts]
+    ids = [tokens or [tokenizer.eos_token_id] for tokens in sequence_ids(tokenizer, texts)]
     # Texts of one length together need no padding.
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     hidden = model.config.get_text_config(decoder=True).hidden_size

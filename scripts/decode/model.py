@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +17,15 @@ from scripts.backbones.load import (
     load_finetuned,
     load_tokenizer,
 )
-from scripts.command import InputError, Settings
+from scripts.command import Settings
 from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.files import read_json, read_table
 from scripts.finetune.shortcuts import Shortcuts, find_shortcuts
-from scripts.prompts import answer_ids, fitted_prompt_ids
+from scripts.prompts import answers_of, fitted_prompts, prompt_limit, sharing
+
+logger = logging.getLogger(__name__)
 
 
 class Finetuned(Settings):
@@ -37,7 +40,7 @@ class Finetuned(Settings):
     prompt: Prompt
     """The data set's sentences."""
     max_tokens: int = 1024
-    """Longest prompt, with room for the longest title."""
+    """Longest prompt, see `prompt_limit`."""
     precision: Precision = "fp32"
     """Of the model, on a GPU."""
     device: Device = "auto"
@@ -45,19 +48,22 @@ class Finetuned(Settings):
 
 
 class Titles(NamedTuple):
-    """The T titles of a catalogue that differ in their tokens, in the order of their items.
+    """The T titles of a catalogue that differ as text, in the order of their items.
 
     An item stands for each: the one with the most training targets, ties by the lower `item_id`.
-    Titles that are not equal can have equal tokens, as some tokenizers normalise the text.
+    Titles that differ can have equal tokens, as some tokenizers normalise the text: the S sequences
+    of tokens are in the order of their first titles.
     """
 
     text: list[str]
-    tokens: list[tuple[int, ...]]
-    """As answers, end-of-sequence included."""
     item: np.ndarray
     """(T,) int32, the `item_id` that stands for each title."""
     of_item: np.ndarray
     """(items,) int64, the title of every item."""
+    tokens: list[tuple[int, ...]]
+    """The S sequences, as answers, end-of-sequence included."""
+    sequence: np.ndarray
+    """(T,) int64, the sequence of every title."""
 
 
 class Recommender(NamedTuple):
@@ -71,8 +77,10 @@ class Recommender(NamedTuple):
     catalogue: pd.DataFrame
     """CATALOGUE rows."""
     titles: Titles
-    max_tokens: int
-    """Longest prompt with an answer: that of the settings, or what the model sees at most."""
+    limit: int
+    """Longest prompt, see `prompt_limit`."""
+    room: int
+    """What a prompt of that length leaves of the model's context."""
     shortcuts: Shortcuts
     """Passes that may share work: as the fine-tuning found them, else as they are found now."""
 
@@ -106,56 +114,84 @@ def load(finetuned: Finetuned) -> Recommender:
     """Load a model with its catalogue.
 
     Raises:
-        InputError: a file or folder cannot be used, or the tokenizer has no end-of-sequence token.
+        InputError: a file or folder cannot be used, or a title is too long for the model.
     """
     device = torch_device(finetuned.device)
     tokenizer = load_tokenizer(finetuned.model)
-    if tokenizer.eos_token_id is None:
-        raise InputError(
-            f"{finetuned.model}: the tokenizer has no eos token, which ends every title; set "
-            "eos_token in its tokenizer_config.json, or choose another backbone"
-        )
     catalogue = read_table(finetuned.catalogue, CATALOGUE)
+    titles = distinct_titles(catalogue, tokenizer)
+    if shared := sharing(titles.sequence.tolist()):
+        logger.warning(
+            "%d titles have the same tokens as another, though not the same text: the model cannot "
+            "tell them apart, and they stand side by side in lists",
+            shared,
+        )
     model = load_finetuned(finetuned.model, finetuned.backbone, device, finetuned.precision)
     check_vocabulary(finetuned.model, tokenizer, model)
+    context, texts = context_of(model), catalogue["title"].tolist()
+    limit = prompt_limit(
+        tokenizer,
+        finetuned.prompt,
+        texts,
+        [titles.tokens[titles.sequence[title]] for title in titles.of_item],
+        finetuned.max_tokens,
+        context,
+    )
     record = finetuned.model / "run.json"
     found = read_json(record).get("shortcuts") if record.is_file() else None
-    titles, longest = catalogue["title"].tolist(), finetuned.max_tokens
     return Recommender(
         model=model,
         tokenizer=tokenizer,
         device=device,
         prompt=finetuned.prompt,
         catalogue=catalogue,
-        titles=distinct_titles(catalogue, tokenizer),
-        max_tokens=min(longest, context_of(model)),
+        titles=titles,
+        limit=limit,
+        room=context - limit,
         shortcuts=Shortcuts(**found)
         if found
-        else find_shortcuts(model, tokenizer, finetuned.prompt, titles, longest),
+        else find_shortcuts(model, tokenizer, finetuned.prompt, texts, limit),
     )
 
 
 def distinct_titles(catalogue: pd.DataFrame, tokenizer: Any) -> Titles:
     """The titles of a catalogue, CATALOGUE rows."""
     order = catalogue.sort_values(["train_count", "item_id"], ascending=[False, True])
-    tokens = order["title"].map(lambda title: tuple(answer_ids(tokenizer, title)))
-    kept = order.assign(tokens=tokens)[~tokens.duplicated()].sort_values("item_id")
-    number = {title: i for i, title in enumerate(kept["tokens"])}
-    of_item = np.array([number[title] for title in tokens.reindex(catalogue.index)])
+    kept = order.drop_duplicates("title").sort_values("item_id")
+    text = kept["title"].tolist()
+    tokens = [tuple(answer) for answer in answers_of(tokenizer, text)]
+    distinct = list(dict.fromkeys(tokens))
     return Titles(
-        kept["title"].tolist(), kept["tokens"].tolist(), kept["item_id"].to_numpy(), of_item
+        text,
+        kept["item_id"].to_numpy(),
+        pd.Index(text).get_indexer(catalogue["title"]),
+        distinct,
+        pd.Index(distinct, tupleize_cols=False).get_indexer(tokens),
     )
+
+
+def by_title(rankings: list[Ranking], titles: Titles) -> list[Ranking]:
+    """Rankings of sequences as rankings of titles: those of one sequence one after the other.
+
+    What is proven of a sequence is proven of its titles, which all have its score.
+    """
+    order, counts = np.argsort(titles.sequence, kind="stable"), np.bincount(titles.sequence)
+    first = counts.cumsum() - counts
+    found = []
+    for sequences, scores, proven in rankings:
+        each = counts[sequences]
+        place = np.arange(each.sum()) - np.repeat(each.cumsum() - each, each)
+        indices = order[np.repeat(first[sequences], each) + place]
+        found.append(Ranking(indices, np.repeat(scores, each), int(each[:proven].sum())))
+    return found
 
 
 def queries_of(examples: pd.DataFrame, recommender: Recommender) -> tuple[list[Query], int]:
     """The query of each example, and how many prompts lost titles to leave room for an answer."""
-    titles = recommender.catalogue["title"].tolist()
-    limit = recommender.max_tokens - max(map(len, recommender.titles.tokens))
-    queries, shortened = [], 0
-    for items in examples["history"]:
-        ids, dropped = fitted_prompt_ids(
-            recommender.tokenizer, recommender.prompt, [titles[item] for item in items], limit
-        )
-        queries.append(Query(tuple(ids), tuple(items.tolist())))
-        shortened += dropped > 0
-    return queries, shortened
+    text = recommender.catalogue["title"].tolist()
+    histories = [[text[item] for item in items] for items in examples["history"]]
+    prompts, shortened = fitted_prompts(
+        recommender.tokenizer, recommender.prompt, histories, recommender.limit
+    )
+    items = (tuple(items.tolist()) for items in examples["history"])
+    return [*map(Query, map(tuple, prompts), items)], shortened

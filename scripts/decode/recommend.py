@@ -13,14 +13,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from scripts.backbones.load import context_of
 from scripts.command import InputError, progress, run
 from scripts.contracts import RECOMMENDATIONS
 from scripts.decode import grounded
 from scripts.decode.assist import title_probabilities
 from scripts.decode.constrained import Guide, guide_by, search, to_device
 from scripts.decode.histories import replace_histories, unchanged
-from scripts.decode.model import Finetuned, Query, Ranking, Recommender, load, queries_of
+from scripts.decode.model import (
+    Finetuned,
+    Query,
+    Ranking,
+    Recommender,
+    by_title,
+    load,
+    queries_of,
+)
 from scripts.decode.settings import (
     Assisted,
     Constrained,
@@ -32,6 +39,7 @@ from scripts.decode.settings import (
 from scripts.decode.trie import Trie, build_trie
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import read_json, write_json, write_table
+from scripts.prompts import sharing
 from scripts.provenance import peak_memory_mb, provenance
 
 #: The top of a list that a search tries to prove exact: the largest K of the figures.
@@ -67,10 +75,6 @@ def recommend(
     examples = read_examples(test, len(recommender.catalogue))
     own = subsample(examples, test_examples, EVALUATION_SEED)
     examples = replace_histories(own, history, EVALUATION_SEED)
-    if isinstance(decoder, Grounded | GroundedMerged):
-        # A free text may be longer than any title.
-        room = context_of(recommender.model) - decoder.max_new_tokens
-        recommender = recommender._replace(max_tokens=min(recommender.max_tokens, room))
     queries, shortened = queries_of(examples, recommender)
     started = time.perf_counter()
     # Without history all examples share one prompt: it is decoded once.
@@ -96,6 +100,7 @@ def recommend(
             "prompts": len(distinct),
             "seconds": seconds,
             "truncated_prompts": shortened,
+            "titles_sharing_tokens": sharing(titles.sequence.tolist()),
             "unchanged_histories": unchanged(own, examples),
             "shortcuts": recommender.shortcuts._asdict(),
             "peak_memory_mb": peak_memory_mb(recommender.device),
@@ -129,7 +134,7 @@ def rank_constrained(
     """
     model, pad, device = recommender.model, recommender.tokenizer.pad_token_id, recommender.device
     on_device = to_device(trie, device)
-    top = min(PROVEN_TOP, decoder.beams, len(trie.order))
+    top = min(PROVEN_TOP, decoder.beams, len(recommender.titles.text))
     ranked: dict[int, Ranking] = {}
     unproven, beams = list(range(len(queries))), decoder.beams
     while unproven:
@@ -148,6 +153,7 @@ def rank_constrained(
                 guide and guide(batch),
                 recommender.shortcuts.tree,
             )
+            rankings = by_title(rankings, recommender.titles)
             ranked |= zip(rows, (one.cut(decoder.beams) for one in rankings), strict=True)
         limit = decoder.widen_to or 0
         if beams >= limit:
@@ -169,7 +175,8 @@ def guides(
     """
     device, titles = recommender.device, recommender.titles
     counts = recommender.catalogue["train_count"].to_numpy()
-    probabilities = title_probabilities(assistant, counts, titles.of_item, device)
+    sequence_of_item = titles.sequence[titles.of_item]
+    probabilities = title_probabilities(assistant, counts, sequence_of_item, device)
     order = torch.from_numpy(trie.order).to(device).long()
 
     def guide(weight: float, batch: list[Query]) -> Guide:
@@ -219,15 +226,20 @@ def exactness_of(lists: list[Ranking], decoder: Constrained, titles: int) -> dic
 def rank_grounded(
     recommender: Recommender, queries: list[Query], decoder: Grounded | GroundedMerged
 ) -> list[Ranking]:
-    """Rank titles for each query by their distance to what the model writes."""
+    """Rank titles for each query by their distance to what the model writes.
+
+    A text has `decoder.max_new_tokens`, or as many as the longest prompt leaves of the context.
+    """
     model, tokenizer, device = recommender.model, recommender.tokenizer, recommender.device
     width = decoder.beams if isinstance(decoder, GroundedMerged) else 1
+    new_tokens = min(decoder.max_new_tokens, recommender.room)
+    settings = decoder.model_copy(update={"max_new_tokens": new_tokens})
     texts: list[str] = []
     for start in progress(range(0, len(queries), decoder.batch_size), "batches"):
         batch = queries[start : start + decoder.batch_size]
         ids, mask = padded([query.prompt for query in batch], tokenizer.pad_token_id, device)
         texts += grounded.generate_texts(
-            model, tokenizer, ids, mask, decoder, width, recommender.shortcuts.tree
+            model, tokenizer, ids, mask, settings, width, recommender.shortcuts.tree
         )
     titles = recommender.titles.text
     lists = grounded.ground(model, tokenizer, texts, titles, decoder.depth, device)

@@ -31,7 +31,7 @@ def token_effects(
     """Write log p(y_t | history, y_<t) and log p(y_t | no history, y_<t) of every target token.
 
     Args:
-        finetuned: the model; its `max_tokens` bound a prompt with its answer.
+        finetuned: the model.
         test: test examples.
         output: token effects.
         test_examples: size of the sub-sample of the test split; null takes all.
@@ -40,7 +40,7 @@ def token_effects(
     model, tokenizer, device = recommender.model, recommender.tokenizer, recommender.device
     titles, prompt = recommender.catalogue["title"].tolist(), finetuned.prompt
     examples = subsample(read_examples(test, len(titles)), test_examples, EVALUATION_SEED)
-    encoded, _ = encode(examples, titles, tokenizer, prompt, finetuned.max_tokens)
+    encoded, _ = encode(examples, titles, tokenizer, prompt, recommender.limit)
     share = recommender.shortcuts.prefix
     no_history = no_history_prompt(tokenizer, prompt)
     effects: dict[str, list[np.ndarray]] = {"with_history": [], "without_history": []}

@@ -29,7 +29,7 @@ from transformers import DynamicCache
 from scripts.backbones.passes import kept_logits
 from scripts.data.settings import Prompt
 from scripts.finetune.settings import Counterfactual
-from scripts.prompts import answer_ids, fitted_prompt_ids, placeholder_text, prompt_ids, prompt_text
+from scripts.prompts import answers_of, fitted_prompts, placeholder_text, prompt_ids, prompt_text
 
 logger = logging.getLogger(__name__)
 
@@ -102,23 +102,24 @@ class Shared(NamedTuple):
 
 
 def encode(
-    examples: pd.DataFrame, titles: list[str], tokenizer: Any, prompt: Prompt, max_tokens: int
+    examples: pd.DataFrame, titles: list[str], tokenizer: Any, prompt: Prompt, limit: int
 ) -> tuple[list[Encoded], int]:
     """Tokenise examples with their history.
 
+    Args:
+        examples: EXAMPLES rows.
+        titles: of the catalogue, in the order of `item_id`.
+        tokenizer: the backbone's.
+        prompt: the data set's sentences.
+        limit: longest prompt, see `prompt_limit`.
+
     Returns:
-        The encoded examples, and how many of them lost history titles to fit `max_tokens`.
+        The encoded examples, and how many of them lost history titles to fit.
     """
-    encoded, shortened = [], 0
-    for example in examples.itertuples(index=False):
-        answer = answer_ids(tokenizer, titles[example.target])
-        history = [titles[item] for item in example.history]
-        ids, dropped = fitted_prompt_ids(tokenizer, prompt, history, max_tokens - len(answer))
-        shortened += dropped > 0
-        encoded.append(Encoded(int(example.example_id), ids, answer))
-    if shortened:
-        logger.warning("%d of %d prompts lost their oldest titles", shortened, len(encoded))
-    return encoded, shortened
+    histories = [[titles[item] for item in history] for history in examples["history"]]
+    prompts, shortened = fitted_prompts(tokenizer, prompt, histories, limit)
+    answers = answers_of(tokenizer, [titles[item] for item in examples["target"]])
+    return [*map(Encoded, examples["example_id"].tolist(), prompts, answers)], shortened
 
 
 def no_history_prompt(

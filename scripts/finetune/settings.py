@@ -84,7 +84,8 @@ class Training(Settings):
     valid_examples: int | None = Field(None, ge=1)
     """Size of a random sub-sample of the validation split; null takes all."""
     max_tokens: int = Field(1024, ge=32)
-    """Longest prompt plus answer; the oldest history items are dropped to fit."""
+    """Longest prompt; the oldest history items are dropped to fit, here as in decoding. The answer
+    stands behind it, so that the backbone's context must hold the longest title, too."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Arithmetic of the forward pass; a device without bf16 support must use fp32."""
     weights: Literal["fp32", "bf16"] = "fp32"

@@ -55,7 +55,7 @@ class Shortcuts(NamedTuple):
 
 
 def find_shortcuts(
-    model: Any, tokenizer: Any, prompt: Prompt, titles: Sequence[str], max_tokens: int
+    model: Any, tokenizer: Any, prompt: Prompt, titles: Sequence[str], limit: int
 ) -> Shortcuts:
     """Run a long and a short prompt in every way and compare the log-probabilities.
 
@@ -64,14 +64,14 @@ def find_shortcuts(
         tokenizer: its tokenizer.
         prompt: the data set's sentences.
         titles: of the catalogue; they fill the long prompt.
-        max_tokens: length of the long prompt with its answer, as far as the model sees it.
+        limit: tokens of the long prompt, see `prompt_limit`.
 
     Raises:
         InputError: the model looks at later tokens, gives no numbers, or cannot be run at all.
     """
     ids = answer_ids(tokenizer, titles[0])
     answer = (ids * ANSWER)[:ANSWER]
-    room = min(max_tokens, context_of(model)) - ANSWER
+    room = min(limit, context_of(model) - ANSWER)
     # A title in quotes has at least two tokens: so many fill the prompt.
     long = prompt_ids(tokenizer, prompt_text(prompt, [*islice(cycle(titles), room // 2)]))[:room]
     short = prompt_ids(tokenizer, prompt_text(prompt, titles[:1]))[: room // 2]

@@ -33,7 +33,7 @@ from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
-from scripts.finetune.batches import Encoded, encode, no_history_prompt
+from scripts.finetune.batches import encode, no_history_prompt
 from scripts.finetune.callbacks import (
     EpochLog,
     MetricsLog,
@@ -45,7 +45,7 @@ from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.finetune.shortcuts import find_shortcuts
 from scripts.finetune.trainer import CounterfactualTrainer, check_processes, training_arguments
 from scripts.fingerprint import fingerprint
-from scripts.prompts import check_tokenizer, prompt_text
+from scripts.prompts import answers_of, check_tokenizer, prompt_limit, prompt_text
 from scripts.provenance import peak_memory_mb, provenance
 
 logger = logging.getLogger(__name__)
@@ -94,15 +94,14 @@ def finetune(
     tokenizer = load_tokenizer(backbone)
     titles = read_titles(catalogue)
     check_tokenizer(tokenizer, prompt, titles[:100])
-    encoded = partial(
-        encode, titles=titles, tokenizer=tokenizer, prompt=prompt, max_tokens=training.max_tokens
-    )
+    model = load_backbone(backbone, training.weights)
+    check_vocabulary(backbone, tokenizer, model)
+    answers, context = answers_of(tokenizer, titles), context_of(model)
+    limit = prompt_limit(tokenizer, prompt, titles, answers, training.max_tokens, context)
+    encoded = partial(encode, titles=titles, tokenizer=tokenizer, prompt=prompt, limit=limit)
     train_set, truncated = encoded(sample(train, training.train_examples, seed))
     valid_set, _ = encoded(sample(valid, training.valid_examples, EVALUATION_SEED))
     warn_of_long_warmup(training, len(train_set))
-    model = load_backbone(backbone, training.weights)
-    check_vocabulary(backbone, tokenizer, model)
-    check_context([*train_set, *valid_set], context_of(model))
     if training.lora is not None:
         model = add_adapter(model, training.lora)
     checkpoints = checkpoint_folder(
@@ -112,7 +111,7 @@ def finetune(
     arguments = training_arguments(training, seed, place, checkpoints)
     # A new adapter changes nothing yet.
     model = model.to(arguments.device)
-    shortcuts = find_shortcuts(model, tokenizer, prompt, titles, training.max_tokens)
+    shortcuts = find_shortcuts(model, tokenizer, prompt, titles, limit)
     trainer = CounterfactualTrainer(
         objective=objective,
         training=training,
@@ -184,20 +183,6 @@ def warn_of_long_warmup(training: Training, examples: int) -> None:
             "never reaches its peak",
             training.warmup_steps,
             steps,
-        )
-
-
-def check_context(examples: list[Encoded], context: int) -> None:
-    """Check that the backbone sees the examples whole.
-
-    Raises:
-        InputError: one of them is longer.
-    """
-    longest = max(len(example.prompt) + len(example.answer) for example in examples)
-    if longest > context:
-        raise InputError(
-            f"An example has {longest} tokens, more than the {context} that the backbone sees at "
-            f"most; lower training.max_tokens to {context}, and its oldest titles are dropped"
         )
 
 

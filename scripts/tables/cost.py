@@ -44,8 +44,9 @@ def cost(cost: pd.DataFrame, labels: Labels) -> Table:
         "that the model runs over in a step, padding included; decoding: seconds per distinct "
         "prompt, named by decoder and history. Means over seeds, ranges where the runs differ. "
         "Relative: over plain fine-tuning with the same seed on the same device. Nothing is chosen "
-        f"on the test split. {UNKNOWN}: not recorded for this stage; of a ratio, plain fine-tuning "
-        "ran on another device; of total seconds, a run that was resumed.",
+        "on the test split. Truncated prompts lost their oldest titles to fit training.max_tokens, "
+        f"or the backbone's context. {UNKNOWN}: not recorded for this stage; of a ratio, plain "
+        "fine-tuning ran on another device; of total seconds, a run that was resumed.",
     ]
     return Table(pd.DataFrame(rows), notes, left=4)
 

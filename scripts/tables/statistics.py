@@ -45,6 +45,12 @@ HIDDEN = (
 #: Summaries of lengths: mean, median, 95th percentile and maximum share a cell.
 LENGTHS = ("history_length", "earlier_interactions", "title_words", "title_tokens")
 
+#: What is counted of a backbone's title tokens beside their lengths.
+TITLE_COUNTS = {
+    "too_long": "titles too long for training.max_tokens",
+    "sharing_tokens": "titles that share their tokens with another",
+}
+
 #: What comes first where keys begin alike.
 LEADING = ("start", "examples", "users", "read", "mean", "median", "p95", "max")
 
@@ -121,7 +127,8 @@ def cells(values: dict[str, str], labels: Labels) -> dict[tuple[str, str], str]:
         if place.startswith("splits") and last in SHARES:
             text += share(float(values[key]), float(values[f"{place}.{SHARES[last]}"]))
         if place == "title_tokens":
-            name = f"title tokens, {labels.block('.'.join(above[1:]))}"
+            what = TITLE_COUNTS.get(last, "title tokens")
+            name = f"{what}, {labels.block('.'.join(above[1:]))}"
         elif place in LENGTHS:
             name = readable(place)
         else:

@@ -79,6 +79,9 @@ rule title_tokens:
         ENVIRONMENT
     params:
         code=fingerprint("scripts.backbones.title_tokens"),
+        prompt=prompt_of,
+        max_tokens=lambda wildcards: STUDY.backbones[wildcards.backbone].training.max_tokens,
     shell:
         "python -m scripts.backbones.title_tokens --catalogue {input.catalogue:q}"
-        " --backbone {input.backbone:q} --output {output:q} &> {log:q}"
+        " --backbone {input.backbone:q} --prompt {params.prompt:q}"
+        " --max_tokens {params.max_tokens} --output {output:q} &> {log:q}"
