@@ -1,5 +1,6 @@
 """Backbones: made from nothing, fetched, or missing with a remedy."""
 
+import re
 import shutil
 import sys
 import zipfile
@@ -35,7 +36,7 @@ from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
 from scripts.device import torch_device
 from scripts.files import read_json, read_table, sha256
-from scripts.prompts import check_tokenizer, quoted
+from scripts.prompts import check_tokenizer, prompt_text, quoted
 from tests.small_data import write_catalogue
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
 from tests.tiny_models import tiny_model
@@ -241,6 +242,27 @@ def test_a_tokenizer_without_a_pad_token_pads_with_eos(folder, tmp_path):
     assert load_tokenizer(tmp_path).pad_token_id == tokenizer.eos_token_id
 
 
+@pytest.mark.parametrize("fault", ["no JSON", '{"added": []}', '{"version": "1.0", "model": 1}'])
+def test_a_broken_tokenizer_is_one_message(folder, tmp_path, fault):
+    shutil.copytree(folder / "backbone", tmp_path / "backbone")
+    (tmp_path / "backbone" / "tokenizer.json").write_text(fault)
+    with pytest.raises(InputError, match=r"no usable tokenizer .*; give it the tokenizer\.json"):
+        load_tokenizer(tmp_path / "backbone")
+
+
+def test_a_title_longer_than_the_model_is_named_before_the_warm_start(folder, tmp_path):
+    write_catalogue(tmp_path / "catalogue.parquet", [*TITLES, "x y" * 400])
+    with pytest.raises(InputError, match=r'item_id 9, "x yx y.*the backbone sees 1024'):
+        make_scratch(
+            train=folder / "examples.parquet",
+            catalogue=tmp_path / "catalogue.parquet",
+            prompt=PROMPT,
+            settings=Scratch(kind="scratch", hidden_size=16, vocabulary=300, warm_start=None),
+            output=tmp_path / "none",
+            device="cpu",
+        )
+
+
 @pytest.mark.parametrize("offline", [False, True])
 def test_a_hub_out_of_reach(tmp_path, monkeypatch, offline):
     import huggingface_hub.constants as constants
@@ -335,7 +357,10 @@ def test_title_tokens_count_quotes_and_end(tmp_path):
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>"
     ).save_pretrained(tmp_path / "backbone")
-    write_catalogue(tmp_path / "catalogue.parquet", ["A", "The B  side", "C minor"])
-    title_tokens(tmp_path / "catalogue.parquet", tmp_path / "backbone", tmp_path / "out.json")
+    catalogue, output = tmp_path / "catalogue.parquet", tmp_path / "out.json"
+    write_catalogue(catalogue, ["A", "The B  side", "C minor", "C  minor", "A"])
+    words = re.findall(r"\w+|[^\w\s]", prompt_text(PROMPT, ["C minor"]))
+    title_tokens(catalogue, tmp_path / "backbone", PROMPT, len(words), output)
     # One, three and two words, each with two quotes and the end of the answer.
-    assert read_json(tmp_path / "out.json") == {"mean": 5, "median": 5, "p95": 6, "max": 6}
+    lengths = {"mean": 4.8, "median": 5, "p95": 6, "max": 6}
+    assert read_json(output) == lengths | {"too_long": 1, "sharing_tokens": 2}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given
@@ -21,6 +19,7 @@ from scripts.finetune.batches import (
 )
 from scripts.prompts import prompt_text
 from tests.small_language import PROMPT
+from tests.test_prompts import BYTES
 from tests.tiny_models import ARCHITECTURES, tiny_model
 
 VOCABULARY, PAD = 40, 1
@@ -191,13 +190,8 @@ def test_common_prefix_leaves_a_token_of_every_prompt(prompts):
 
 
 def test_the_placeholder_stands_where_the_titles_stand():
-    """A tokenizer of one token a character shows what the model is shown."""
-
-    def tokenizer(text):
-        return SimpleNamespace(input_ids=[ord(letter) for letter in text])
-
-    text = "".join(map(chr, no_history_prompt(tokenizer, PROMPT, "placeholder")))
+    text = BYTES.decode(no_history_prompt(BYTES, PROMPT, "placeholder"))
     assert f"### Input:\n{PROMPT.history} (unknown)\n\n### Response:\n" in text
     assert text == prompt_text(PROMPT, ["x"]).replace('"x"', "(unknown)")
-    text = "".join(map(chr, no_history_prompt(tokenizer, PROMPT)))
+    text = BYTES.decode(no_history_prompt(BYTES, PROMPT))
     assert "### Input" not in text

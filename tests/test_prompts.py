@@ -1,20 +1,35 @@
 """Prompts by hand, and the border between prompt and answer."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
+from scripts import prompts
 from scripts.command import InputError
 from scripts.data.settings import Prompt
 from scripts.prompts import (
     answer_ids,
+    answers_of,
     check_tokenizer,
     fitted_prompts,
     prompt_ids,
+    prompt_limit,
     prompt_text,
     quoted,
+    sharing,
+    token_ids,
 )
 
 PROMPT = Prompt(instruction="Recommend a book.", history="The user has read:")
@@ -106,14 +121,93 @@ def test_a_tokenizer_that_merges_across_the_border_is_refused():
         check_tokenizer(merging, PROMPT, ["Dune"])
 
 
-def test_a_tokenizer_that_strips_the_prompt_is_refused():
-    stripping = byte_tokenizer()
-    stripping.backend_tokenizer.normalizer = normalizers.Strip()
-    with pytest.raises(InputError, match="merges"):
-        check_tokenizer(stripping, PROMPT, ["Dune"])
+def awkward(kind):
+    """A tokenizer of a kind, and its bare pipeline, which knows no control tokens."""
+    specials = ["<eos>", "<pad>", "<s>"]
+    trained = {"vocab_size": 400, "special_tokens": specials, "show_progress": False}
+    names = {"eos_token": "<eos>", "pad_token": "<pad>"}
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=kind == "prefix space")
+    if kind in ("blank first", "blank first, whole text"):
+        bare = Tokenizer(models.BPE(byte_fallback=True, unk_token="<s>"))
+        scheme = {"prepend_scheme": "first", "split": kind == "blank first"}
+        bare.pre_tokenizer = pre_tokenizers.Metaspace(**scheme)
+        trained["special_tokens"] = [*specials, *(f"<0x{i:02X}>" for i in range(256))]
+    else:
+        trained["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
+    if kind == "stripped":
+        bare.normalizer = normalizers.Strip()
+    texts = [prompt_text(PROMPT, ["Dune", "The Tower"])] * 3
+    bare.train_from_iterator(texts, trainers.BpeTrainer(**trained))
+    ends = {"bos": "<s> $A", "eos": "$A <eos>", "bos and eos": "<s> $A <eos>"}
+    ends["blank first"] = "<s> $A"
+    known = Tokenizer.from_str(bare.to_str())
+    if kind in ends:
+        single = [(token, i) for i, token in enumerate(specials) if token in ends[kind]]
+        known.post_processor = processors.TemplateProcessing(ends[kind], special_tokens=single)
+    names |= {"bos_token": "<s>"} if "<s>" in ends.get(kind, "") else {}
+    fast = PreTrainedTokenizerFast(tokenizer_object=known, **names)
+    untold = json.loads(bare.to_str()) | {"added_tokens": []}
+    return fast, Tokenizer.from_str(json.dumps(untold))
 
 
-@pytest.mark.parametrize("missing", ["eos_token", "pad_token"])
-def test_a_tokenizer_without_eos_or_pad_is_refused(missing):
-    with pytest.raises(InputError, match="lacks an eos or a pad token"):
-        check_tokenizer(byte_tokenizer(**{missing: None}), PROMPT, ["Dune"])
+AWKWARD = ["bos", "eos", "bos and eos", "prefix space", "stripped"]
+AWKWARD += ["blank first", "blank first, whole text"]
+
+
+@pytest.mark.parametrize("kind", AWKWARD)
+def test_the_answer_is_what_follows_the_prompt(kind):
+    """Against the tokenizer's bare pipeline on the whole text; control tokens' names are text."""
+    tokenizer, bare = awkward(kind)
+    named = ["Say <eos>", "<eos>", "<s> a <pad>", "Dune", " x", "🙂 日本", 'The "Tower"']
+    bos = [2] if tokenizer.bos_token else []
+    check_tokenizer(tokenizer, PROMPT, named)
+    for title, answer in zip(named, answers_of(tokenizer, named), strict=True):
+        for history in ([], [title], ["Dune", title]):
+            text = prompt_text(PROMPT, history)
+            joint = prompt_ids(tokenizer, text) + answer[:-1]
+            assert joint == bos + bare.encode(text + quoted(title)).ids
+        assert answer[-1] == tokenizer.eos_token_id not in joint
+
+
+def test_what_is_tokenised_in_parts_is_the_same(monkeypatch):
+    texts = [f"Part {i}" for i in range(5)]
+    whole = token_ids(BYTES, texts)
+    monkeypatch.setattr(prompts, "CHUNK", 2)
+    assert token_ids(BYTES, texts) == whole == [BYTES(text).input_ids for text in texts]
+
+
+def test_a_title_that_holds_eos_whatever_is_done_is_refused():
+    """Its one token of what it does not know ends answers, too."""
+    letters = Tokenizer(models.WordLevel({"<eos>": 0, "\n": 1, '"': 2, "a": 3}, unk_token="<eos>"))
+    letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    special = {"eos_token": "<eos>", "unk_token": "<eos>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, **special)
+    assert answers_of(tokenizer, ["a"]) == [[2, 3, 2, 0]]
+    with pytest.raises(InputError, match='reads <eos>, which is no text, in the title "ab"'):
+        answers_of(tokenizer, ["a", "ab"])
+
+
+def limit_of(titles, max_tokens, context):
+    return prompt_limit(BYTES, PROMPT, titles, answers_of(BYTES, titles), max_tokens, context)
+
+
+def test_the_limit_of_prompts_by_hand():
+    """One token a byte: a title is its letters, two quotes and eos."""
+    titles = ["ab", "abcdefgh", "abc"]
+    alone = len(prompt_text(PROMPT, ["abcdefgh"]))
+    assert limit_of(titles, alone, 10_000) == alone
+    assert limit_of(titles, alone + 5, alone + 11) == alone
+    assert limit_of(titles, alone + 5, alone + 13) == alone + 2
+    told = rf'item_id 1, "abcdefgh": a title of 11 tokens.* {alone} tokens, but '
+    with pytest.raises(InputError, match=rf"{told}training.max_tokens is {alone - 1}; raise"):
+        limit_of(titles, alone - 1, 10_000)
+    with pytest.raises(InputError, match=rf"{told}the backbone sees {alone + 10} .* larger cont"):
+        limit_of(titles, alone, alone + 10)
+    with pytest.raises(InputError, match=r'"限{59}…": a title of 2703 tokens'):
+        limit_of(["ab", "限" * 900], 1024, 2048)
+
+
+def test_titles_that_share_their_tokens_are_counted():
+    assert sharing([(1, 2), (1,), (1, 2), (3,), (1, 2), (1,)]) == 5
+    assert sharing([(1, 2), (1,)]) == 0
