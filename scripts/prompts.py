@@ -56,11 +56,21 @@ def placeholder_text(prompt: Prompt) -> str:
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of each text, nothing put around it; the name of a control token is text, too."""
+    """Tokens of each text, nothing put around it; the name of a control token is text, too.
+
+    Raises:
+        InputError: the tokenizer has no tokens for a text.
+    """
     ids: list[list[int]] = []
     for start in range(0, len(texts), CHUNK):
         part = list(texts[start : start + CHUNK])
-        ids += tokenizer(part, add_special_tokens=False, split_special_tokens=True).input_ids
+        try:
+            ids += tokenizer(part, add_special_tokens=False, split_special_tokens=True).input_ids
+        except Exception as error:  # tokenizers raises a plain one.
+            raise InputError(
+                f"The backbone's tokenizer cannot read a prompt or a title ({error}); choose "
+                "another backbone"
+            ) from error
     return ids
 
 
@@ -70,9 +80,10 @@ def sequence_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     They follow what the tokenizer puts before a text, such as bos; what it puts behind one, such as
     eos, is left out, as a text goes on.
     """
+    tokens = token_ids(tokenizer, texts)
     example = tokenizer(RESPONSE, return_special_tokens_mask=True)
     beginning = example.input_ids[: [*example.special_tokens_mask, 0].index(0)]
-    return [beginning + ids for ids in token_ids(tokenizer, texts)]
+    return [beginning + ids for ids in tokens]
 
 
 def prompt_ids(tokenizer: Any, text: str) -> list[int]:

@@ -1,11 +1,13 @@
 """The text-free assistant: its shares, its mixture with the model, and the choice of g."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tokenizers import normalizers
 
 from scripts.backbones.load import load_tokenizer
 from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
@@ -21,7 +23,7 @@ from scripts.decode.settings import HISTORIES, Assisted, Constrained
 from scripts.decode.trie import build_trie
 from scripts.decode.tune_assistant import best_weight, tune_assistant
 from scripts.examples import EVALUATION_SEED
-from scripts.files import read_json, read_table
+from scripts.files import read_json, read_table, write_table
 from tests.small_language import (
     ROWS,
     TITLES,
@@ -191,6 +193,31 @@ def test_the_assistant_sees_the_history_that_the_model_sees(folder, tmp_path):
         histories = replace_histories(examples, history, EVALUATION_SEED)["history"]
         expected = probabilities([row.tolist() for row in histories]).argsort(1, descending=True)
         assert found["item_id"].tolist() == titles.item[expected].ravel().tolist()
+
+
+def test_a_sequence_has_the_probability_of_all_its_titles(folder, tmp_path):
+    """With a tokenizer that knows no capital letters, and a title in another writing."""
+    shutil.copytree(folder, tmp_path / "copy")
+    tokenizer = load_tokenizer(folder / "backbone")
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.save_pretrained(tmp_path / "copy" / "backbone")
+    catalogue = read_table(folder / "catalogue.parquet", CATALOGUE)
+    catalogue.loc[5, "title"] = TITLES[7].upper() + " AMBER HARBOUR"
+    catalogue.loc[6, "title"] = TITLES[7] + " Amber Harbour"
+    write_table(catalogue, tmp_path / "copy" / "catalogue.parquet", CATALOGUE)
+    found, _ = run(tmp_path / "copy", assisted(g=[1e-6]))
+    same = catalogue["title"].str.lower()
+    codes = pd.factorize(same)[0]
+    counts = catalogue["train_count"].to_numpy()
+    probabilities = title_probabilities(folder / "sasrec.safetensors", counts, codes, CPU)
+    examples = read_table(folder / "examples.parquet", EXAMPLES)
+    orders = probabilities([row.tolist() for row in examples["history"]]).argsort(
+        1, descending=True
+    )
+    for (_, group), order in zip(found.groupby("example_id"), orders.numpy(), strict=True):
+        listed = codes[group["item_id"]]
+        assert list(dict.fromkeys(listed)) == order.tolist()
+        assert len(listed) == len(order) + 1
 
 
 def test_without_history_the_assistant_knows_nothing_of_the_user(folder):

@@ -2,32 +2,31 @@
 
 import json
 import shutil
-import unicodedata
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tokenizers import normalizers
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from scripts.backbones.load import load_finetuned, load_tokenizer
 from scripts.command import InputError
-from scripts.contracts import EXAMPLES, RECOMMENDATIONS
+from scripts.contracts import CATALOGUE, EXAMPLES, PER_EXAMPLE, RECOMMENDATIONS, TOKEN_EFFECTS
 from scripts.decode.audit import audit
 from scripts.decode.explain import test_example as found_example
 from scripts.decode.histories import replace_histories
-from scripts.decode.model import distinct_titles
+from scripts.decode.model import Ranking, by_title, distinct_titles
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Assisted, Constrained, Grounded
 from scripts.decode.token_effects import token_effects
-from scripts.decode.trie import build_trie
 from scripts.decode.tune_assistant import tune_assistant
 from scripts.evaluate.per_example import evaluate
 from scripts.examples import EVALUATION_SEED
 from scripts.files import read_json, read_table, write_table
+from scripts.finetune.settings import Objective, Training
+from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_language import (
     PROMPT,
@@ -132,14 +131,10 @@ def test_lists_do_not_depend_on_the_batch_size(folder):
 def test_subsample_and_truncation(folder):
     lists, record = run(folder, DECODERS["constrained"], test_examples=3, max_tokens=300)
     assert lists["example_id"].nunique() == record["examples"] == 3
-    longest = max(len(answer_ids(load_tokenizer(folder / "backbone"), t)) for t in TITLES)
     tokenizer = load_tokenizer(folder / "backbone")
     # Room for one title only: every longer history is cut to its last one.
-    limit = max(
-        len(prompt_ids(tokenizer, prompt_text(PROMPT, [TITLES[history[-1]]])))
-        for _, history, _ in ROWS
-    )
-    _, record = run(folder, DECODERS["constrained"], max_tokens=limit + longest)
+    limit = max(len(prompt_ids(tokenizer, prompt_text(PROMPT, [title]))) for title in TITLES)
+    _, record = run(folder, DECODERS["constrained"], max_tokens=limit)
     assert record["truncated_prompts"] == sum(len(history) > 1 for _, history, _ in ROWS)
 
 
@@ -178,18 +173,57 @@ def test_the_item_with_most_training_targets_stands_for_a_title(folder):
     assert found.of_item.tolist() == [1, 0, 1, 1, 2, 2]
 
 
-def test_titles_that_a_tokenizer_cannot_tell_apart_are_one(folder):
-    tokenizer = load_tokenizer(folder / "backbone")
-    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()  # As Qwen's.
-    title = "Caf\u00e9"
-    items = pd.DataFrame(
-        {
-            "item_id": [0, 1],
-            "title": [title, unicodedata.normalize("NFD", title)],
-            "train_count": [1, 2],
-        }
+def lower_case(folder, copy, titles):
+    """A copy of the folder with more titles, and with a tokenizer that knows no capital letters."""
+    shutil.copytree(folder, copy)
+    tokenizer = load_tokenizer(copy / "backbone")
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.save_pretrained(copy / "backbone")
+    items = read_table(folder / "catalogue.parquet", CATALOGUE)
+    more = items.iloc[: len(titles)].assign(
+        item_id=range(len(items), len(items) + len(titles)), title=titles, train_count=9
     )
-    assert distinct_titles(items, tokenizer).item.tolist() == [1]
+    added = pd.concat([items, more], ignore_index=True).astype(items.dtypes)
+    write_table(added, copy / "catalogue.parquet", CATALOGUE)
+    return copy
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_titles_that_a_tokenizer_cannot_tell_apart_stand_side_by_side(
+    folder, tmp_path, decoder, caplog
+):
+    """Each is a title of its own, as the baselines and the metrics have it."""
+    copy = lower_case(folder, tmp_path / "copy", ["BROKEN ISLAND", "amber harbour", "Other"])
+    whole = DECODERS[decoder].model_copy(update={"beams": 20, "depth": 20})
+    lists, record = run(copy, whole)
+    assert record["titles_sharing_tokens"] == 4
+    assert "4 titles have the same tokens as another" in caplog.text
+    assert record.get("proven", 1.0) == 1.0
+    for _, group in lists.groupby("example_id"):
+        assert sorted(group["item_id"]) == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+        group = group.set_index("item_id")
+        for first, second in ((4, 9), (3, 10)):
+            assert group.loc[second, "rank"] == group.loc[first, "rank"] + 1
+            assert group.loc[second, "score"] == group.loc[first, "score"]
+    short, _ = run(copy, whole.model_copy(update={"beams": 3, "depth": 3}))
+    assert short.groupby("example_id").size().tolist() == [3] * len(ROWS)
+
+
+def test_metrics_audit_and_lists_agree_on_titles_that_share_their_tokens(folder, tmp_path):
+    """The target of one example is a title that shares its tokens with a more popular one."""
+    copy = lower_case(folder, tmp_path / "copy", ["BROKEN ISLAND", "amber harbour"])
+    examples = read_table(copy / "examples.parquet", EXAMPLES)
+    examples["target"] = np.array([3, 10, 2, 9, 7, 8], np.int32)
+    write_table(examples, copy / "examples.parquet", EXAMPLES)
+    run(copy, DECODERS["constrained"].model_copy(update={"beams": 20}))
+    paths = [copy / name for name in ("lists.parquet", "examples.parquet", "catalogue.parquet")]
+    evaluate(*paths, copy / "metrics.parquet")
+    audit(finetuned(copy), copy / "examples.parquet", [2, 20], len(ROWS), copy / "audit.csv")
+    measured = read_table(copy / "metrics.parquet", PER_EXAMPLE)["rank"].tolist()
+    found = pd.read_csv(copy / "audit.csv")
+    for rows in (found[found["beams"].isna()], found[found["beams"] == 20]):
+        assert rows["rank"].tolist() == measured
+        assert rows["proven"].all()
 
 
 def test_the_record_says_how_much_is_proven(folder):
@@ -243,8 +277,55 @@ def test_histories_are_cut_to_what_the_model_sees(folder, tmp_path):
     assert record["truncated_prompts"] >= 1
 
 
+@pytest.mark.slow
+def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path):
+    """Training, every decoder and the token effects keep the same titles of the same histories."""
+    shutil.copytree(folder, tmp_path / "copy")
+    items = read_table(folder / "catalogue.parquet", CATALOGUE)
+    items.loc[6, "title"] = "Long " * 30
+    write_table(items, tmp_path / "copy" / "catalogue.parquet", CATALOGUE)
+    data, tokenizer = tmp_path / "copy", load_tokenizer(folder / "backbone")
+    shown = [[items["title"][item] for item in history] for _, history, _ in ROWS]
+    lengths = [len(prompt_ids(tokenizer, prompt_text(PROMPT, titles))) for titles in shown]
+    alone = len(prompt_ids(tokenizer, prompt_text(PROMPT, [items["title"][6]])))
+    config = data / "backbone" / "config.json"
+    settings = json.loads(config.read_text())
+    settings["max_position_embeddings"] = max(lengths) + len(answer_ids(tokenizer, "Long " * 30))
+    config.write_text(json.dumps(settings))
+    for limit in (max(lengths), alone):
+        training = Training(batch_size=8, micro_batch_size=8, epochs=1, max_tokens=limit)
+        finetune(
+            *(data / "backbone", data / "examples.parquet", data / "examples.parquet"),
+            *(data / "catalogue.parquet", PROMPT, Objective(), training, 0),
+            *(tmp_path / f"model {limit}", "cpu"),
+        )
+        record = read_json(tmp_path / f"model {limit}" / "run.json")
+        assert record["truncated_prompts"] == sum(length > limit for length in lengths)
+        for decoder in DECODERS.values():
+            far = {"max_new_tokens": 10_000} if decoder.kind == "grounded" else {}
+            with_room = decoder.model_copy(update=far | {"batch_size": 6})
+            _, decoded = run(data, with_room, max_tokens=limit)
+            assert decoded["truncated_prompts"] == record["truncated_prompts"]
+    # The long history has lost its oldest titles, no more than it must.
+    token_effects(finetuned(data, max_tokens=alone), data / "examples.parquet", data / "effects")
+    rows = ROWS[3]
+    kept = next(
+        prompt
+        for start in range(len(shown[3]))
+        if len(prompt := prompt_ids(tokenizer, prompt_text(PROMPT, shown[3][start:]))) <= alone
+    )
+    answer = answer_ids(tokenizer, items["title"][rows[2]])
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    with torch.inference_mode():
+        logits = model(torch.tensor([kept + answer])).logits[0, len(kept) - 1 : -1]
+    expected = logits.log_softmax(-1)[range(len(answer)), answer]
+    effects = read_table(data / "effects", TOKEN_EFFECTS)
+    found = effects.loc[effects["example_id"] == 13, "with_history"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_model_that_sees_too_little(folder):
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match=r"item_id 5, .*, but training\.max_tokens is 20"):
         run(folder, DECODERS["constrained"], max_tokens=20)
 
 
@@ -310,21 +391,22 @@ def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, tmp_pa
 
 
 def test_titles_without_tokens_share_a_leaf():
-    """Of two titles that tokenise to nothing the more popular one stands for both."""
-
-    class Silent:
-        """Has a token for the letter a alone."""
-
-        eos_token_id = 0
-
-        def __call__(self, text, add_special_tokens):
-            return SimpleNamespace(input_ids=[7] * text.count("a"))
-
+    """A tokenizer that knows the quote and the letter a alone, and passes over all else."""
+    bare = Tokenizer(models.BPE({"<eos>": 0, '"': 1, "a": 2}, []))
+    bare.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    silent = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<eos>")
     items = pd.DataFrame(
         {"item_id": [0, 1, 2], "title": ["xx", "a", "y"], "train_count": [1, 5, 2]}
     )
-    found = distinct_titles(items, Silent())
-    assert found.item.tolist() == [1, 2]
-    trie = build_trie(found.tokens)
-    assert trie.token.tolist() == [-1, 0, 7, 0]
-    assert trie.order.tolist() == [1, 0]
+    found = distinct_titles(items, silent)
+    assert found.item.tolist() == [0, 1, 2]
+    assert found.tokens == [(1, 1, 0), (1, 2, 1, 0)]
+    assert found.sequence.tolist() == [0, 1, 0]
+    ranking = Ranking(np.array([1, 0]), np.array([-1.0, -2.0]), proven=1)
+    (shown,) = by_title([ranking], found)
+    assert shown.titles.tolist() == [1, 0, 2]
+    assert shown.scores.tolist() == [-1.0, -2.0, -2.0]
+    assert shown.proven == 1
+    (shown,) = by_title([ranking._replace(proven=2)], found)
+    assert shown.proven == 3
+    assert shown.cut(2).proven == 2

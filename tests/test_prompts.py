@@ -177,15 +177,27 @@ def test_what_is_tokenised_in_parts_is_the_same(monkeypatch):
     assert token_ids(BYTES, texts) == whole == [BYTES(text).input_ids for text in texts]
 
 
+def letters(**special):
+    """A tokenizer of four letters, without those of a prompt."""
+    model = models.WordLevel(
+        {letter: i for i, letter in enumerate('\n"a')} | {"<eos>": 3}, **special
+    )
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", **special)
+
+
 def test_a_title_that_holds_eos_whatever_is_done_is_refused():
-    """Its one token of what it does not know ends answers, too."""
-    letters = Tokenizer(models.WordLevel({"<eos>": 0, "\n": 1, '"': 2, "a": 3}, unk_token="<eos>"))
-    letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    special = {"eos_token": "<eos>", "unk_token": "<eos>"}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, **special)
-    assert answers_of(tokenizer, ["a"]) == [[2, 3, 2, 0]]
+    """The one token for all that it does not know ends answers, too."""
+    tokenizer = letters(unk_token="<eos>")
+    assert answers_of(tokenizer, ["a"]) == [[1, 2, 1, 3]]
     with pytest.raises(InputError, match='reads <eos>, which is no text, in the title "ab"'):
         answers_of(tokenizer, ["a", "ab"])
+
+
+def test_a_tokenizer_without_tokens_for_a_text_is_refused():
+    with pytest.raises(InputError, match=r"cannot read a prompt or a title .*Missing"):
+        answers_of(letters(), ["a"])
 
 
 def limit_of(titles, max_tokens, context):
