@@ -192,10 +192,11 @@ def prompt_limit(
         if limit < max_tokens:
             leaves = f"the backbone sees {context} with the answer, which may be this title again"
             remedy = "choose a backbone with a larger context"
+        if needed - longest < min(max_tokens, context):  # A shorter title would fit.
+            remedy += ", or lower preparation.max_title_words or preparation.max_title_characters"
         raise InputError(
             f"item_id {item}, {quoted(shortened(titles[item]))}: a title of {longest} tokens. A "
-            f"prompt with this title alone has {needed} tokens, but {leaves}; {remedy}, or lower "
-            "preparation.max_title_words or preparation.max_title_characters, which drop such items"
+            f"prompt with this title alone has {needed} tokens, but {leaves}; {remedy}"
         )
     return limit
 

@@ -187,7 +187,7 @@ def by_title(rankings: list[Ranking], titles: Titles) -> list[Ranking]:
 
 
 def queries_of(examples: pd.DataFrame, recommender: Recommender) -> tuple[list[Query], int]:
-    """The query of each example, and how many prompts lost titles to leave room for an answer."""
+    """The query of each example, and how many prompts lost titles to fit."""
     text = recommender.catalogue["title"].tolist()
     histories = [[text[item] for item in items] for items in examples["history"]]
     prompts, shortened = fitted_prompts(
