@@ -67,10 +67,8 @@ def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         try:
             ids += tokenizer(part, add_special_tokens=False, split_special_tokens=True).input_ids
         except Exception as error:  # tokenizers raises a plain one.
-            raise InputError(
-                f"The backbone's tokenizer cannot read a prompt or a title ({error}); choose "
-                "another backbone"
-            ) from error
+            told = f"The backbone's tokenizer cannot read a text ({error}); choose another backbone"
+            raise InputError(told) from error
     return ids
 
 
@@ -111,7 +109,7 @@ def answers_of(tokenizer: Any, titles: Sequence[str]) -> list[list[int]]:
         if found := control & {*answer}:
             raise InputError(
                 f"The backbone's tokenizer reads {tokenizer.convert_ids_to_tokens(found.pop())}, "
-                f"which is no text, in the title {quoted(shortened(title))}; leave this item out, "
+                f"which is no text, in the title {quoted(title[:60])}; leave this item out, "
                 "or choose another backbone"
             )
         answers.append([*answer, tokenizer.eos_token_id])
@@ -124,11 +122,7 @@ def answer_ids(tokenizer: Any, title: str) -> list[int]:
 
 
 def sharing(tokens: Iterable[Hashable]) -> int:
-    """How many of different titles have the same tokens as another, as a tokenizer may have it.
-
-    Args:
-        tokens: of each title, or a number for them.
-    """
+    """How many titles have the same tokens as another; given those of each, or their numbers."""
     return sum(count for count in Counter(tokens).values() if count > 1)
 
 
@@ -136,14 +130,9 @@ def straddling(title: str) -> InputError:
     """What to say where a token holds the end of a prompt and the start of this answer."""
     return InputError(
         "The backbone's tokenizer merges the end of the prompt with the answer "
-        f"{quoted(shortened(title))}: training and decoding would see different tokens; choose "
+        f"{quoted(title[:60])}: training and decoding would see different tokens; choose "
         "another backbone"
     )
-
-
-def shortened(title: str) -> str:
-    """A title for a message."""
-    return title if len(title) <= 60 else title[:59] + "…"
 
 
 def check_tokenizer(tokenizer: Any, prompt: Prompt, titles: Sequence[str]) -> None:
@@ -195,7 +184,7 @@ def prompt_limit(
         if needed - longest < min(max_tokens, context):  # A shorter title would fit.
             remedy += ", or lower preparation.max_title_words or preparation.max_title_characters"
         raise InputError(
-            f"item_id {item}, {quoted(shortened(titles[item]))}: a title of {longest} tokens. A "
+            f"item_id {item}, {quoted(titles[item][:60])}: a title of {longest} tokens. A "
             f"prompt with this title alone has {needed} tokens, but {leaves}; {remedy}"
         )
     return limit
@@ -223,14 +212,11 @@ def fitted_prompts(
             dropped[i] += 1
             if dropped[i] >= len(histories[i]):
                 raise InputError(
-                    f"A prompt of {len(ids[i])} tokens does not fit the {limit} that there are; "
-                    "raise training.max_tokens, or choose a backbone with a larger context"
+                    f"A prompt of {len(ids[i])} tokens does not fit {limit}; raise "
+                    "training.max_tokens, or choose a backbone with a larger context"
                 )
     count = sum(map(bool, dropped))
     if count:
-        logger.warning(
-            "%d of %d prompts lost their oldest titles to fit %d tokens, which training.max_tokens "
-            "or the longest title in the backbone's context leaves",
-            *(count, len(histories), limit),
-        )
+        told = "%d of %d prompts lost their oldest titles to fit %d tokens; see training.max_tokens"
+        logger.warning(told, count, len(histories), limit)
     return ids, count

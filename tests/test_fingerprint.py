@@ -209,8 +209,8 @@ def of_steps():
         ),
         (
             "prompts.py",
-            '### Response:\\n"\n)\nWITHOUT',
-            '### Answer:\\n"\n)\nWITHOUT',
+            'RESPONSE = "### Response:',
+            'RESPONSE = "### Answer:',
             {
                 "scripts.backbones.scratch",
                 "scripts.decode.recommend",

@@ -122,21 +122,14 @@ def load(finetuned: Finetuned) -> Recommender:
     titles = distinct_titles(catalogue, tokenizer)
     if shared := sharing(titles.sequence.tolist()):
         logger.warning(
-            "%d titles have the same tokens as another, though not the same text: the model cannot "
-            "tell them apart, and they stand side by side in lists",
-            shared,
+            "%d titles have the same tokens as another: the model ranks both as one", shared
         )
     model = load_finetuned(finetuned.model, finetuned.backbone, device, finetuned.precision)
     check_vocabulary(finetuned.model, tokenizer, model)
-    context, texts = context_of(model), catalogue["title"].tolist()
-    limit = prompt_limit(
-        tokenizer,
-        finetuned.prompt,
-        texts,
-        [titles.tokens[titles.sequence[title]] for title in titles.of_item],
-        finetuned.max_tokens,
-        context,
-    )
+    context = context_of(model)
+    text = catalogue["title"].tolist()
+    answers = [titles.tokens[i] for i in titles.sequence[titles.of_item]]
+    limit = prompt_limit(tokenizer, finetuned.prompt, text, answers, finetuned.max_tokens, context)
     record = finetuned.model / "run.json"
     found = read_json(record).get("shortcuts") if record.is_file() else None
     return Recommender(
@@ -150,7 +143,7 @@ def load(finetuned: Finetuned) -> Recommender:
         room=context - limit,
         shortcuts=Shortcuts(**found)
         if found
-        else find_shortcuts(model, tokenizer, finetuned.prompt, texts, limit),
+        else find_shortcuts(model, tokenizer, finetuned.prompt, text, limit),
     )
 
 

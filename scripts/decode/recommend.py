@@ -19,15 +19,7 @@ from scripts.decode import grounded
 from scripts.decode.assist import title_probabilities
 from scripts.decode.constrained import Guide, guide_by, search, to_device
 from scripts.decode.histories import replace_histories, unchanged
-from scripts.decode.model import (
-    Finetuned,
-    Query,
-    Ranking,
-    Recommender,
-    by_title,
-    load,
-    queries_of,
-)
+from scripts.decode.model import Finetuned, Query, Ranking, Recommender, by_title, load, queries_of
 from scripts.decode.settings import (
     Assisted,
     Constrained,
@@ -226,12 +218,10 @@ def exactness_of(lists: list[Ranking], decoder: Constrained, titles: int) -> dic
 def rank_grounded(
     recommender: Recommender, queries: list[Query], decoder: Grounded | GroundedMerged
 ) -> list[Ranking]:
-    """Rank titles for each query by their distance to what the model writes.
-
-    A text has `decoder.max_new_tokens`, or as many as the longest prompt leaves of the context.
-    """
+    """Rank titles for each query by their distance to what the model writes."""
     model, tokenizer, device = recommender.model, recommender.tokenizer, recommender.device
     width = decoder.beams if isinstance(decoder, GroundedMerged) else 1
+    # No more than the longest prompt leaves of the context.
     new_tokens = min(decoder.max_new_tokens, recommender.room)
     settings = decoder.model_copy(update={"max_new_tokens": new_tokens})
     texts: list[str] = []
