@@ -29,40 +29,39 @@ class Checksum(Settings):
 LOCK = TypeAdapter(dict[str, Checksum])
 
 
-def enforce(url: str, path: Path, lock: Path) -> None:
-    """Hold a raw file against the lock file, which learns it where it does not know it yet.
-
-    Args:
-        url: The primary address of the file, its key in the lock file, wherever the file is from.
-        path: A complete file; it is only read.
-        lock: JSON, `{address: {"sha256": …, "bytes": …}}`; it need not exist. Where it cannot be
-            written, a warning says so.
-
-    Raises:
-        InputError: the file is another one than that recorded, or the lock file is malformed.
-    """
-    if fault := difference(url, path, checksum_of(path), lock):
-        raise InputError(fault)
-
-
 def checksum_of(path: Path) -> Checksum:
     """SHA-256 and length of a file."""
     return Checksum(sha256=sha256(path), bytes=path.stat().st_size)
 
 
-def difference(url: str, path: Path, found: Checksum, lock: Path) -> str:
+def enforce(url: str, path: Path, found: Checksum, lock: Path, learn: bool = False) -> None:
+    """Hold a raw file against the lock file.
+
+    Args:
+        url: As for `difference`, and likewise the others.
+
+    Raises:
+        InputError: the file is another one than that recorded, or the lock file is malformed.
+    """
+    if fault := difference(url, path, found, lock, learn):
+        raise InputError(fault)
+
+
+def difference(url: str, path: Path, found: Checksum, lock: Path, learn: bool = False) -> str:
     """How a raw file differs from that recorded, as a message; empty where it does not.
 
     Args:
-        url: As for `enforce`, and likewise the others.
+        url: The primary address of the file, its key in the lock file, wherever the file is from.
         path: The file, for the message.
         found: Its checksum.
-        lock: The lock file, which learns the file where it does not know it yet.
+        lock: JSON, `{address: {"sha256": …, "bytes": …}}`; it need not exist.
+        learn: Whether the lock file learns the file where it does not know it yet, which only a
+            file may that has been read to its end. Where it cannot be written, a warning says so.
 
     Raises:
         InputError: the lock file is malformed.
     """
-    known = _read(lock).get(url) or _record(url, found, lock)
+    known = _read(lock).get(url) or (_record(url, found, lock) if learn else found)
     if known == found:
         return ""
     return (

@@ -5,27 +5,22 @@ from __future__ import annotations
 import ast
 import codecs
 import csv
-import io
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
 from itertools import islice
+from math import isfinite
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from isal import igzip_threaded
-from isal.isal_zlib import IsalError
 
 from scripts.command import InputError, progress
+from scripts.data.content import reading, utf8_reader
 
-Row = TypeVar("Row", bound=msgspec.Struct)
-
-GZIP_MAGIC = b"\x1f\x8b"
+Row = TypeVar("Row")
 
 #: Bytes that are decoded at once, and rows in a batch where they are decoded singly.
 BLOCK = 1 << 18
@@ -45,6 +40,7 @@ LINE_ERRORS = (
     TypeError,
     RecursionError,
     MemoryError,
+    OverflowError,
     csv.Error,
 )
 
@@ -58,14 +54,17 @@ class Tally:
     """Malformed lines by reason."""
     first: list[str] = field(default_factory=list)
     """The first malformed lines, as `file:line: reason`."""
+    ratings: int = 0
+    """Ratings that are no number: they are missing, and their reviews stay."""
+    cut: bool = False
+    """Whether a file ends inside a line that cannot be read: it may be truncated."""
 
     def fault(self, file: str, line: int, error: Exception, lines: int = 1) -> None:
         """Count a malformed row, which begins at a line and takes so many."""
         self.malformed[reason(error)] += lines
         if len(self.first) < REMEMBERED:
-            self.first.append(
-                f"{file}:{line}: {str(error).splitlines()[0] or type(error).__name__}"
-            )
+            what = (str(error).splitlines() or [type(error).__name__])[0]
+            self.first.append(f"{file}:{line}: {what}")
 
 
 def reason(error: Exception) -> str:
@@ -82,52 +81,30 @@ def reason(error: Exception) -> str:
     return "wrong type or empty"
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn whatever shows a file to be missing or damaged into a message that names it.
-
-    Raises:
-        InputError: the file is missing, truncated or corrupt.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; obtain it or mend the configured path") from error
-    except (EOFError, OSError, IsalError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: the file is truncated or corrupt ({error}); delete it and obtain it again"
-        ) from error
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a gzipped or plain file (told apart by content); inflating has a thread of its own."""
-    with path.open("rb") as stream:
-        gzipped = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    return igzip_threaded.open(path, "rb", threads=1) if gzipped else path.open("rb")
-
-
 def lines(
     path: Path,
     decode: Callable[[bytes], Row],
     tally: Tally,
     decode_all: Callable[[bytes], list[Row]] | None = None,
+    encoding: str | None = None,
 ) -> Iterator[list[Row]]:
     """Rows of a file of one row a line, in batches; blank lines are no rows, and a leading byte
     order mark is left out.
 
     Args:
-        path: Plain or gzipped.
+        path: Plain or packed, see `open_bytes`.
         decode: Makes a row of a line, or raises one of `LINE_ERRORS`.
         tally: Counts the lines.
         decode_all: Makes the rows of many lines at once, which is faster. Where it fails, or a line
             is no row of its own, the lines are decoded one by one.
+        encoding: Of a text without a mark; None is UTF-8. Lines are decoded from UTF-8 always.
 
     Raises:
-        InputError: the file is missing, empty, truncated or corrupt.
+        InputError: the file is missing, empty, truncated or corrupt, or holds no text.
     """
     number = blank = 0
-    with reading(path), open_bytes(path) as stream:
-        for block in progress(_blocks(stream), f"reading {path.name} (blocks)"):
+    with reading(path), utf8_reader(path, encoding) as read:
+        for block in progress(_blocks(read), f"reading {path.name} (blocks)"):
             if not number:
                 block = block.removeprefix(codecs.BOM_UTF8)
             count = block.count(b"\n") + (not block.endswith(b"\n"))
@@ -145,16 +122,17 @@ def lines(
                         rows.append(decode(line))
                     except LINE_ERRORS as error:
                         tally.fault(path.name, place, error)
+                        tally.cut |= place == number + count and not block.endswith(b"\n")
             yield rows
             number += count
     tally.lines += number - blank
     check_not_empty(str(path), number - blank)
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def _blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
     """A file in blocks of whole lines."""
     rest = b""
-    while block := stream.read(BLOCK):
+    while block := read(BLOCK):
         end = block.rfind(b"\n") + 1
         if end:
             yield rest + block[:end]
@@ -185,7 +163,14 @@ def check_not_empty(place: str, rows: int) -> None:
 def json_lines(path: Path, kind: type[Row], tally: Tally) -> Iterator[list[Row]]:
     """Rows of a file of JSON lines, in batches; only the fields of `kind` are decoded."""
     decoder = msgspec.json.Decoder(kind)
-    return lines(path, decoder.decode, tally, decoder.decode_lines)
+
+    def decode(line: bytes) -> Row:
+        try:
+            return decoder.decode(line)
+        except msgspec.ValidationError:
+            return convert(msgspec.json.decode(line), kind, tally)
+
+    return lines(path, decode, tally, decoder.decode_lines)
 
 
 def literal_lines(path: Path, kind: type[Row], tally: Tally) -> Iterator[list[Row]]:
@@ -199,9 +184,9 @@ def literal_lines(path: Path, kind: type[Row], tally: Tally) -> Iterator[list[Ro
         try:
             return decode_json(line)
         except msgspec.ValidationError:
-            raise
+            return convert(msgspec.json.decode(line), kind, tally)
         except msgspec.DecodeError:
-            row = msgspec.convert(ast.literal_eval(line.decode("utf-8").strip()), kind)
+            row = convert(ast.literal_eval(line.decode("utf-8").strip()), kind, tally)
         for value in msgspec.structs.astuple(row):
             str(value).encode()  # A literal can hold half a character, which is no text.
         return row
@@ -209,90 +194,133 @@ def literal_lines(path: Path, kind: type[Row], tally: Tally) -> Iterator[list[Ro
     return lines(path, decode, tally)
 
 
+def convert(row: Any, kind: type[Row], tally: Tally, strict: bool = True) -> Row:
+    """A row of plain values, decoded already. A `rating` that is no number is missing, and counted.
+
+    Raises:
+        ValidationError: another value is missing or wrong.
+    """
+    try:
+        return msgspec.convert(row, kind, strict=strict)
+    except msgspec.ValidationError:
+        fields = msgspec.structs.fields(kind)
+        name = next((f.encode_name for f in fields if f.name == "rating"), None)
+        if not isinstance(row, dict) or row.get(name) is None:
+            raise
+        rating = number(row[name])
+        found = msgspec.convert(row | {name: rating}, kind, strict=strict)
+    tally.ratings += rating is None
+    return found
+
+
+def number(value: Any) -> float | None:
+    """A finite number, which may be written as text; None for anything else."""
+    try:
+        found = float("nan" if isinstance(value, bool) else value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if isfinite(found) else None
+
+
 def delimited(
     stream: Iterable[str],
     file: Path,
     member: str,
-    kind: type[Row],
+    columns: Mapping[str, bool],
+    make: Callable[[dict[str, str]], Row],
     tally: Tally,
     split: Split,
-    header: Sequence[str] | None = None,
-    complete: bool = False,
+    header: Sequence[str] | Callable[[str], str] = str,
+    hint: str = "",
 ) -> Iterator[Row]:
-    """Rows of a text of separated cells; an empty cell is a missing value, a blank line no row.
+    """Rows of a text of separated cells; an empty cell is a missing value, empty cells alone are no
+    row, and a leading byte order mark is left out.
 
     Args:
         stream: The text's lines, see `as_text`.
         file: The file, for messages.
         member: Name of the text inside an archive, or of the file.
-        kind: The columns that are used.
+        columns: The columns that are used, and whether the text must have them.
+        make: Makes a row of the cells that are not empty, or raises one of `LINE_ERRORS`.
         tally: Counts the lines.
-        split: Parts lines into cells: `tabbed`, `comma_separated` or `parted`.
-        header: Names of the columns; None takes them from the first line, up to a colon.
-        complete: Refuse a file without a column whose cells may be empty, too.
+        split: Parts lines into cells: `tabbed`, `separated(...)` or `parted(...)`.
+        header: Names of the columns, or what makes a name of each cell of the first line.
+        hint: What else may help where a column is missing.
 
     Raises:
-        InputError: a column is missing, or there is no row.
+        InputError: a column is missing or stands twice, or there is no row.
     """
-    number = 0
+    number, line = 0, ""
 
     def counted() -> Iterator[str]:
-        nonlocal number
+        nonlocal number, line
         for line in stream:
             number += 1
-            yield line
+            yield line.removeprefix("\ufeff") if number == 1 else line
 
+    place = str(file) if member == file.name else f"{file}: {member}"
     rows = _rows_or_errors(split(counted()))
-    if header is None:
-        cells = next(rows, [])
+    if callable(header):
+        cells = next((cells for cells in rows if _filled(cells)), [])
         if isinstance(cells, csv.Error):
-            raise InputError(f"{file}: {member} has a header that cannot be read ({cells})")
-        header = [name.partition(":")[0] for name in cells]
+            raise InputError(f"{place} has a header that cannot be read ({cells}){hint}")
+        names = [header(name) for name in cells]
+        header = [name if name in columns else name.strip() for name in names]
     begin = end = number
     blank = 0
-    place = str(file) if member == file.name else f"{file}: {member}"
-    fields = msgspec.structs.fields(kind)
-    if number:
-        check_columns(place, kind, header, complete)
-    columns = [
-        (f.encode_name, header.index(f.encode_name)) for f in fields if f.encode_name in header
-    ]
+    if header:
+        check_columns(place, columns, header, hint)
+    used = [(name, header.index(name)) for name in columns if name in header]
+    faulty = False
     for cells in progress(rows, f"reading {member}"):
         first, end = end + 1, number
-        if cells in ([], [""]):
-            blank += 1
+        if not _filled(cells):
+            blank += end - first + 1
             continue
+        faulty = True
         try:
             if isinstance(cells, csv.Error):
                 raise cells
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells, expected {len(header)}")
-            present = {name: cells[i] for name, i in columns if cells[i]}
+            present = {name: cells[i] for name, i in used if cells[i]}
             for cell in present.values():
                 cell.encode()  # Bytes that are no text came as lone surrogates.
-            row = msgspec.convert(present, kind, strict=False)
+            row = make(present)
         except LINE_ERRORS as error:
             # A quote that is never closed takes many lines into one row: all of them are lost.
             tally.fault(member, first, error, lines=end - first + 1)
         else:
+            faulty = False
             yield row
+    tally.cut |= faulty and not line.endswith(("\n", "\r"))
     tally.lines += end - begin - blank
     check_not_empty(place, end - begin - blank)
 
 
-def check_columns(place: str, kind: type[Row], found: Sequence[str], complete: bool) -> None:
-    """Refuse a table that lacks a column.
+def _filled(cells: list[str] | csv.Error) -> bool:
+    """Whether a row holds anything."""
+    return isinstance(cells, csv.Error) or any(cell.strip() for cell in cells)
+
+
+def columns_of(kind: type[msgspec.Struct]) -> dict[str, bool]:
+    """The columns that a row has its fields from, and whether a file must have them."""
+    return {f.encode_name: f.required for f in msgspec.structs.fields(kind)}
+
+
+def check_columns(
+    place: str, columns: Mapping[str, bool], found: Sequence[str], hint: str = ""
+) -> None:
+    """Refuse a table that lacks a column, or has two of its name.
 
     Raises:
-        InputError: a required column is missing or, if it must be complete, any one.
+        InputError: a column is missing that the table must have, or one stands twice.
     """
-    absent = [
-        f.encode_name
-        for f in msgspec.structs.fields(kind)
-        if (f.required or complete) and f.encode_name not in found
-    ]
+    absent = [name for name, required in columns.items() if required and name not in found]
     if absent:
-        raise InputError(f"{place} lacks the columns {absent}; found {list(found)}")
+        raise InputError(f"{place} lacks the columns {absent}; found {list(found)[:30]}{hint}")
+    if twice := [name for name in columns if found.count(name) > 1]:
+        raise InputError(f"{place} has the columns {twice} twice; rename or delete one of each")
 
 
 def _rows_or_errors(rows: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
@@ -311,9 +339,14 @@ def tabbed(stream: Iterable[str]) -> Iterator[list[str]]:
     return csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def comma_separated(stream: Iterable[str]) -> Iterator[list[str]]:
-    """Cells parted by commas, quoted where they hold one."""
-    return csv.reader(stream)
+def separated(delimiter: str = ",", escape: str | None = None) -> Split:
+    """Cells parted by one character and quoted where they hold it; a quote inside quotes stands
+    twice, or after the escape."""
+
+    def split(stream: Iterable[str]) -> Iterator[list[str]]:
+        return csv.reader(stream, delimiter=delimiter, escapechar=escape)
+
+    return split
 
 
 def parted(separator: str) -> Split:
@@ -323,49 +356,3 @@ def parted(separator: str) -> Split:
         return (line.rstrip("\r\n").split(separator) for line in stream)
 
     return split
-
-
-def as_text(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
-    """Bytes as text; bytes that are none become lone surrogates, which `delimited` finds.
-
-    In UTF-8 a leading byte order mark is left out.
-    """
-    name = "utf-8-sig" if encoding == "utf-8" else encoding
-    return io.TextIOWrapper(stream, name, errors="surrogateescape", newline="")
-
-
-def parquet_rows(path: Path, kind: type[Row], tally: Tally) -> Iterator[Row]:
-    """Rows of a Parquet file with all columns of `kind`; "lines" are its rows, counted from 1.
-
-    Raises:
-        InputError: the file is missing or damaged, lacks a column, or has no row.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    fields = msgspec.structs.fields(kind)
-    number = 0
-    try:
-        with reading(path), pq.ParquetFile(path) as file:
-            found = file.schema_arrow.names
-            check_columns(str(path), kind, found, complete=True)
-            columns = [f.encode_name for f in fields if f.encode_name in found]
-            batches = file.iter_batches(columns=columns)
-            rows = (row for batch in batches for row in batch.to_pylist())
-            total = file.metadata.num_rows
-            for number, row in enumerate(progress(rows, f"reading {path.name}", total), 1):
-                present = {
-                    name: value.isoformat() if isinstance(value, date) else value
-                    for name, value in row.items()
-                    if value is not None
-                }
-                try:
-                    converted = msgspec.convert(present, kind)
-                except LINE_ERRORS as error:
-                    tally.fault(path.name, number, error)
-                else:
-                    yield converted
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
-    tally.lines += number
-    check_not_empty(str(path), number)

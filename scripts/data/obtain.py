@@ -8,18 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import requests
 import urllib3
-from isal import igzip
-from isal.isal_zlib import IsalError
 
 from scripts.command import InputError, progress, run
 from scripts.data.checksums import checksum_of, difference, enforce
+from scripts.data.content import damage, head, packing
 from scripts.files import read_json, write_json
 from scripts.files import sha256 as checksum
 
@@ -80,7 +77,8 @@ def obtain_url(urls: list[str], output: Path, checksums: Path | None = None) -> 
     What has arrived lies in `<output>.part`, and where it is from in `<output>.part.json`; a later
     attempt or run asks the same address for the rest only, provided that it is still the same file
     (RFC 9110, sections 13.1.5 and 14). The length is checked where the server tells it, the
-    checksums inside a `.gz` or `.zip` file always, that of the lock file from the second time on.
+    checksums inside a packed file always, and that of the lock file where it is recorded: the
+    preparation records it, once it has read the file.
 
     Args:
         urls: Address of the file and its mirrors, the preferred first.
@@ -97,7 +95,7 @@ def obtain_url(urls: list[str], output: Path, checksums: Path | None = None) -> 
                 "and run again to download it"
             )
         if checksums:
-            enforce(urls[0], output, checksums)
+            enforce(urls[0], output, checksum_of(output), checksums)
         log.info("%s is there already", output)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -250,21 +248,13 @@ def _continued_total(response: requests.Response, have: int, origin: dict[str, A
 
 
 def _damage(path: Path) -> str:
-    """What is wrong inside a file that carries its own checksums; nothing for any other file."""
-    name = path.name.removesuffix(".part")
-    try:
-        if name.endswith(".gz"):
-            with igzip.open(path, "rb") as stream:
-                while stream.read(1 << 20):
-                    pass
-            return "" if _size(path) else "empty"
-        if name.endswith(".zip"):
-            with zipfile.ZipFile(path) as archive:
-                bad = archive.testzip()
-            return f"bad checksum of {bad}" if bad else ""
-    except (OSError, EOFError, IsalError, zlib.error, zipfile.BadZipFile) as error:
-        return str(error)
-    return ""
+    """What is wrong inside a file, as far as its content tells; empty where nothing is."""
+    name = path.name.removesuffix(".part").partition("?")[0].lower()
+    if fault := damage(path):
+        return fault
+    # An answer that is text, such as "busy", is no packed file, which has no other mark.
+    ending = next((end for end in (".gz", ".zip", ".bz2", ".xz", ".zst") if name.endswith(end)), "")
+    return f"not packed as its name, {ending}, says" if ending and not packing(head(path)) else ""
 
 
 def obtain_wheel(requirement: str, sha256: str, output: Path) -> None:

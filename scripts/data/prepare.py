@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from scripts.command import InputError, run
 from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
-from scripts.data.checksums import Checksum, checksum_of, difference
+from scripts.data.checksums import checksum_of, enforce
 from scripts.data.lines import Tally
+from scripts.data.raw import RawData
 from scripts.data.rules import (
     Examples,
     first_reviews,
@@ -23,16 +24,30 @@ from scripts.data.rules import (
     k_core,
     make_examples,
     popularity_groups,
+    sortedness,
     split_bounds,
+    tied_steps,
     time_order,
     usable_titles,
     year_earlier,
 )
 from scripts.data.settings import Preparation, Source, addresses, is_url
-from scripts.data.sources import RawData, read
+from scripts.data.sources import read
 from scripts.files import write_json, write_table
 
 log = logging.getLogger(__name__)
+
+#: What often is behind malformed lines, by their reason.
+HINTS = {
+    "time out of range": "\nTimes out of range are often milliseconds where seconds are expected, "
+    "or the reverse: look at the source's kind and its time",
+    "not UTF-8": "\nText that is not UTF-8 is often latin-1 or cp1252: set the `encoding` (and "
+    "`delimiter`) of a local source, or save the file as UTF-8",
+}
+
+#: Share of tied steps in the order of items or titles from which a file counts as sorted by them,
+#: and how many steps are needed to tell. Without an order about half of them go either way.
+SORTED, TOLD = 0.9, 20
 
 
 def prepare(
@@ -56,8 +71,9 @@ def prepare(
             the one that was downloaded before.
     """
     with ThreadPoolExecutor(1) as pool:  # Beside the reading, which keeps one core busy.
-        found = {name: pool.submit(checksum_of, path) for name, path in files.items()}
+        sums = {name: pool.submit(checksum_of, path) for name, path in files.items()}
         raw = read(source, files)
+    found = {name: future.result() for name, future in sums.items()}
     check_malformed(raw.tally, settings.max_malformed_share)
     if not raw.titles:
         raise InputError(
@@ -65,12 +81,11 @@ def prepare(
             f"the {len(raw.reviews.items)} reviewed items; do the files belong together?"
         )
     # After reading, so that no damaged file is recorded as the right one.
-    raw_sha256 = {
-        name: raw_checksum(
-            path, found[name].result(), addresses(source).get(name, [""])[0], checksums
-        )
-        for name, path in files.items()
-    }
+    for name, [address, *_] in addresses(source).items():
+        if checksums is not None and is_url(address):
+            enforce(address, files[name], found[name], checksums, learn=not raw.tally.cut)
+    if raw.tally.cut:
+        log.warning("A file ends inside a line that cannot be read: is it whole?")
     reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)
     kept = keep(raw, settings)
     user, item, rating, timestamp, tally = *kept.reviews, raw.tally
@@ -119,39 +134,36 @@ def prepare(
     for split, begin, stop in zip(SPLITS, bounds, bounds[1:], strict=False):
         write_table(frame[begin:stop], output / "examples" / f"{split}.parquet", EXAMPLES)
     users, items_left = len(user_names), len(item_names)
+    shared = Counter(kept.titles)
     write_json(
         {
-            "raw_sha256": raw_sha256,
+            "raw_sha256": {name: checksum.sha256 for name, checksum in found.items()},
             "lines": {"read": tally.lines, "malformed": tally.malformed},
             "first_malformed": tally.first,
+            "ratings_that_are_no_number": tally.ratings,
             "reviews_read": reviews_read,
             "dropped_reviews": kept.dropped_reviews,
             "reviewed_items": reviewed_items,
             "dropped_items": kept.dropped_items,
             "metadata_rows_that_disagree": kept.disagreeing,
             "window": {"start": kept.start, "end": settings.end},
+            "items_that_share_a_title": sum(n for n in shared.values() if n > 1),
+            "titles_of_several_items": sum(n > 1 for n in shared.values()),
+            "tied_steps": {
+                "order": "file" if settings.tie_seed is None else f"seed {settings.tie_seed}",
+                "in_order_of": kept.sorted_by,
+            },
             "interactions": len(user),
             "users": users,
             "items": items_left,
             "density": len(user) / (users * items_left),
-            "splits": describe_splits(examples, bounds, user, target, history, train_count),
+            "splits": describe_splits(
+                examples, bounds, user, target, history, train_count, kept.tied
+            ),
         },
         output / "preparation.json",
     )
     log.info("%d interactions, %d users, %d items", len(user), users, items_left)
-
-
-def raw_checksum(path: Path, found: Checksum, address: str, checksums: Path | None) -> str:
-    """SHA-256 of a raw file, which must be that of the lock file where the file has a URL.
-
-    Raises:
-        InputError: it is another file than the one recorded.
-    """
-    if checksums is not None and is_url(address):
-        fault = difference(address, path, found, checksums)
-        if fault:
-            raise InputError(fault)
-    return found.sha256
 
 
 def check_malformed(tally: Tally, max_share: float) -> None:
@@ -169,12 +181,7 @@ def check_malformed(tally: Tally, max_share: float) -> None:
         f"{malformed} of {tally.lines} lines are malformed ({reasons}), the first ones:\n{shown}"
     )
     if malformed > max_share * tally.lines:
-        hint = (
-            "\nTimes out of range are often milliseconds where seconds are expected, or the "
-            "reverse: look at the source's kind and its time"
-            if tally.malformed["time out of range"]
-            else ""
-        )
+        hint = "".join(text for reason, text in HINTS.items() if tally.malformed[reason])
         raise InputError(
             f"{message}{hint}\nThat is more than preparation.max_malformed_share {max_share:g}; "
             "mend the files or raise the share"
@@ -213,6 +220,10 @@ class Kept(NamedTuple):
     """Reviewed items that fell out for their titles, by reason."""
     disagreeing: int
     """Metadata rows whose title is another than that of an earlier row of their item."""
+    tied: np.ndarray
+    """bool by review, whether it has the same time as its user's one before."""
+    sorted_by: dict[str, float | None]
+    """How far such reviews are in the order of `item` and `title`, see `sortedness`."""
 
 
 def keep(raw: RawData, settings: Preparation) -> Kept:
@@ -223,7 +234,7 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
     """
     users, items, user, item, rating, timestamp, ticks = raw.reviews
     titles, dropped_items, disagreeing = usable_titles(
-        raw.titles, len(items), settings.max_title_words
+        raw.titles, len(items), settings.max_title_words, settings.max_title_characters
     )
     titled = np.zeros(len(items), bool)
     titled[list(titles)] = True
@@ -261,26 +272,44 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
     }
     if settings.repeated_reviews == "keep":
         del dropped_reviews["repeated review"]
-    rows = rows[time_order(user[rows], timestamp[rows])]
+    rows = rows[time_order(user[rows], timestamp[rows], settings.tie_seed)]
     user_codes, first, kept_user = np.unique(user[rows], return_index=True, return_inverse=True)
     by_appearance = np.empty(len(first), np.int32)
     by_appearance[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
     item_codes = sorted(np.unique(item[rows]).tolist(), key=items.__getitem__)
     item_ids = np.empty(len(items), np.int32)
     item_ids[item_codes] = np.arange(len(item_codes), dtype=np.int32)
+    before, after = tied_steps(user[rows], timestamp[rows])
+    tied = np.zeros(len(rows), bool)
+    tied[after] = True
+    names = {
+        "item": [items[code] for code in item_codes],
+        "title": [titles[code] for code in item_codes],
+    }
+    ids = item_ids[item[rows]]
+    sorted_by = {of: sortedness(texts, ids[before], ids[after]) for of, texts in names.items()}
+    for of, share in sorted_by.items():
+        if share is not None and share >= SORTED and len(after) >= TOLD:
+            log.warning(
+                "%.0f %% of the steps between reviews of one time are in the order of the %s: the "
+                "file is sorted by it, and such steps tell nothing of taste; set "
+                "preparation.tie_seed to draw their order",
+                100 * share,
+                of,
+            )
     user_names = np.empty(len(first), object)
     user_names[by_appearance] = [users[code] for code in user_codes.tolist()]
     return Kept(
-        KeptReviews(
-            by_appearance[kept_user], item_ids[item[rows]], rating[rows], timestamp[rows] // ticks
-        ),
+        KeptReviews(by_appearance[kept_user], ids, rating[rows], timestamp[rows] // ticks),
         user_names,
-        np.array([items[code] for code in item_codes], object),
-        [titles[code] for code in item_codes],
+        np.array(names["item"], object),
+        names["title"],
         start,
         dropped_reviews,
         dropped_items,
         disagreeing,
+        tied,
+        sorted_by,
     )
 
 
@@ -291,6 +320,7 @@ def describe_splits(
     target: np.ndarray,
     history: np.ndarray,
     train_count: np.ndarray,
+    tied: np.ndarray,
 ) -> dict[str, dict[str, Any]]:
     """Sizes of the splits, and what makes their examples hard or easy.
 
@@ -301,6 +331,7 @@ def describe_splits(
         target: int32, item id of each example's target.
         history: int32, item ids of the histories, laid end to end.
         train_count: int, training targets of each item.
+        tied: bool by interaction, whether it has the same time as its user's one before.
     """
     lengths = np.diff(examples.offsets)
     # Every history holds at least one item, so no segment of the reduction is empty.
@@ -313,6 +344,7 @@ def describe_splits(
             "users": len(np.unique(users[begin:stop])),
             "users_without_training_example": len(np.setdiff1d(users[begin:stop], train_users)),
             "cold_targets": int(np.sum(train_count[target[begin:stop]] == 0)),
+            "tied_targets": int(np.sum(tied[examples.target[begin:stop]])),
             "targets_in_history": int(np.sum(repeated[begin:stop])),
             "mean_history_length": float(np.mean(lengths[begin:stop])),
         }

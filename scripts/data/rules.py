@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,9 +17,14 @@ FIRST_YEAR = 1996
 #: Number of popularity groups.
 GROUPS = 5
 
-#: Longest title in characters. D3 counts words only, so that one endless word would pass.
-MAX_TITLE_CHARACTERS = 1000
 CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+
+#: The text of a page's script or style sheet, where Amazon's crawler took that for a title.
+SCRIPT = re.compile(
+    r"new Date\(|\.getTime\(\)"
+    r"|^\s*(?:<(?:script|style|!--)|(?:var|let|const)\s+[\w$]+\s*=|(?:window|document)\.\w+.*[=(]"
+    r"|P\.\w+\(|\(?function\s*\w*\([^)]*\)\s*\{|[.#@][\w-]+[^{}]*\{[^{}]*:)"
+)
 
 COUNTED_AT_ONCE = 1 << 22
 
@@ -57,7 +63,12 @@ def year_earlier(month: str) -> str | None:
 
 
 def clean_title(raw: str) -> str:
-    """Unescape the two entities that D3 does, then strip blanks, then quotes."""
+    """Unescape the two entities that D3 does, then strip blanks, then quotes.
+
+    Beyond D3's rules, texts that are the same in Unicode become one (NFC): titles are told apart by
+    their text.
+    """
+    raw = unicodedata.normalize("NFC", raw)
     return raw.replace("&quot;", '"').replace("&amp;", "&").strip(" ").strip('"')
 
 
@@ -69,26 +80,28 @@ def one_line(title: str) -> str:
     return CONTROL.sub(" ", title).strip()
 
 
-def title_fault(title: str | None, max_words: int) -> str | None:
+def title_fault(title: str | None, max_words: int, max_characters: int) -> str | None:
     """Why a clean title disqualifies its item, or null; words are parted by single blanks.
 
-    Beyond D3's rules, a title longer than any real one is none either.
+    Beyond D3's rules, the text of a script is no title, and neither is one of more characters.
     """
     if not title or not one_line(title):
         return "no title"
     if "<span id" in title:
         return "markup in the title"
+    if SCRIPT.search(title):
+        return "script as the title"
     if len(title) == 1:
         return "title of one character"
     if len(title.split(" ")) > max_words:
         return "title too long"
-    if len(title) > MAX_TITLE_CHARACTERS:
-        return f"title over {MAX_TITLE_CHARACTERS:,} characters"
+    if len(title) > max_characters:
+        return f"title over {max_characters:,} characters"
     return None
 
 
 def usable_titles(
-    rows: Iterable[tuple[int, str | None]], items: int, max_words: int
+    rows: Iterable[tuple[int, str | None]], items: int, max_words: int, max_characters: int
 ) -> tuple[dict[int, str], Counter[str], int]:
     """The title of each item that may stay in the catalogue.
 
@@ -97,7 +110,8 @@ def usable_titles(
     Args:
         rows: Item code and raw title of each metadata row.
         items: Number of item codes.
-        max_words: Longest title.
+        max_words: Longest title, in words.
+        max_characters: Likewise in characters.
 
     Returns:
         Clean titles by item code, how many items fell out for which reason, and how many rows
@@ -110,7 +124,7 @@ def usable_titles(
     for item, raw in rows:
         title = None if raw is None else clean_title(raw)
         disagreeing += seen.setdefault(item, title) != title
-        fault = title_fault(title, max_words)
+        fault = title_fault(title, max_words, max_characters)
         if fault is not None:
             faults.setdefault(item, fault)
         elif title is not None:
@@ -178,18 +192,54 @@ def _often(codes: np.ndarray, k: int, among: np.ndarray) -> np.ndarray:
     return counts >= k
 
 
-def time_order(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:
+def time_order(user: np.ndarray, timestamp: np.ndarray, seed: int | None = None) -> np.ndarray:
     """Order by time; ties by the user's first appearance among these rows, then by row.
 
     Args:
         user: int32 [n], codes, in file order.
         timestamp: int64 [n].
+        seed: Draws the order of a user's rows of one time, instead of taking that of the file.
 
     Returns:
         int64 [n], a permutation.
     """
     _, first, code = np.unique(user, return_index=True, return_inverse=True)
-    return np.lexsort((first[code], timestamp))
+    rows = np.arange(len(user))
+    if seed is not None:
+        rows = np.random.default_rng(seed).permutation(rows)
+    return np.lexsort((rows, first[code], timestamp))
+
+
+def tied_steps(user: np.ndarray, timestamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The steps of users from one interaction to the next that take no time.
+
+    Args:
+        user: int32 [n], the user of each interaction, in time order.
+        timestamp: int64 [n].
+
+    Returns:
+        int64 [m] each, the rows before and after each step.
+    """
+    by_user = np.argsort(user, kind="stable")
+    before, after = by_user[:-1], by_user[1:]
+    tied = (user[before] == user[after]) & (timestamp[before] == timestamp[after])
+    return before[tied], after[tied]
+
+
+def sortedness(values: Sequence[str], before: np.ndarray, after: np.ndarray) -> float | None:
+    """Share of the steps that follow the order of some texts, up or down, whichever is more.
+
+    About a half where the texts decide nothing; null where no step leads to another text.
+
+    Args:
+        values: The texts; if all are digits they are ordered as numbers.
+        before: int [m], index of the text before each step.
+        after: int [m], likewise after it.
+    """
+    keys = [int(text) for text in values] if all(map(str.isdecimal, values)) else list(values)
+    rank = np.unique(np.array(keys, object), return_inverse=True)[1]
+    up, down = np.sum(rank[before] < rank[after]), np.sum(rank[before] > rank[after])
+    return float(max(up, down) / (up + down)) if up + down else None
 
 
 class Examples(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from scripts.command import Settings
 
@@ -44,7 +44,14 @@ class Steam(Downloaded):
     """Likewise of `steam_games.json.gz`."""
 
 
-class MovieLensZip(Downloaded):
+class MovieLens(Downloaded):
+    """What the sources of MovieLens share."""
+
+    years: Literal["drop", "keep"] = "drop"
+    """The year in a film's title: dropped, or kept, so that films of one name have two titles."""
+
+
+class MovieLensZip(MovieLens):
     """MovieLens as GroupLens' own archive: 100K, 1M, 10M, 20M and later layouts."""
 
     kind: Literal["movielens-zip"]
@@ -52,7 +59,7 @@ class MovieLensZip(Downloaded):
     """URL or local path of the zip file; a list gives the URL and its mirrors."""
 
 
-class MovieLensWheel(Downloaded):
+class MovieLensWheel(MovieLens):
     """MovieLens as RecBole's atomic files inside a package of the Python registry."""
 
     kind: Literal["movielens-wheel"]
@@ -80,19 +87,49 @@ class Columns(Settings):
     title: str = "title"
     """In the metadata: the title."""
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Columns:
+        of_reviews = [self.user, self.item, self.time, self.rating]
+        for names in (of_reviews, [self.metadata_item, self.title]):
+            if len(set(names)) < len(names):
+                raise ValueError(f"a column stands for one thing only; found {names}")
+        return self
+
+
+def _known(encoding: str | None) -> str | None:
+    try:
+        "".encode(encoding or "utf-8")
+    except LookupError as error:
+        raise ValueError(f"{error}; name one that Python knows, such as latin-1") from error
+    return encoding
+
 
 class Local(Downloaded):
-    """Any pair of files: .csv, .tsv or .parquet, and everything else as JSON lines."""
+    """Any pair of files: Parquet, JSON (one row a line, or one array), or separated cells with a
+    header line, such as CSV and TSV. A file is known by its content, packed or not."""
 
     kind: Literal["local"]
     reviews: Address
-    """Local path (or URL) of one row a review, click or purchase; plain or gzipped."""
+    """Local path (or URL) of one row a review, click or purchase; plain or packed (gzip, bzip2, xz,
+    Zstandard, or a zip of one file)."""
     metadata: Address
     """Likewise of one row an item."""
     columns: Columns = Columns()
-    """Which column holds what."""
-    time: Literal["seconds", "milliseconds", "iso"] = "seconds"
-    """How the times are written: since 1970, or as ISO 8601 (UTC where no zone is given)."""
+    """Which column holds what. Ids and titles may be text or numbers; a whole number is written
+    without a point, and ids without the blanks around them."""
+    time: Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "iso"] = "seconds"
+    """How times are written that are numbers: since 1970. Dates and times of Parquet, and ISO 8601
+    (UTC where no zone is given), are read whatever stands here; `iso` allows nothing else."""
+    encoding: Annotated[str | None, AfterValidator(_known)] = None
+    """Encoding of text, such as `latin-1` or `cp1252`; null is UTF-8, or what the file's byte order
+    mark says."""
+    delimiter: str | None = Field(None, min_length=1)
+    """What parts the cells, such as `;`; null is a tab where the header line holds one, else a
+    comma."""
+    quotes: Literal["doubled", "backslash"] | None = None
+    """How a quote inside a quoted cell is written: twice, or after a backslash. Null reads CSV with
+    doubled ones, takes quotes off whole cells of TSV only, and refuses a quote after a
+    backslash."""
 
 
 Source = Annotated[
@@ -131,11 +168,16 @@ class Preparation(Settings):
     """Least interactions of every user and of every item."""
     max_title_words: int = Field(20, ge=1)
     """Items with a longer title are dropped."""
+    max_title_characters: int = Field(1_000, ge=1)
+    """Likewise in characters: text without blanks, such as Chinese, counts as one word."""
     max_history: int = Field(10, ge=1)
     """Longest history of an example, in items."""
     repeated_reviews: Literal["keep", "drop"] = "keep"
     """A user's further reviews of the same item: kept, as D3 does, or dropped but for the earliest
     inside the window."""
+    tie_seed: int | None = Field(None, ge=0)
+    """Order of a user's reviews of the same time: null is that of the file, as D3; a number draws
+    it at random, which is fairer where the file is sorted by item or title."""
     max_malformed_share: float = Field(0.001, ge=0, le=1)
     """The step fails when more than this share of the raw lines cannot be read."""
 

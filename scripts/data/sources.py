@@ -7,36 +7,34 @@ from __future__ import annotations
 
 import re
 import zipfile
-from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from itertools import chain, count
+from itertools import chain
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from scripts.command import InputError
+from scripts.data.content import as_text, foreign, head, reading
 from scripts.data.lines import (
     Split,
     Tally,
-    as_text,
     batched,
-    comma_separated,
+    columns_of,
+    convert,
     delimited,
     json_lines,
     literal_lines,
-    open_bytes,
-    parquet_rows,
     parted,
-    reading,
+    separated,
     tabbed,
 )
-from scripts.data.settings import Amazon, Local, MovieLensWheel, MovieLensZip, Source, Steam
+from scripts.data.local import read_local
+from scripts.data.raw import RawData, collect, iso_seconds, of_reviewed
+from scripts.data.settings import Amazon, MovieLensWheel, MovieLensZip, Source, Steam
 
 flat = chain.from_iterable
 
@@ -47,47 +45,6 @@ Seconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=631_152_000_000, le=253_402_300_799_999)]
 
 
-class Review(Protocol):
-    """What every reader yields of a review; the time is in ticks, see `Reviews`."""
-
-    user: str
-    item: str
-    timestamp: int
-    rating: float | None
-
-
-#: What every reader yields of a metadata row: the item's source id and its raw title.
-Title = tuple[str, str | None]
-
-
-class Reviews(NamedTuple):
-    """Reviews as parallel arrays in file order; codes count from 0 by first appearance."""
-
-    users: list[str]
-    """Source ids of the users, by code."""
-    items: list[str]
-    """Source ids of the items, by code."""
-    user: np.ndarray
-    """int32, code of each review's user."""
-    item: np.ndarray
-    """int32, code of each review's item."""
-    rating: np.ndarray
-    """float32, NaN where missing."""
-    timestamp: np.ndarray
-    """int64, UTC, in ticks of the source's own resolution."""
-    ticks: int
-    """Ticks in a second: 1, or 1,000 where the source gives milliseconds."""
-
-
-class RawData(NamedTuple):
-    """Everything that the preparation needs to know of a source."""
-
-    reviews: Reviews
-    titles: list[tuple[int, str | None]]
-    """Metadata rows of the reviewed items in file order: the item's code and its raw title."""
-    tally: Tally
-
-
 def read(source: Source, files: dict[str, Path]) -> RawData:
     """Read the raw files of a source.
 
@@ -96,9 +53,13 @@ def read(source: Source, files: dict[str, Path]) -> RawData:
         files: The local files by the names that `addresses` of the settings gives them.
 
     Raises:
-        InputError: a file is missing, empty, truncated or corrupt.
+        InputError: a file is missing, empty, truncated or corrupt, or nothing that is read here.
     """
-    return READERS[source.kind](source, files)
+    raw = READERS[source.kind](source, files)
+    endless = np.isinf(raw.reviews.rating)
+    raw.reviews.rating[endless] = np.nan
+    raw.tally.ratings += int(endless.sum())
+    return raw
 
 
 # Amazon ------------------------------------------------------------------------------------------
@@ -187,19 +148,6 @@ def read_steam(source: Steam, files: dict[str, Path]) -> RawData:
     return of_reviewed(reviews, titles, tally)
 
 
-def iso_seconds(text: str) -> float:
-    """UTC seconds of an ISO 8601 date or time; one without a zone is UTC.
-
-    Raises:
-        ValueError: it is none, or lies before 1970.
-    """
-    time = datetime.fromisoformat(text)
-    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    if seconds < 0:
-        raise ValueError(f"Expected a time >= 1970: {text}")
-    return seconds
-
-
 # MovieLens ---------------------------------------------------------------------------------------
 
 
@@ -244,14 +192,21 @@ def read_movielens_wheel(source: MovieLensWheel, files: dict[str, Path]) -> RawD
                 )
             with archive.open(member) as stream:
                 text = as_text(stream, "utf-8")
-                yield from delimited(text, files["wheel"], member, kind, tally, tabbed)
+                yield from _typed(
+                    text, files["wheel"], member, kind, tally, tabbed, _name_before_type
+                )
 
         reviews = collect(batched(rows(f"{source.name}.inter", RecBoleRating)))
         titles = (
-            (row.item, spoken_title(row.title, row.year))
+            (row.item, spoken_title(row.title, row.year, source.years))
             for row in rows(f"{source.name}.item", RecBoleItem)
         )
         return of_reviewed(reviews, titles, tally)
+
+
+def _name_before_type(cell: str) -> str:
+    """The column's name in a header cell of RecBole's, such as `user_id:token`."""
+    return cell.partition(":")[0]
 
 
 class GroupLensRating(MovieLensRating, kw_only=True):
@@ -287,7 +242,7 @@ MOVIELENS_LAYOUTS = {
     "ratings.dat": MovieLensLayout(
         "movies.dat", parted("::"), parted("::"), _RATING, ["movieId", "title", "genres"]
     ),
-    "ratings.csv": MovieLensLayout("movies.csv", comma_separated, comma_separated, None, None),
+    "ratings.csv": MovieLensLayout("movies.csv", separated(), separated(), None, None),
 }
 
 
@@ -308,20 +263,38 @@ def read_movielens_zip(source: MovieLensZip, files: dict[str, Path]) -> RawData:
         def rows(name: str, kind: type, split: Split, columns: list[str] | None) -> Iterator[Any]:
             with archive.open(members[name]) as stream:
                 text = as_text(stream, _encoding(archive.read(members[layout.films])))
-                yield from delimited(text, path, name, kind, tally, split, columns)
+                yield from _typed(text, path, name, kind, tally, split, columns or str)
 
         reviews = collect(
             batched(rows(ratings, GroupLensRating, layout.split_ratings, layout.rating_columns))
         )
         films = rows(layout.films, GroupLensItem, layout.split_films, layout.film_columns)
-        titles = ((row.item, spoken_title(*title_and_year(row.title or ""))) for row in films)
+        titles = (
+            (row.item, spoken_title(*title_and_year(row.title or ""), source.years))
+            for row in films
+        )
         return of_reviewed(reviews, titles, tally)
+
+
+def _typed(
+    text: Iterator[str], file: Path, name: str, kind: type, tally: Tally, split: Split, header: Any
+) -> Iterator[Any]:
+    """Rows of a kind from separated cells, see `delimited`."""
+
+    def make(cells: dict[str, str]) -> Any:
+        return convert(cells, kind, tally, strict=False)
+
+    return delimited(text, file, name, columns_of(kind), make, tally, split, header)
 
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    with reading(path), zipfile.ZipFile(path) as archive:
-        yield archive
+    with reading(path):
+        begin = head(path)
+        if not begin.startswith(b"PK") and (found := foreign(begin)):
+            raise InputError(f"{path}: is {found}")
+        with zipfile.ZipFile(path) as archive:
+            yield archive
 
 
 def _encoding(films: bytes) -> str:
@@ -343,16 +316,18 @@ def title_and_year(text: str) -> tuple[str, str | None]:
     return (found[1], found[2]) if found else (text, None)
 
 
-def spoken_title(title: str | None, year: str | None) -> str | None:
-    """The title as spoken.
+def spoken_title(
+    title: str | None, year: str | None, years: Literal["drop", "keep"] = "drop"
+) -> str | None:
+    """The title as spoken, with its year where years are kept.
 
-    A title of one letter keeps its year: D3's rule against such titles is aimed at noise, and this
-    one names a film.
+    A title of one letter keeps its year always: D3's rule against such titles is aimed at noise,
+    and this one names a film.
     """
     if title is None:
         return None
     spoken = article_first(title)
-    return f"{spoken} ({year})" if len(spoken) == 1 and year else spoken
+    return f"{spoken} ({year})" if year and (years == "keep" or len(spoken) == 1) else spoken
 
 
 def article_first(title: str) -> str:
@@ -362,118 +337,6 @@ def article_first(title: str) -> str:
     'The Tin Drum (Blechtrommel, Die)'
     """
     return re.sub(r"^([^()]+), (The|An|A)(?=$| \()", r"\2 \1", title)
-
-
-# Local files -------------------------------------------------------------------------------------
-
-
-def read_local(source: Local, files: dict[str, Path]) -> RawData:
-    """Read any pair of JSON-lines, CSV, TSV or Parquet files by the given columns."""
-    tally, columns = Tally(), source.columns
-    rated = columns.rating is not None
-    low, high, factor = TIMES[source.time]
-
-    def normalise(row: Any) -> None:
-        row.user, row.item = str(row.user), str(row.item)
-        time = iso_seconds(row.timestamp) if isinstance(row.timestamp, str) else row.timestamp
-        if not low <= time <= high:  # Neither is NaN.
-            raise ValueError(f"Expected a time >= {low} and <= {high}: {time}")
-        row.timestamp = round(time * factor)
-
-    def rows(
-        path: Path, fields: list[tuple[str, Any, Any]], **namespace: Any
-    ) -> Iterator[list[Any]]:
-        name = path.name.removesuffix(".gz")
-        ending = Path(name).suffix
-        # A cell is text; JSON and Parquet may hold numbers for ids.
-        any_id = Id if ending in (".csv", ".tsv") else Id | int
-        kind = msgspec.defstruct(
-            "LocalRow",
-            [(field, any_id if wanted is Id else wanted, given) for field, wanted, given in fields],
-            namespace=namespace,
-        )
-        if ending in (".csv", ".tsv"):
-            split = comma_separated if ending == ".csv" else tabbed
-            with reading(path), open_bytes(path) as stream:
-                text = as_text(stream, "utf-8")
-                cells = delimited(text, path, path.name, kind, tally, split, complete=True)
-                yield from batched(cells)
-        elif ending == ".parquet":
-            yield from batched(parquet_rows(path, kind, tally))
-        else:
-            yield from json_lines(path, kind, tally)
-
-    name = msgspec.field
-    reviews = collect(
-        rows(
-            files["reviews"],
-            [
-                ("user", Id, name(name=columns.user)),
-                ("item", Id, name(name=columns.item)),
-                (
-                    "timestamp",
-                    str if source.time == "iso" else int | float,
-                    name(name=columns.time),
-                ),
-                *(
-                    [("rating", float | None, name(name=columns.rating, default=None))]
-                    if rated
-                    else []
-                ),
-            ],
-            __post_init__=normalise,
-            **({} if rated else {"rating": None}),
-        ),
-        ticks=1000,
-    )
-    titles = rows(
-        files["metadata"],
-        [
-            ("item", Id, name(name=columns.metadata_item)),
-            ("title", str | None, name(name=columns.title, default=None)),
-        ],
-    )
-    return of_reviewed(reviews, ((str(row.item), row.title) for row in flat(titles)), tally)
-
-
-#: Least and greatest time of each way to write times, and its milliseconds.
-TIMES = {
-    "seconds": (0, 253_402_300_799, 1000),
-    "milliseconds": (631_152_000_000, 253_402_300_799_999, 1),
-    "iso": (0, 253_402_300_799, 1000),
-}
-
-
-# What the readers share --------------------------------------------------------------------------
-
-
-def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
-    """Turn rows into arrays: 20 bytes a row plus the distinct ids."""
-    users: defaultdict[str, int] = defaultdict(count().__next__)
-    items: defaultdict[str, int] = defaultdict(count().__next__)
-    user, item, rating, timestamp = array("i"), array("i"), array("f"), array("q")
-    missing = float("nan")
-    for rows in batches:
-        user.extend([users[row.user] for row in rows])
-        item.extend([items[row.item] for row in rows])
-        rating.extend([missing if row.rating is None else row.rating for row in rows])
-        timestamp.extend([int(row.timestamp) for row in rows])
-    return Reviews(
-        list(users),
-        list(items),
-        np.array(user, copy=False),
-        np.array(item, copy=False),
-        np.array(rating, copy=False),
-        np.array(timestamp, copy=False),
-        ticks,
-    )
-
-
-def of_reviewed(reviews: Reviews, titles: Iterable[Title], tally: Tally) -> RawData:
-    """Keep the metadata rows of reviewed items: no other row can reach a result."""
-    codes = {item: code for code, item in enumerate(reviews.items)}
-    kept = [(codes[item], title) for item, title in titles if item in codes]
-    return RawData(reviews, kept, tally)
 
 
 READERS: dict[str, Callable[[Any, dict[str, Path]], RawData]] = {

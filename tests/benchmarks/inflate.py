@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from scripts.command import run
-from scripts.data.lines import open_bytes
+from scripts.data.content import open_bytes
 
 BLOCK = 1 << 20
 
