@@ -47,7 +47,10 @@ FOREIGN = {
     rb"\x80[\x02-\x05]": ("a Python pickle, which could run code", _AS_TABLE),
     rb"\x1f\x8b|BZh[1-9]1AY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd|PK\x03\x04": ("packed twice", _UNPACK),
     rb"Rar!|7z\xbc\xaf|(?s:.{257})ustar": ("an archive", _UNPACK),
-    rb"[^\x00]*\x00": ("binary data of a kind that is not read", _AS_TABLE),
+    rb"[^\x00]*\x00": (
+        "binary data, or UTF-16 without a mark",
+        f"{_AS_TABLE}, or set a local source's `encoding`",
+    ),
 }
 
 
@@ -119,60 +122,63 @@ def packing(begin: bytes) -> Callable[[Path], IO[bytes]] | None:
 
 def foreign(begin: bytes) -> str:
     """What a file is that begins so and that nothing here reads, with the remedy; else empty."""
-    if encoding_mark(begin) not in (None, "utf-8"):
-        return ""
-    text = begin.removeprefix(codecs.BOM_UTF8)
-    found = (f"{what}; {do}" for start, (what, do) in FOREIGN.items() if re.match(start, text))
+    found = (f"{what}; {do}" for start, (what, do) in FOREIGN.items() if re.match(start, begin))
     return next(found, "")
 
 
-def encoding_mark(begin: bytes) -> str | None:
-    """The encoding that a byte order mark tells."""
-    return next((name for mark, name in MARKS.items() if begin.startswith(mark)), None)
+def encoding_of(begin: bytes, given: str | None = None) -> str:
+    """The encoding of a text that begins so: what its byte order mark tells, else the given one,
+    else UTF-8, also where a UTF-16 is given that this cannot be."""
+    marked = next((name for mark, name in MARKS.items() if begin.startswith(mark)), None)
+    return marked or (given if given and (b"\0" in begin or not _wide(given)) else "utf-8")
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file of text, unpacked where it is packed.
+def _wide(encoding: str) -> bool:
+    return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+
+
+def open_bytes(path: Path, encoding: str | None = None) -> tuple[IO[bytes], str]:
+    """Open a file of text, unpacked where it is packed, and tell its encoding, see `encoding_of`.
 
     Raises:
         InputError: it holds something that nothing here reads.
     """
     unpack = packing(head(path))
     stream = path.open("rb") if unpack is None else unpack(path)
-    if found := foreign(stream.peek(HEAD)[:HEAD]):
+    begin = stream.peek(HEAD)[:HEAD]
+    encoding = encoding_of(begin, encoding)
+    if not _wide(encoding) and (found := foreign(begin.removeprefix(codecs.BOM_UTF8))):
         stream.close()
         raise InputError(f"{path}: is {found}")
-    return stream
+    return stream, encoding
 
 
 def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
-    """Open a file as text, in the encoding that its mark tells, else the given one, else UTF-8.
+    """Open a file as text, see `open_bytes`.
 
     Bytes that are no text become lone surrogates, which no text may hold.
     """
-    stream = open_bytes(path)
-    return as_text(stream, encoding_mark(stream.peek(HEAD)) or encoding or "utf-8")
+    return as_text(*open_bytes(path, encoding))
 
 
 def as_text(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
     """Bytes as text, see `open_text`; line ends stay as they are."""
-    wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
-    errors = "surrogatepass" if wide else "surrogateescape"
+    errors = "surrogatepass" if _wide(encoding) else "surrogateescape"
     return io.TextIOWrapper(stream, encoding, errors=errors, newline="")
 
 
 @contextmanager
 def utf8_reader(path: Path, encoding: str | None = None) -> Iterator[Callable[[int], bytes]]:
-    """Open a file of text: what reads about so many bytes of it in UTF-8, see `open_text`.
+    """Open a file of text: what reads about so many bytes of it in UTF-8, see `open_bytes`.
 
     Text that is in UTF-8 already is passed on as it is.
     """
-    with open_bytes(path) as stream:
-        found = encoding_mark(stream.peek(HEAD)) or encoding or "utf-8"
-        if codecs.lookup(found).name == "utf-8":
+    stream, encoding = open_bytes(path, encoding)
+    with stream:
+        if codecs.lookup(encoding).name == "utf-8":
             yield stream.read
         else:
-            text = as_text(stream, found)
+            text = as_text(stream, encoding)
             yield lambda size: text.read(size).encode("utf-8", text.errors)
 
 
@@ -200,4 +206,4 @@ def damage(path: Path) -> str:
                 return "" if stream.read() == PARQUET else "a Parquet file without its end"
     except DAMAGE as error:
         return str(error)
-    return foreign(begin)
+    return "" if _wide(encoding_of(begin)) else foreign(begin.removeprefix(codecs.BOM_UTF8))

@@ -300,7 +300,7 @@ def delimited(
 
 def _filled(cells: list[str] | csv.Error) -> bool:
     """Whether a row holds anything."""
-    return isinstance(cells, csv.Error) or any(cell.strip() for cell in cells)
+    return isinstance(cells, csv.Error) or any(map(str.strip, cells))
 
 
 def columns_of(kind: type[msgspec.Struct]) -> dict[str, bool]:

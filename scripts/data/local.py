@@ -188,8 +188,9 @@ def rows(
     if begin.startswith(("{", "[")) or named:
         yield from json_rows(path, names, make, source.encoding, tally, begin.startswith("["))
         return
-    tabs = source.delimiter == "\t" or (not source.delimiter and "\t" in begin.partition("\n")[0])
-    delimiter = "\t" if tabs else source.delimiter or ","
+    top = (begin.splitlines() or [""])[0]
+    known = [part for part in (source.delimiter, "\t") if part and part in top]
+    delimiter = known[0] if known else ","
     with reading(path), open_text(path, source.encoding) as stream:
         yield from batched(
             delimited(
@@ -258,7 +259,7 @@ def json_rows(
         if not isinstance(values, dict):
             raise msgspec.ValidationError(f"Expected an object, got `{type(values).__name__}`")
         if missing:
-            found.extend(found or values)
+            found.extend(() if found else values)
             missing.difference_update(values)
         return make(values)
 

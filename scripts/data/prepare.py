@@ -47,7 +47,7 @@ HINTS = {
 
 #: Share of tied steps in the order of items or titles from which a file counts as sorted by them,
 #: and how many steps are needed to tell. Without an order about half of them go either way.
-SORTED, TOLD = 0.9, 20
+SORTED, TOLD = 0.75, 30
 
 
 def prepare(

@@ -121,11 +121,11 @@ class Local(Downloaded):
     """How times are written that are numbers: since 1970. Dates and times of Parquet, and ISO 8601
     (UTC where no zone is given), are read whatever stands here; `iso` allows nothing else."""
     encoding: Annotated[str | None, AfterValidator(_known)] = None
-    """Encoding of text, such as `latin-1` or `cp1252`; null is UTF-8, or what the file's byte order
-    mark says."""
+    """Encoding of text, such as `latin-1` or `cp1252`; a byte order mark in the file counts more.
+    Null is UTF-8."""
     delimiter: str | None = Field(None, min_length=1)
-    """What parts the cells, such as `;`; null is a tab where the header line holds one, else a
-    comma."""
+    """What parts the cells, such as `;`, in files whose header line holds it; in all others it is a
+    tab, if the header line holds one, or else a comma."""
     quotes: Literal["doubled", "backslash"] | None = None
     """How a quote inside a quoted cell is written: twice, or after a backslash. Null reads CSV with
     doubled ones, takes quotes off whole cells of TSV only, and refuses a quote after a

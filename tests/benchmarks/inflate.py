@@ -20,7 +20,7 @@ def inflate(files: list[Path], reader: Literal["ours", "gzip"]) -> None:
         reader: As our reader opens a file (ISA-L in a thread of its own), or Python's gzip module.
     """
     for file in files:
-        with open_bytes(file) if reader == "ours" else gzip.open(file) as stream:
+        with open_bytes(file)[0] if reader == "ours" else gzip.open(file) as stream:
             while stream.read(BLOCK):
                 pass
 
