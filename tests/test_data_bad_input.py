@@ -1,5 +1,6 @@
 """Bad input of the preparation: each ends in one message, or is counted under its reason."""
 
+import gzip
 import json
 
 import pytest
@@ -193,3 +194,64 @@ def test_half_a_character_is_a_malformed_line(tmp_path, kind):
     counts = run(tmp_path, GOOD, metadata, tolerant, source)
     assert sum(counts["lines"]["malformed"].values()) == 1
     assert counts["first_malformed"][0].startswith("meta.json:3: ")
+
+
+def test_a_rating_that_is_no_number_is_missing_and_its_review_stays(tmp_path):
+    given = {0: "—", 1: None, 2: "4.5", 3: [5], 4: True, 5: 3}
+    rows = [row | {"overall": given[t]} if t in given else row for t, row in enumerate(GOOD)]
+    counts = run(tmp_path, rows, TITLES)
+    assert counts["lines"] == {"read": 22, "malformed": {}}
+    assert counts["ratings_that_are_no_number"] == 3
+    found = read_table(tmp_path / "out" / "interactions.parquet", INTERACTIONS)
+    assert found["rating"].dropna().tolist() == [4.5, 3]
+
+
+def test_a_file_that_ends_inside_a_line_is_not_recorded(tmp_path):
+    source = AMAZON.model_copy(update={"reviews": "https://example.org/reviews.json"})
+    lock = tmp_path / "checksums.json"
+    tolerant = EVERYTHING.model_copy(update={"max_malformed_share": 0.1})
+    cut = [*GOOD, '{"reviewerID": "u", "as']
+    run(tmp_path, cut, TITLES, tolerant, source, lock)
+    assert not lock.exists()
+    # A bad line with its end is a bad line of a whole file.
+    run(tmp_path, [*GOOD, '{"reviewerID": "u", "as\n'], TITLES, tolerant, source, lock)
+    assert list(read_json(lock)) == [source.reviews]
+
+
+def test_ties_and_shared_titles_are_counted_and_a_sorted_file_is_warned_of(tmp_path, caplog):
+    items = [f"{n}" for n in range(2, 42)]  # As text, 10 comes before 9.
+    titles = [{"asin": n, "title": f"Film {int(n) // 2}"} for n in items]
+    rows = [review(user, item, 1000) for user in "ab" for item in items]
+    counts = run(tmp_path, rows, titles)
+    assert counts["items_that_share_a_title"] == 40
+    assert counts["titles_of_several_items"] == 20
+    assert sum(split["tied_targets"] for split in counts["splits"].values()) == 78
+    assert counts["tied_steps"]["in_order_of"]["item"] == 1
+    assert counts["tied_steps"]["sorted_by"].startswith("item")
+    assert "sorted by item" in caplog.text
+    caplog.clear()
+    drawn = run(tmp_path, rows, titles, EVERYTHING.model_copy(update={"tie_seed": 0}))
+    assert drawn["tied_steps"]["order"] == "seed 0"
+    assert drawn["tied_steps"]["sorted_by"] == "neither item nor title"
+    assert not caplog.text
+
+
+def test_titles_have_most_characters_and_one_form(tmp_path):
+    titles = [{"asin": "p", "title": "限定版"}, {"asin": "q", "title": "Cafe\u0301"}]
+    settings = EVERYTHING.model_copy(update={"max_title_characters": 4})
+    assert run(tmp_path, GOOD, titles, settings)["dropped_items"]["no metadata"] == 0
+    found = read_table(tmp_path / "out" / "catalogue.parquet", CATALOGUE)
+    assert found["title"].tolist() == ["限定版", "Caf\u00e9"]
+    shorter = settings.model_copy(update={"max_title_characters": 3})
+    assert run(tmp_path, GOOD, titles, shorter)["dropped_items"]["title over 3 characters"] == 1
+
+
+def test_utf16_is_read_by_its_mark_and_a_page_is_named(tmp_path):
+    files = {"reviews": tmp_path / "reviews", "metadata": tmp_path / "meta"}
+    files["reviews"].write_text(lines(GOOD), encoding="utf-16")
+    files["metadata"].write_text(lines(TITLES), encoding="utf-32")
+    prepare(AMAZON, files, EVERYTHING, tmp_path / "out")
+    assert read_json(tmp_path / "out" / "preparation.json")["interactions"] == 20
+    files["metadata"].write_bytes(gzip.compress(b"<html>Too many requests</html>"))
+    with pytest.raises(InputError, match="meta: is a web page"):
+        prepare(AMAZON, files, EVERYTHING, tmp_path / "out")

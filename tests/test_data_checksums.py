@@ -14,12 +14,17 @@ from pathlib import Path
 import pytest
 
 from scripts.command import InputError
-from scripts.data.checksums import enforce
+from scripts.data import checksums
 
 ROOT = Path(__file__).resolve().parent.parent
 URL = "https://example.org/raw.gz"
 #: SHA-256 of "abc" (FIPS 180-2, appendix B.1).
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def enforce(url, path, lock):
+    """What the preparation does with a file that it has read."""
+    checksums.enforce(url, path, checksums.checksum_of(path), lock, learn=True)
 
 
 @pytest.fixture
@@ -105,7 +110,7 @@ def test_a_read_only_lock_file_still_enforces(raw, tmp_path, monkeypatch):
 def test_processes_at_once_lose_no_entry(raw, tmp_path):
     lock = tmp_path / "checksums.json"
     code = (
-        "import sys; from pathlib import Path; from scripts.data.checksums import enforce\n"
+        "import sys; from pathlib import Path; from tests.test_data_checksums import enforce\n"
         "for i in range(40): enforce(f'{sys.argv[1]}/{i}', Path(sys.argv[2]), Path(sys.argv[3]))"
     )
     processes = [

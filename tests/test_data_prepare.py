@@ -126,6 +126,7 @@ def test_by_hand(by_hand):
         "users": 2,
         "users_without_training_example": 0,
         "cold_targets": 0,
+        "tied_targets": 2,  # b's q and p on day 5.
         "targets_in_history": 2,
         "mean_history_length": 1.5,
     }

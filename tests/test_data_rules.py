@@ -17,7 +17,9 @@ from scripts.data.rules import (
     make_examples,
     month_start,
     popularity_groups,
+    sortedness,
     split_bounds,
+    tied_steps,
     time_order,
     title_fault,
     usable_titles,
@@ -76,6 +78,24 @@ def test_widening_stops_in_1996():
     assert year_earlier("1996-10") is None
 
 
+SCRIPTS = [
+    "var aPageStart = (new Date()).getTime();\nvar ue_t0=ue_t0||+new Date();",
+    "ue_t0=(new Date()).getTime();",
+    "(function(d){ x })",
+    "P.when('A').execute(f)",
+    ".a-box{color:red}",
+    "<script>x",
+]
+LIKE_SCRIPTS = [
+    "Let It Be",
+    "Let x=1",
+    "P.D. James (Set)",
+    "function keys (2)",
+    ".hack {G.U.}",
+    "@Work: 9-5",
+]
+
+
 @pytest.mark.parametrize(
     ("raw", "title", "fault"),
     [
@@ -90,16 +110,22 @@ def test_widening_stops_in_1996():
         ('<span id="t">Name', '<span id="t">Name', "markup in the title"),
         ("a b  c", "a b  c", "title too long"),  # Two blanks part an empty word.
         ("a b c", "a b c", None),
+        ("Cafe\u0301", "Caf\u00e9", None),
+        ("e\u0301", "\u00e9", "title of one character"),
+        ("x" * 1000, "x" * 1000, None),
+        ("\u9650" * 1001, "\u9650" * 1001, "title over 1,000 characters"),
+        *[(script, script, "script as the title") for script in SCRIPTS],
+        *[(title, title, None) for title in LIKE_SCRIPTS],
     ],
 )
 def test_titles(raw, title, fault):
     assert clean_title(raw) == title
-    assert title_fault(title, max_words=3) == fault
+    assert title_fault(title, max_words=3, max_characters=1000) == fault
 
 
 def test_one_bad_copy_removes_the_item_else_the_last_title_wins():
     rows = [(0, "First"), (1, "Good"), (2, "Ab"), (1, "<span id="), (0, "Last"), (3, None)]
-    titles, reasons, disagreeing = usable_titles(rows, items=5, max_words=20)
+    titles, reasons, disagreeing = usable_titles(rows, 5, max_words=20, max_characters=1000)
     assert titles == {0: "Last", 2: "Ab"}
     assert reasons == {"markup in the title": 1, "no title": 1, "no metadata": 1}
     assert disagreeing == 2
@@ -109,6 +135,37 @@ def test_ties_in_time_go_by_the_first_appearance_of_the_user_and_then_by_row():
     user = np.array([7, 3, 3, 7, 5], np.int32)
     timestamp = np.array([9, 9, 9, 9, 1])
     assert time_order(user, timestamp).tolist() == [4, 0, 3, 1, 2]
+
+
+def test_a_seed_draws_the_order_of_ties_and_nothing_else():
+    user = np.tile(np.array([7, 3], np.int32), 50)
+    timestamp = np.repeat([2, 1], 50)
+    drawn = [time_order(user, timestamp, seed) for seed in (0, 0, 1)]
+    assert drawn[0].tolist() == drawn[1].tolist() != drawn[2].tolist()
+    for order in drawn:
+        assert timestamp[order].tolist() == [1] * 50 + [2] * 50
+        assert user[order].tolist() == ([7] * 25 + [3] * 25) * 2
+        assert order.tolist() != time_order(user, timestamp).tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=30))
+def test_tied_steps_are_those_that_take_a_user_no_time(rows):
+    rows.sort(key=lambda row: row[1])
+    expected, last = [], {}
+    for row, (user, time) in enumerate(rows):
+        if user in last and rows[last[user]][1] == time:
+            expected.append((last[user], row))
+        last[user] = row
+    user, time = np.array(rows, np.int32).reshape(-1, 2).T
+    found = tied_steps(user, time)
+    assert sorted(zip(*(rows.tolist() for rows in found), strict=True)) == sorted(expected)
+
+
+def test_sortedness_orders_digits_as_numbers_and_counts_no_step_to_the_same_text():
+    before, after = np.array([0, 1, 2, 2]), np.array([1, 2, 0, 2])
+    assert sortedness(["9", "10", "11"], before, after) == 2 / 3
+    assert sortedness(["9", "10", "a"], before, after) == 2 / 3
+    assert sortedness(["b", "b", "b"], before, after) == 0.5
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 4))

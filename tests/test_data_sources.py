@@ -209,6 +209,8 @@ def in_wheel(name):
 
 
 def test_movielens_from_inside_the_wheel(wheel):
+    kept = in_wheel("data/films").model_copy(update={"years": "keep"})
+    assert read(kept, {"wheel": wheel}).titles[0] == (0, "The Usual Suspects (1995)")
     raw = read(in_wheel("data/films"), {"wheel": wheel})
     assert raw.reviews.users == ["7", "8"]
     assert raw.reviews.timestamp.tolist() == [20, 10]
@@ -256,17 +258,18 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.parametrize("years", ["drop", "keep"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_movielens_archives_of_every_layout(tmp_path, layout):
+def test_movielens_archives_of_every_layout(tmp_path, layout, years):
     path = tmp_path / "ml.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in LAYOUTS[layout].items():
             archive.writestr(name, content)
-    source = MovieLensZip(kind="movielens-zip", archive="ml.zip")
+    source = MovieLensZip(kind="movielens-zip", archive="ml.zip", years=years)
     raw = read(source, {"archive": path})
     assert found(raw) == (
         [("7", "1", 3.0, 20), ("8", "2", 4.0, 10)],
-        [("1", "Misérables, Les"), ("2", "M (1931)")],
+        [("1", "Misérables, Les" + " (1995)" * (years == "keep")), ("2", "M (1931)")],
     )
     assert (raw.tally.lines, raw.tally.malformed.total()) == (4, 0)
 
@@ -323,7 +326,7 @@ def test_local_files_of_every_format(tmp_path, ending):
 def test_local_ids_and_times_may_be_numbers(tmp_path):
     (tmp_path / "r.json").write_text(
         '{"user": 7, "item": 1, "timestamp": 10.9}\n{"user": "7", "item": 1, "timestamp": 1e300}\n'
-        '{"user": true, "item": 1, "timestamp": 10}\n{"user": 8, "item": 1, "timestamp": "10"}\n'
+        '{"user": true, "item": 1, "timestamp": 10}\n{"user": 8, "item": 1, "timestamp": "x"}\n'
     )
     (tmp_path / "m.tsv").write_text('item\ttitle\n1\tA "B\n')
     source = Local(kind="local", reviews="r", metadata="m")
@@ -377,7 +380,7 @@ def test_a_quote_never_closed_counts_all_lines_that_it_swallows(tmp_path):
         ("r.csv", b"user;item;timestamp\nu;p;1\n", r"r\.csv lacks the columns \['user', 'item'"),
         ("r.csv", b"", r"r\.csv: the file is empty"),
         ("r.csv", b"user,item,timestamp\n", r"r\.csv: the file is empty"),
-        ("r.parquet", b"no parquet", r"r\.parquet: cannot be read as Parquet"),
+        ("r.parquet", b"PAR1 and no more", r"r\.parquet: cannot be read as Parquet"),
     ],
 )
 def test_local_files_that_hold_something_else_are_named(tmp_path, name, content, message):

@@ -149,10 +149,7 @@ def prepare(
             "window": {"start": kept.start, "end": settings.end},
             "items_that_share_a_title": sum(n for n in shared.values() if n > 1),
             "titles_of_several_items": sum(n > 1 for n in shared.values()),
-            "tied_steps": {
-                "order": "file" if settings.tie_seed is None else f"seed {settings.tie_seed}",
-                "in_order_of": kept.sorted_by,
-            },
+            "tied_steps": kept.tied_steps,
             "interactions": len(user),
             "users": users,
             "items": items_left,
@@ -222,8 +219,8 @@ class Kept(NamedTuple):
     """Metadata rows whose title is another than that of an earlier row of their item."""
     tied: np.ndarray
     """bool by review, whether it has the same time as its user's one before."""
-    sorted_by: dict[str, float | None]
-    """How far such reviews are in the order of `item` and `title`, see `sortedness`."""
+    tied_steps: dict[str, Any]
+    """Whence such reviews have their order, and how far it is that of items and titles."""
 
 
 def keep(raw: RawData, settings: Preparation) -> Kept:
@@ -287,16 +284,15 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
         "title": [titles[code] for code in item_codes],
     }
     ids = item_ids[item[rows]]
-    sorted_by = {of: sortedness(texts, ids[before], ids[after]) for of, texts in names.items()}
-    for of, share in sorted_by.items():
-        if share is not None and share >= SORTED and len(after) >= TOLD:
-            log.warning(
-                "%.0f %% of the steps between reviews of one time are in the order of the %s: the "
-                "file is sorted by it, and such steps tell nothing of taste; set "
-                "preparation.tie_seed to draw their order",
-                100 * share,
-                of,
-            )
+    in_order_of = {of: sortedness(texts, ids[before], ids[after]) for of, texts in names.items()}
+    by = [of for of, share in in_order_of.items() if len(after) >= TOLD and share >= SORTED]
+    if by:
+        log.warning(
+            "the order of %d steps between reviews of one time is that of the file, which is "
+            "sorted by %s: it tells nothing of taste; preparation.tie_seed draws it",
+            len(after),
+            " and ".join(by),
+        )
     user_names = np.empty(len(first), object)
     user_names[by_appearance] = [users[code] for code in user_codes.tolist()]
     return Kept(
@@ -309,7 +305,11 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
         dropped_items,
         disagreeing,
         tied,
-        sorted_by,
+        {
+            "order": "file" if settings.tie_seed is None else f"seed {settings.tie_seed}",
+            "in_order_of": in_order_of,
+            "sorted_by": " and ".join(by) or "neither item nor title",
+        },
     )
 
 

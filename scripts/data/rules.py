@@ -226,10 +226,10 @@ def tied_steps(user: np.ndarray, timestamp: np.ndarray) -> tuple[np.ndarray, np.
     return before[tied], after[tied]
 
 
-def sortedness(values: Sequence[str], before: np.ndarray, after: np.ndarray) -> float | None:
+def sortedness(values: Sequence[str], before: np.ndarray, after: np.ndarray) -> float:
     """Share of the steps that follow the order of some texts, up or down, whichever is more.
 
-    About a half where the texts decide nothing; null where no step leads to another text.
+    About a half where the texts decide nothing, and 0.5 where no step leads to another text.
 
     Args:
         values: The texts; if all are digits they are ordered as numbers.
@@ -239,7 +239,7 @@ def sortedness(values: Sequence[str], before: np.ndarray, after: np.ndarray) -> 
     keys = [int(text) for text in values] if all(map(str.isdecimal, values)) else list(values)
     rank = np.unique(np.array(keys, object), return_inverse=True)[1]
     up, down = np.sum(rank[before] < rank[after]), np.sum(rank[before] > rank[after])
-    return float(max(up, down) / (up + down)) if up + down else None
+    return float(max(up, down) / (up + down)) if up + down else 0.5
 
 
 class Examples(NamedTuple):

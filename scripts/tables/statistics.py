@@ -16,6 +16,9 @@ GROUPS = {
     "users": "prepared",
     "items": "prepared",
     "density": "prepared",
+    "items_that_share_a_title": "prepared",
+    "titles_of_several_items": "prepared",
+    "tied_steps": "prepared",
     "window": "prepared",
     "history_length": "prepared",
     "earlier_interactions": "prepared",
@@ -33,9 +36,10 @@ RAW = "raw"
 COUNTED = ("dropped reviews", "dropped items")
 MALFORMED = "lines: malformed"
 
-#: Raw lines and checksums, for the CSV of the analysis and not for a table; and what is 0 by
-#: definition.
+#: Raw lines, checksums and details, for the CSV of the analysis and not for a table; and what is 0
+#: by definition.
 HIDDEN = (
+    "tied_steps.in_order_of",
     "first_malformed",
     "raw_sha256",
     "splits.train.cold_targets",
@@ -57,6 +61,7 @@ LEADING = ("start", "examples", "users", "read", "mean", "median", "p95", "max")
 #: Counts that are shown with their share of another one of the same split.
 SHARES = {
     "cold_targets": "examples",
+    "tied_targets": "examples",
     "targets_in_history": "examples",
     "users_without_training_example": "users",
 }
@@ -87,7 +92,10 @@ def statistics(statistics: pd.DataFrame, labels: Labels, published: dict[str, Pu
         "items. Lengths are mean / median / 95th percentile / maximum: histories in items, as the "
         "examples hold them and before they were cut, and titles of the catalogue, whose tokens "
         "count the quotes and the end-of-sequence of an answer. A cold target is the target of "
-        f"no training example. {UNKNOWN}: not recorded, not published, or a window without a bound."
+        "no training example. A tied target has the same time as its user's item before it: the "
+        "order of the two is that of the file, or drawn, and tells nothing of taste, above all "
+        f"where the file is sorted by item or title. {UNKNOWN}: not recorded, not published, or a "
+        "window without a bound."
     ]
     for name, reference in published.items():
         columns[name] |= comparison(ours[name], reference)
