@@ -45,7 +45,7 @@ TITLES = [{"asin": "p", "title": "P one"}, {"asin": "q", "title": "Q one"}]
         (review("u", "p", "1000"), "wrong type or empty"),
         (review(7, "p", 1000), "wrong type or empty"),
         (review("", "p", 1000), "wrong type or empty"),
-        (review("u", "p", float("nan")), "cannot be parsed"),
+        (review("u", "p", float("nan")), "wrong type or empty"),
         (review("u", "p", -5), "time out of range"),
         (review("u", "p", 1_500_000_000_000), "time out of range"),
     ],

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.command import InputError
-from scripts.data import checksums
+from scripts.data.checksums import checksum_of, difference
 
 ROOT = Path(__file__).resolve().parent.parent
 URL = "https://example.org/raw.gz"
@@ -24,7 +24,8 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 def enforce(url, path, lock):
     """What the preparation does with a file that it has read."""
-    checksums.enforce(url, path, checksums.checksum_of(path), lock, learn=True)
+    if fault := difference(url, path, checksum_of(path), lock, learn=True):
+        raise InputError(fault)
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ def test_amazon_2018_in_file_order_with_malformed_lines_named(tmp_path, compress
     assert raw.tally.lines == 15
     assert raw.tally.malformed == {
         "missing field": 2,
-        "wrong type or empty": 2,
-        "cannot be parsed": 2,
+        "wrong type or empty": 3,
+        "cannot be parsed": 1,
         "time out of range": 2,
     }
     places = [":".join(line.split(":")[:2]) for line in raw.tally.first]

@@ -34,19 +34,6 @@ def checksum_of(path: Path) -> Checksum:
     return Checksum(sha256=sha256(path), bytes=path.stat().st_size)
 
 
-def enforce(url: str, path: Path, found: Checksum, lock: Path, learn: bool = False) -> None:
-    """Hold a raw file against the lock file.
-
-    Args:
-        url: As for `difference`, and likewise the others.
-
-    Raises:
-        InputError: the file is another one than that recorded, or the lock file is malformed.
-    """
-    if fault := difference(url, path, found, lock, learn):
-        raise InputError(fault)
-
-
 def difference(url: str, path: Path, found: Checksum, lock: Path, learn: bool = False) -> str:
     """How a raw file differs from that recorded, as a message; empty where it does not.
 

@@ -120,9 +120,12 @@ def packing(begin: bytes) -> Callable[[Path], IO[bytes]] | None:
     return next((unpack for start, unpack in PACKED.items() if re.match(start, begin)), None)
 
 
-def foreign(begin: bytes) -> str:
+def foreign(begin: bytes, encoding: str = "utf-8") -> str:
     """What a file is that begins so and that nothing here reads, with the remedy; else empty."""
-    found = (f"{what}; {do}" for start, (what, do) in FOREIGN.items() if re.match(start, begin))
+    if _wide(encoding):
+        return ""
+    text = begin.removeprefix(codecs.BOM_UTF8)
+    found = (f"{what}; {do}" for start, (what, do) in FOREIGN.items() if re.match(start, text))
     return next(found, "")
 
 
@@ -137,8 +140,10 @@ def _wide(encoding: str) -> bool:
     return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
 
 
-def open_bytes(path: Path, encoding: str | None = None) -> tuple[IO[bytes], str]:
-    """Open a file of text, unpacked where it is packed, and tell its encoding, see `encoding_of`.
+def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
+    """Open a file of text, unpacked where it is packed, in the encoding that `encoding_of` tells.
+
+    Bytes that are no text become lone surrogates, which no text may hold.
 
     Raises:
         InputError: it holds something that nothing here reads.
@@ -146,19 +151,11 @@ def open_bytes(path: Path, encoding: str | None = None) -> tuple[IO[bytes], str]
     unpack = packing(head(path))
     stream = path.open("rb") if unpack is None else unpack(path)
     begin = stream.peek(HEAD)[:HEAD]
-    encoding = encoding_of(begin, encoding)
-    if not _wide(encoding) and (found := foreign(begin.removeprefix(codecs.BOM_UTF8))):
-        stream.close()
+    text = as_text(stream, encoding_of(begin, encoding))
+    if found := foreign(begin, text.encoding):
+        text.close()
         raise InputError(f"{path}: is {found}")
-    return stream, encoding
-
-
-def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
-    """Open a file as text, see `open_bytes`.
-
-    Bytes that are no text become lone surrogates, which no text may hold.
-    """
-    return as_text(*open_bytes(path, encoding))
+    return text
 
 
 def as_text(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
@@ -169,16 +166,14 @@ def as_text(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
 
 @contextmanager
 def utf8_reader(path: Path, encoding: str | None = None) -> Iterator[Callable[[int], bytes]]:
-    """Open a file of text: what reads about so many bytes of it in UTF-8, see `open_bytes`.
+    """Open a file of text, see `open_text`: what reads about so many bytes of it in UTF-8.
 
     Text that is in UTF-8 already is passed on as it is.
     """
-    stream, encoding = open_bytes(path, encoding)
-    with stream:
-        if codecs.lookup(encoding).name == "utf-8":
-            yield stream.read
+    with open_text(path, encoding) as text:
+        if codecs.lookup(text.encoding).name == "utf-8":
+            yield text.buffer.read
         else:
-            text = as_text(stream, encoding)
             yield lambda size: text.read(size).encode("utf-8", text.errors)
 
 
@@ -206,4 +201,4 @@ def damage(path: Path) -> str:
                 return "" if stream.read() == PARQUET else "a Parquet file without its end"
     except DAMAGE as error:
         return str(error)
-    return "" if _wide(encoding_of(begin)) else foreign(begin.removeprefix(codecs.BOM_UTF8))
+    return foreign(begin, encoding_of(begin))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import codecs
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from itertools import chain
@@ -29,6 +26,7 @@ from scripts.data.lines import (
     delimited,
     lines,
     number,
+    parse,
     parted,
     separated,
 )
@@ -289,17 +287,6 @@ def json_rows(
         raise InputError(
             f"{path}: no row has the keys {sorted(missing)}; the first one has {found[:30]}{HINT}"
         )
-
-
-def parse(content: bytes) -> Any:
-    """The value of JSON, in which Python's NaN may stand, or of a Python literal."""
-    try:
-        return msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
-        for other in (json.loads, ast.literal_eval):
-            with suppress(*LINE_ERRORS):
-                return other(content.decode().strip())
-        raise error
 
 
 def parquet_rows(

@@ -15,7 +15,7 @@ import requests
 import urllib3
 
 from scripts.command import InputError, progress, run
-from scripts.data.checksums import checksum_of, difference, enforce
+from scripts.data.checksums import checksum_of, difference
 from scripts.data.content import damage, head, packing
 from scripts.files import read_json, write_json
 from scripts.files import sha256 as checksum
@@ -89,13 +89,16 @@ def obtain_url(urls: list[str], output: Path, checksums: Path | None = None) -> 
         InputError: no address gives an intact file, or the file that is there is damaged.
     """
     if output.exists():
-        if fault := _damage(output):
-            raise InputError(
+        fault = _damage(output)
+        if fault:
+            fault = (
                 f"{output}: the file is damaged ({fault}); put an intact one there, or delete it "
                 "and run again to download it"
             )
-        if checksums:
-            enforce(urls[0], output, checksum_of(output), checksums)
+        elif checksums:
+            fault = difference(urls[0], output, checksum_of(output), checksums)
+        if fault:
+            raise InputError(fault)
         log.info("%s is there already", output)
         return
     output.parent.mkdir(parents=True, exist_ok=True)

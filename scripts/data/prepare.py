@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from scripts.command import InputError, run
 from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
-from scripts.data.checksums import checksum_of, enforce
+from scripts.data.checksums import checksum_of, difference
 from scripts.data.lines import Tally
 from scripts.data.raw import RawData
 from scripts.data.rules import (
@@ -83,7 +83,9 @@ def prepare(
     # After reading, so that no damaged file is recorded as the right one.
     for name, [address, *_] in addresses(source).items():
         if checksums is not None and is_url(address):
-            enforce(address, files[name], found[name], checksums, learn=not raw.tally.cut)
+            whole = not raw.tally.cut
+            if fault := difference(address, files[name], found[name], checksums, learn=whole):
+                raise InputError(fault)
     if raw.tally.cut:
         log.warning("A file ends inside a line that cannot be read: is it whole?")
     reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)

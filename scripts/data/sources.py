@@ -27,7 +27,6 @@ from scripts.data.lines import (
     convert,
     delimited,
     json_lines,
-    literal_lines,
     parted,
     separated,
     tabbed,
@@ -98,15 +97,14 @@ class AmazonItem2023(msgspec.Struct, gc=False):
 
 
 def read_amazon(source: Amazon, files: dict[str, Path]) -> RawData:
-    """Read Amazon reviews: JSON lines, but for the metadata of 2014, which are Python literals."""
+    """Read Amazon reviews: JSON lines; the metadata of 2014 are Python literals."""
     tally = Tally()
     if source.kind == "amazon-2023":
         reviews = collect(json_lines(files["reviews"], AmazonReview2023, tally), ticks=1000)
         items = json_lines(files["metadata"], AmazonItem2023, tally)
         return of_reviewed(reviews, ((row.item, row.title) for row in flat(items)), tally)
     reviews = collect(json_lines(files["reviews"], AmazonReview, tally))
-    read_items = literal_lines if source.kind == "amazon-2014" else json_lines
-    items = read_items(files["metadata"], AmazonItem, tally)
+    items = json_lines(files["metadata"], AmazonItem, tally)
     return of_reviewed(reviews, ((row.item, row.title) for row in flat(items)), tally)
 
 
@@ -142,8 +140,8 @@ class SteamGame(msgspec.Struct, gc=False):
 def read_steam(source: Steam, files: dict[str, Path]) -> RawData:
     """Read Steam's reviews and games: lines of Python literals; a user is a user name."""
     tally = Tally()
-    reviews = collect(literal_lines(files["reviews"], SteamReview, tally))
-    games = literal_lines(files["metadata"], SteamGame, tally)
+    reviews = collect(json_lines(files["reviews"], SteamReview, tally))
+    games = json_lines(files["metadata"], SteamGame, tally)
     titles = ((game.item, game.title or game.app_name) for game in flat(games))
     return of_reviewed(reviews, titles, tally)
 

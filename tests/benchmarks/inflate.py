@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from scripts.command import run
-from scripts.data.content import open_bytes
+from scripts.data.content import open_text
 
 BLOCK = 1 << 20
 
@@ -20,7 +20,7 @@ def inflate(files: list[Path], reader: Literal["ours", "gzip"]) -> None:
         reader: As our reader opens a file (ISA-L in a thread of its own), or Python's gzip module.
     """
     for file in files:
-        with open_bytes(file)[0] if reader == "ours" else gzip.open(file) as stream:
+        with open_text(file).buffer if reader == "ours" else gzip.open(file) as stream:
             while stream.read(BLOCK):
                 pass
 
