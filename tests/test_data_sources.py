@@ -85,10 +85,18 @@ def test_amazon_2014_has_python_literals_as_metadata(tmp_path):
         b"{'asin': 'q', 'title': u'Caf\\xe9'}\n"
         b'{"asin": "p", "title": "As JSON", "new": true}\n'
         b"{'asin': 'q', 'title': __import__('os').getcwd()}\n"
-        b"{'asin': 'q', 'title': 7}\n" + b"{'asin': " + b"[" * 5000 + b"\n"
+        b"{'asin': 'q', 'title': [7]}\n{'asin': 'q', 'title': 1917}\n"
+        + b"{'asin': "
+        + b"[" * 5000
+        + b"\n"
     )
-    raw = read(amazon(2014), pair(tmp_path, REVIEWS.splitlines(True)[0] * 2, metadata))
-    assert found(raw)[1] == [("p", "It's a P"), ("p", "As JSON")]
+    raw = read(amazon(2014), pair(tmp_path, b"".join(REVIEWS.splitlines(True)[:2]), metadata))
+    assert found(raw)[1] == [
+        ("p", "It's a P"),
+        ("q", "Café"),
+        ("p", "As JSON"),
+        ("q", "1917"),
+    ]
     assert raw.tally.malformed == {"cannot be parsed": 2, "wrong type or empty": 1}
     assert raw.tally.first[0].startswith("m.json.gz:4: ")
 

@@ -45,7 +45,10 @@ FOREIGN = {
     rb"\s*<": ("a web page or XML, no data", "delete it and obtain the file itself"),
     PARQUET: ("Parquet, packed or where text is expected", "unpack it, and use the kind `local`"),
     rb"\x80[\x02-\x05]": ("a Python pickle, which could run code", _AS_TABLE),
-    rb"\x1f\x8b|BZh[1-9]1AY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd|PK\x03\x04": ("packed twice", _UNPACK),
+    rb"\x1f\x8b|BZh[1-9]1AY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd|PK\x03\x04": (
+        "packed once more than is read",
+        _UNPACK,
+    ),
     rb"Rar!|7z\xbc\xaf|(?s:.{257})ustar": ("an archive", _UNPACK),
     rb"[^\x00]*\x00": (
         "binary data, or UTF-16 without a mark",
@@ -199,6 +202,6 @@ def damage(path: Path) -> str:
             with path.open("rb") as stream:
                 stream.seek(-len(PARQUET), io.SEEK_END)
                 return "" if stream.read() == PARQUET else "a Parquet file without its end"
-    except DAMAGE as error:
+    except (*DAMAGE, RuntimeError) as error:  # The latter where a password is asked.
         return str(error)
     return foreign(begin, encoding_of(begin))

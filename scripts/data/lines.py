@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -26,6 +27,9 @@ Row = TypeVar("Row")
 #: Bytes that are decoded at once, and rows in a batch where they are decoded singly.
 BLOCK = 1 << 18
 BATCH = 4096
+
+#: Whole floats below this stand for themselves alone.
+EXACT = 1 << 53
 
 #: How many malformed lines are remembered word for word; all are counted.
 REMEMBERED = 5
@@ -199,7 +203,8 @@ def parse(content: bytes) -> Any:
 
 
 def convert(row: Any, kind: type[Row], tally: Tally, strict: bool = True) -> Row:
-    """A row of plain values, decoded already. A `rating` that is no number is missing, and counted.
+    """A row of plain values, decoded already. A title that is a number is text, and a `rating` that
+    is none is missing, and counted.
 
     Raises:
         ValidationError: another value is missing or wrong.
@@ -207,14 +212,44 @@ def convert(row: Any, kind: type[Row], tally: Tally, strict: bool = True) -> Row
     try:
         return msgspec.convert(row, kind, strict=strict)
     except msgspec.ValidationError:
-        fields = msgspec.structs.fields(kind)
-        name = next((f.encode_name for f in fields if f.name == "rating"), None)
-        if not isinstance(row, dict) or row.get(name) is None:
+        if not isinstance(row, dict):
             raise
-        rating = number(row[name])
-        found = msgspec.convert(row | {name: rating}, kind, strict=strict)
-    tally.ratings += rating is None
+    lost = False
+    for f in msgspec.structs.fields(kind):
+        value = row.get(f.encode_name)
+        if value is not None and f.name in ("title", "app_name"):
+            row[f.encode_name] = text(value)
+        elif value is not None and f.name == "rating":
+            row[f.encode_name] = number(value)
+            lost = row[f.encode_name] is None
+    found = msgspec.convert(row, kind, strict=strict)
+    tally.ratings += lost
     return found
+
+
+def text(value: Any) -> str | None:
+    """A plain value as text, the same from every format: a whole number has no point.
+
+    Text stands as it is: `007` and `3.0` of a CSV file are no numbers. NaN is a missing value.
+
+    Raises:
+        ValidationError: it is neither text nor number, or a float too big to be a certain number.
+        UnicodeError: its bytes are no UTF-8, or it holds half a character.
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, str):
+        value.encode()
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise msgspec.ValidationError(f"Expected text or a number, got `{type(value).__name__}`")
+    if isinstance(value, float) and not abs(value) < EXACT:
+        raise msgspec.ValidationError(f"Expected text or a whole number, got the float {value}")
+    if value == int(value):
+        return str(int(value))
+    return str(value.normalize() if isinstance(value, Decimal) else value)
 
 
 def number(value: Any) -> float | None:

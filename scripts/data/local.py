@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -29,6 +28,7 @@ from scripts.data.lines import (
     parse,
     parted,
     separated,
+    text,
 )
 from scripts.data.raw import RawData, collect, iso_seconds, of_reviewed
 from scripts.data.settings import Local
@@ -44,9 +44,6 @@ TIMES = {
     "microseconds": (631_152_000_000_000, 253_402_300_799_999_999, 1e-3),
     "nanoseconds": (631_152_000_000_000_000, 253_402_300_799_999_999_999, 1e-6),
 }
-
-#: Whole floats below this stand for themselves alone.
-EXACT = 1 << 53
 
 HINT = "; look at the source's `columns`, `delimiter` and `encoding`"
 
@@ -114,31 +111,6 @@ def identifier(values: Values, name: str) -> str:
     if not found:
         raise msgspec.ValidationError(f"Expected an id, got none - at `{name}`")
     return found
-
-
-def text(value: Any) -> str | None:
-    """A plain value as text, the same from every format: a whole number has no point.
-
-    Text stands as it is: `007` and `3.0` of a CSV file are no numbers. NaN is a missing value.
-
-    Raises:
-        ValidationError: it is neither text nor number, or a float too big to be a certain number.
-        UnicodeError: its bytes are no UTF-8, or it holds half a character.
-    """
-    if value is None or value != value:
-        return None
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, str):
-        value.encode()
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise msgspec.ValidationError(f"Expected text or a number, got `{type(value).__name__}`")
-    if isinstance(value, float) and not abs(value) < EXACT:
-        raise msgspec.ValidationError(f"Expected text or a whole number, got the float {value}")
-    if value == int(value):
-        return str(int(value))
-    return str(value.normalize() if isinstance(value, Decimal) else value)
 
 
 def milliseconds(value: Any, unit: str) -> int:
