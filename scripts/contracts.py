@@ -1,7 +1,8 @@
 """The columns of the files that one stage hands to the next.
 
-Order of rows: interactions by (timestamp, the user's first appearance among the kept rows, line);
-the catalogue by `item_id`; examples by `example_id`; recommendations by (`example_id`, `rank`).
+Order of rows: interactions by (timestamp, the user's first appearance among the kept rows, line or
+draw); the catalogue by `item_id`; examples by `example_id`; recommendations by (`example_id`,
+`rank`).
 """
 
 from __future__ import annotations
