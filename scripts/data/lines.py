@@ -342,9 +342,10 @@ def _filled(cells: list[str] | csv.Error) -> bool:
     return isinstance(cells, csv.Error) or any(map(str.strip, cells))
 
 
-def columns_of(kind: type[msgspec.Struct]) -> dict[str, bool]:
-    """The columns that a row has its fields from, and whether a file must have them."""
-    return {f.encode_name: f.required for f in msgspec.structs.fields(kind)}
+def typed(kind: type[Row], tally: Tally) -> tuple[dict[str, bool], Callable[[dict[str, str]], Row]]:
+    """The columns that a kind of row has its fields from, and what makes it, for `delimited`."""
+    columns = {f.encode_name: f.required for f in msgspec.structs.fields(kind)}
+    return columns, lambda cells: convert(cells, kind, tally, strict=False)
 
 
 def check_columns(

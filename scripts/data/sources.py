@@ -23,13 +23,12 @@ from scripts.data.lines import (
     Split,
     Tally,
     batched,
-    columns_of,
-    convert,
     delimited,
     json_lines,
     parted,
     separated,
     tabbed,
+    typed,
 )
 from scripts.data.local import read_local
 from scripts.data.raw import RawData, collect, iso_seconds, of_reviewed
@@ -176,6 +175,11 @@ class RecBoleItem(msgspec.Struct):
     year: str | None = msgspec.field(name="release_year", default=None)
 
 
+def _named(cell: str) -> str:
+    """The column's name in a header cell of RecBole's, such as `user_id:token`."""
+    return cell.partition(":")[0]
+
+
 def read_movielens_wheel(source: MovieLensWheel, files: dict[str, Path]) -> RawData:
     """Read a MovieLens set that a wheel holds as RecBole's atomic files."""
     tally = Tally()
@@ -190,9 +194,8 @@ def read_movielens_wheel(source: MovieLensWheel, files: dict[str, Path]) -> RawD
                 )
             with archive.open(member) as stream:
                 text = as_text(stream, "utf-8")
-                yield from _typed(
-                    text, files["wheel"], member, kind, tally, tabbed, _name_before_type
-                )
+                make = typed(kind, tally)
+                yield from delimited(text, files["wheel"], member, *make, tally, tabbed, _named)
 
         reviews = collect(batched(rows(f"{source.name}.inter", RecBoleRating)))
         titles = (
@@ -200,11 +203,6 @@ def read_movielens_wheel(source: MovieLensWheel, files: dict[str, Path]) -> RawD
             for row in rows(f"{source.name}.item", RecBoleItem)
         )
         return of_reviewed(reviews, titles, tally)
-
-
-def _name_before_type(cell: str) -> str:
-    """The column's name in a header cell of RecBole's, such as `user_id:token`."""
-    return cell.partition(":")[0]
 
 
 class GroupLensRating(MovieLensRating, kw_only=True):
@@ -261,7 +259,8 @@ def read_movielens_zip(source: MovieLensZip, files: dict[str, Path]) -> RawData:
         def rows(name: str, kind: type, split: Split, columns: list[str] | None) -> Iterator[Any]:
             with archive.open(members[name]) as stream:
                 text = as_text(stream, _encoding(archive.read(members[layout.films])))
-                yield from _typed(text, path, name, kind, tally, split, columns or str)
+                make = typed(kind, tally)
+                yield from delimited(text, path, name, *make, tally, split, columns or str)
 
         reviews = collect(
             batched(rows(ratings, GroupLensRating, layout.split_ratings, layout.rating_columns))
@@ -272,17 +271,6 @@ def read_movielens_zip(source: MovieLensZip, files: dict[str, Path]) -> RawData:
             for row in films
         )
         return of_reviewed(reviews, titles, tally)
-
-
-def _typed(
-    text: Iterator[str], file: Path, name: str, kind: type, tally: Tally, split: Split, header: Any
-) -> Iterator[Any]:
-    """Rows of a kind from separated cells, see `delimited`."""
-
-    def make(cells: dict[str, str]) -> Any:
-        return convert(cells, kind, tally, strict=False)
-
-    return delimited(text, file, name, columns_of(kind), make, tally, split, header)
 
 
 @contextmanager
