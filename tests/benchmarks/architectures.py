@@ -41,7 +41,7 @@ from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
 
 #: Seconds and memory of a family; a model that asks for more is not built.
-LIMIT, MEMORY = 120, 12 << 30
+LIMIT, MEMORY = 300, 12 << 30
 #: Sizes by every name that a configuration may have for them.
 SMALL: dict[str, Any] = (
     dict.fromkeys(["hidden_size", "n_embd", "d_model", "dim", "emb_dim", "embedding_size"], 32)
