@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import docstring_parser
 from jsonargparse import ArgumentParser
-from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator, validate_call
 from tqdm import tqdm
 
 T = TypeVar("T")
@@ -25,6 +26,10 @@ WORDS = (Path, str, int, float)
 LOG_INTERVAL = 15.0
 
 
+#: Types of which a number is one.
+_NUMERIC = re.compile(r"\b(int|float)\b")
+
+
 class InputError(ValueError):
     """Something the user gave is wrong: the message names the file, line or key, and the remedy."""
 
@@ -32,7 +37,20 @@ class InputError(ValueError):
 class Settings(BaseModel):
     """Base of every settings class: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, given: Any) -> Any:
+        """Refuse yes, no, on, off, true and false where a number belongs: they would be 1 and 0."""
+        for name, value in given.items() if isinstance(given, dict) else ():
+            values = value if isinstance(value, list) else [value]
+            kind = str(cls.model_fields[name].annotation) if name in cls.model_fields else ""
+            if any(one is True or one is False for one in values) and _NUMERIC.search(kind):
+                raise ValueError(f"{name}: found {value!r}; give a number")
+        return given
 
 
 def run(
@@ -100,7 +118,8 @@ def call(function: Callable[..., T], **options: Any) -> T:
 def parser_of(step: Callable[..., Any]) -> ArgumentParser:
     """The parser of a step's options."""
     documented = docstring_parser.parse(step.__doc__ or "")
-    parser = ArgumentParser(description=documented.short_description)
+    # JSON, as YAML would read two characters where JSON writes an emoji as `\\ud83d\\ude00`.
+    parser = ArgumentParser(description=documented.short_description, parser_mode="json")
     types = get_type_hints(step)
     lists = {
         name: word

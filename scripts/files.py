@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,36 +72,45 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
 
 
-class OnceLoader(yaml.SafeLoader):
-    """Reads YAML in which no key stands twice: of two values the last would win in silence."""
+class PlainLoader(yaml.SafeLoader):
+    """Reads YAML that means what it seems to: no key stands twice, as the last would win in
+    silence, and no number is another one, as 010 is 8 and 1:30 is 90.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping.
+    Both are checked before anchors are filled in: what `<<` brings may be replaced.
+    """
 
-        Raises:
-            ConstructorError: a key stands twice, or is no plain word.
-        """
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """A mapping; a ComposerError where a key stands twice."""
+        node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue  # PyYAML says itself that it can be no key.
-            # What `<<` brings may be replaced.
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue  # PyYAML says itself what can be no key.
+            if key.value in seen:
+                raise yaml.composer.ComposerError(
                     None, None, f"the key '{key.value}' stands twice", key.start_mark
                 )
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
+
+    def compose_scalar_node(self, anchor: str | None) -> yaml.ScalarNode:
+        """A scalar; a ComposerError where it is a number to base 8 or 60."""
+        node = super().compose_scalar_node(anchor)
+        number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if number and re.fullmatch(r"[-+]?(0[0-7_]+|.*:.*)", node.value):
+            message = f"YAML reads {node.value} as another number; put it in quotes if it is a name"
+            raise yaml.composer.ComposerError(None, None, message, node.start_mark)
+        return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read the keys of a YAML file.
 
     Raises:
-        InputError: the file cannot be read, or holds a key twice or none at all.
+        InputError: the file cannot be read, holds no keys, or is not what it seems (`PlainLoader`).
     """
     try:
-        keys = yaml.load(Path(path).read_text(encoding="utf-8"), OnceLoader)
+        keys = yaml.load(Path(path).read_text(encoding="utf-8"), PlainLoader)
     except UnicodeError as error:
         raise InputError(f"{path}: is no UTF-8 text; save it as UTF-8") from error
     except (OSError, yaml.YAMLError) as error:

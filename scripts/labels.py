@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 from scripts.command import Settings
 
 #: What is varied -> its sign.
 SIGNS = {"alpha": "α", "beta": "β"}
+
+
+#: Breaks of a line, and what XML and LaTeX cannot hold.
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
+
+
+def one_line(text: str) -> str:
+    """A text as it can be shown: on one line, without control characters."""
+    return _UNSHOWN.sub(" ", text).strip()
 
 
 class Labels(Settings):

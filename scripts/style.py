@@ -89,7 +89,9 @@ sns.set_theme(
         "axes.axisbelow": True,
         "grid.color": "#e6e6e6",
         "grid.linewidth": 0.5,
-        # Text stays text: searchable, and set in the font that the PDF embeds.
+        # Text stays text: a dollar is no formula; what is printed is searchable, and set in the
+        # font that the PDF embeds.
+        "text.parse_math": False,
         "pdf.fonttype": 42,
         "svg.fonttype": "none",
         "svg.hashsalt": "figure",

@@ -23,7 +23,7 @@ SHADES = {"valid": "#dddddd", "test": "#bbbbbb"}
 
 def data(values: pd.DataFrame, labels: Labels) -> Drawing:
     """Draw the popularity curves and histories of all data sets, and the months of each."""
-    frame = style.some(values.astype({"x": str}))
+    frame = style.some(values)
     datasets = list(frame["dataset"].unique())
     looks = {
         name: {

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from scripts.baselines.settings import SEQUENTIAL, Trained
 from scripts.command import InputError
 from scripts.files import read_yaml
+from scripts.labels import one_line
 from scripts.study import resources
 from scripts.study.cells import experiment_cells, grid_objectives, recut_datasets, shown_cells
 from scripts.study.schema import Study
@@ -75,6 +76,7 @@ def _faults_between_keys(study: Study) -> list[str]:
     return names or [
         *_grid_faults(study),
         *_taken_names(study),
+        *_unfit_labels(study),
         *_unpaired_histories(study),
         *_clashing_downloads(study),
     ]
@@ -162,6 +164,23 @@ def _taken_names(study: Study) -> Iterator[str]:
                 f"datasets.{name}: history_length gives this name to another data set; choose "
                 "another name"
             )
+
+
+def _unfit_labels(study: Study) -> Iterator[str]:
+    """Labels that cannot be shown, and those of methods that another row of their table bears."""
+    kinds = ("datasets", "backbones", "decoders", "baselines")
+    labels = {
+        f"{kind}.{name}": e.label for kind in kinds for name, e in getattr(study, kind).items()
+    }
+    labels |= {f"methods.{i}": method.label for i, method in enumerate(study.methods)}
+    rows: dict[str, str] = {}
+    for key, label in labels.items():
+        if not label or label != one_line(label):
+            yield f"{key}.label: found {label!r}; give a text of one line"
+        if key.startswith(("baselines", "methods")):
+            other = rows.setdefault(label, key)
+            if other != key and key.startswith("methods"):
+                yield f"{key}.label: '{label}' is the label of {other}, too; choose another"
 
 
 def _unpaired_histories(study: Study) -> Iterator[str]:

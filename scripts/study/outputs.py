@@ -7,6 +7,7 @@ rules, the targets, the report's order and the tests follow from `OUTPUTS`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -110,11 +111,15 @@ def keys_of_datasets(key: str) -> Value:
 
 
 def labels(study: Study) -> dict[str, dict[str, str]]:
-    """The names that tables and figures show."""
-    return {
-        kind: {name: entry.label for name, entry in getattr(study, kind).items()}
-        for kind in ("datasets", "backbones", "baselines", "decoders")
-    }
+    """The names that tables and figures show: labels, with the name where several are alike."""
+    shown = {}
+    for kind in ("datasets", "backbones", "baselines", "decoders"):
+        given = {name: entry.label for name, entry in getattr(study, kind).items()}
+        times = Counter(given.values())
+        shown[kind] = {
+            n: f"{label} ({n})" if times[label] > 1 else label for n, label in given.items()
+        }
+    return shown
 
 
 #: What tables and figures know of a study besides analyses and labels.

@@ -164,7 +164,7 @@ class Study(Settings):
     @classmethod
     def _names(cls, entries: dict[str, Any]) -> dict[str, Any]:
         for name in entries:
-            if not re.match(NAME, name) or name == BASELINES:
+            if not re.fullmatch(NAME, name) or name == BASELINES:
                 raise ValueError(
                     f"'{name}' cannot be a name: use letters, digits, '.', '+' and '-', "
                     f"starting with a letter or digit, and not '{BASELINES}'"

@@ -22,6 +22,8 @@ RULE = (
 #: What is known of an example, and the column that shows it.
 HISTORY, TARGET = "history", "target"
 HISTORY_LABEL = "History, latest first"
+#: Objectives are columns, too; none can have this name.
+CASE = "Case (example)"
 
 
 def shortened(title: str, width: int = WIDTH) -> str:
@@ -34,7 +36,7 @@ def cases(cases: pd.DataFrame, labels: Labels) -> Table:
     """Set the history of each case beside the first titles of every list, the target in bold."""
     rows, bold = [], set()
     for (case, example), rest in cases.groupby(["case", "example_id"], sort=False):
-        row = {"Case": f"{case} ({example})"}
+        row = {CASE: f"{case} ({example})"}
         target = rest[rest["list"] == TARGET].iloc[0]
         lists = {HISTORY_LABEL: rest[rest["list"] == HISTORY]}
         for name, listed in rest.groupby("list", sort=False):

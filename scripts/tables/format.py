@@ -13,7 +13,7 @@ import pandas as pd
 
 from scripts.command import InputError
 from scripts.files import write_csv, write_json, write_text
-from scripts.labels import Labels
+from scripts.labels import Labels, one_line
 from scripts.rows import UNKNOWN, span
 
 #: The plain reading of an interval, for every table of differences.
@@ -181,12 +181,16 @@ def _sparse(frame: pd.DataFrame, left: int) -> pd.DataFrame:
 
 def markdown(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]]) -> str:
     """A pipe table with the notes as paragraphs below it."""
-    lines = [frame.columns, ["---"] * len(frame.columns)]
+    lines = [[*map(_escape_markdown, frame)], ["---"] * len(frame.columns)]
     for i, row in enumerate(frame.to_dict("records")):
         cells = {column: _escape_markdown(text) for column, text in row.items()}
         lines.append([f"**{t}**" if (i, c) in bold else t for c, t in cells.items()])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return "\n\n".join([table, *(_escape_markdown(note) for note in notes)]) + "\n"
+    # At the start of a paragraph more characters are markup: of headings, lists, quotes and links.
+    paragraphs = [
+        re.sub(r"^(\d*)(?=[-+#>=\[.)])", r"\1\\", _escape_markdown(note)) for note in notes
+    ]
+    return "\n\n".join([table, *paragraphs]) + "\n"
 
 
 def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], left: int) -> str:
@@ -250,11 +254,12 @@ def write(table: Table, provenance: pd.DataFrame | None, output: Path) -> None:
     if table.rows.empty:
         raise InputError(f"{output}: nothing to show; are the inputs of this table empty?")
     frame = table.rows.astype(object).where(table.rows.notna(), UNKNOWN).astype(str)
+    frame = frame.map(one_line).rename(columns=one_line)
     notes = list(table.notes)
     if provenance is not None:
         words = provenance.set_index("about")["words"]
         notes.append(f"Device: {words['device'] or UNKNOWN}. Settings. {words['settings']}")
-    notes = [note for note in notes if note]
+    notes = [note for note in map(one_line, notes) if note]
     write_csv(frame, output)
     frame = _sparse(frame, table.left)
     write_text(markdown(frame, notes, table.bold), output.with_suffix(".md"))

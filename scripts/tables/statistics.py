@@ -110,7 +110,8 @@ def statistics(statistics: pd.DataFrame, labels: Labels, published: dict[str, Pu
     rows.sort(key=lambda row: groups.index(row[0]))
     shown = pd.DataFrame(rows, columns=["Group", "Statistic"])
     for name, column in columns.items():
-        shown[labels.dataset(name)] = [
+        label = labels.dataset(name)
+        shown[f"{label} (data set)" if label in shown else label] = [
             column.get(row, "0" if row[0] in COUNTED or row[1].startswith(MALFORMED) else UNKNOWN)
             for row in rows
         ]

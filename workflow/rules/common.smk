@@ -115,6 +115,11 @@ def as_options(values) -> str:
     return " ".join(f"--{name} {as_words(value)}" for name, value in values.items())
 
 
+def verbatim(text: str):
+    """A parameter whose braces stay braces: in a plain text Snakemake would look for wildcards."""
+    return lambda wildcards: text
+
+
 def base_of(wildcards) -> str:
     """The data set itself, or the one that it is cut from."""
     return RECUT[wildcards.dataset][0] if wildcards.dataset in RECUT else wildcards.dataset

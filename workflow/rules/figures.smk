@@ -26,7 +26,7 @@ for output in study_outputs.figures(STUDY):
         params:
             code=fingerprint(f"scripts.figures.{output.name}", "scripts.figures.__main__"),
             name=output.name,
-            options=json.dumps(study_outputs.options(STUDY, output.figure_options)),
+            options=verbatim(json.dumps(study_outputs.options(STUDY, output.figure_options))),
         shell:
             "python -m scripts.figures {params.name} --analysis {input:q} --options {params.options:q}"
             " --output {output.pdf:q} &> {log:q}"

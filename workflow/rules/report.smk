@@ -20,7 +20,7 @@ rule report:
     params:
         code=fingerprint("scripts.report"),
         # Where a study runs is no part of it: the records of its runs say it.
-        study=STUDY.model_dump_json(exclude={"device", "missing_gpu"}),
+        study=verbatim(STUDY.model_dump_json(exclude={"device", "missing_gpu"})),
         captions=lambda wildcards, input: str(Path(input.captions[0]).parent),
     shell:
         "python -m scripts.report --study {params.study:q} --tables {input.tables:q}"

@@ -26,7 +26,7 @@ for output in study_outputs.tables(STUDY):
         params:
             code=fingerprint(f"scripts.tables.{output.name}", "scripts.tables.__main__"),
             name=output.name,
-            options=json.dumps(study_outputs.options(STUDY, output.table_options)),
+            options=verbatim(json.dumps(study_outputs.options(STUDY, output.table_options))),
         shell:
             "python -m scripts.tables {params.name} --analyses {input:q} --options {params.options:q}"
             " --output {output.csv:q} &> {log:q}"
