@@ -164,7 +164,11 @@ def read_csv(path: Path) -> pd.DataFrame:
     """
     try:
         frame = pd.read_csv(
-            path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXT, str)
+            path,
+            lineterminator="\n",  # Titles may hold a carriage return.
+            keep_default_na=False,
+            na_values=[""],
+            dtype=dict.fromkeys(TEXT, str),
         )
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from error

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from snakemake.shell import shell
 
 from scripts.command import InputError, call, run, step_of
+from scripts.data.settings import Prompt
 from scripts.labels import Labels
 from tests.tiny_study import llm
 
@@ -80,6 +83,27 @@ def test_options_from_json_are_checked() -> None:
     ):
         with pytest.raises(InputError, match=message):
             call(shown, **options)
+
+
+def shows(centre: str, bases: dict[str, str], prompt: Prompt, options: dict[str, Any]) -> list[Any]:
+    """Say what was given."""
+    return [centre, bases, prompt, options]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
+@example("\N{GRINNING FACE}")
+@example("{x} $HOME '\"` \\n\x7f\x85\u2028\ufffe")
+@example("2018-01-01")
+@example("null")
+def test_every_text_reaches_a_step(text: str) -> None:
+    prompt = Prompt(instruction=text, history=text)
+    options = {"labels": {"datasets": {text: text}}, "k": 10}
+    words = ["--centre=" + text, "--bases", json.dumps({text: text})]
+    words += ["--prompt", prompt.model_dump_json(), "--options", json.dumps(options)]
+    found: list[Any] = []
+    run(shows, lambda value, _: found.extend(value), [*words, "--output", "o"])
+    assert found == [text, {text: text}, prompt, options]
 
 
 @pytest.mark.parametrize("room", ["analyse", "tables", "figures"])

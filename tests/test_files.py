@@ -1,14 +1,19 @@
 """Files appear whole or not at all, and one that breaks its contract is named."""
 
 import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from scripts.cells import Cell, Model, baseline_cell, cell_of, model_of
 from scripts.command import InputError
+from scripts.contracts import TEXT
 from scripts.files import (
     atomic,
     read_csv,
@@ -150,3 +155,15 @@ def test_cells_and_their_paths(tmp_path):
         assert model_of(path) == Model("ml-1.0", "tiny", "cft-beta0.25", 3)
     with pytest.raises(ValueError, match="few/parts"):
         cell_of("few/parts.parquet")
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
+@example(["2018", "0.3", "1e5", "nan", "NA", "null", "None", "true", "inf", "-", "007", "1_000"])
+@example(["", " a ", 'a"b', "a\rb", "\r\n", "a,b", "\x00", "\ufeff"])
+def test_text_stays_text(texts):
+    frame = pd.DataFrame(dict.fromkeys(TEXT, pd.Series(texts, dtype=object)))
+    with TemporaryDirectory() as folder:
+        write_csv(frame, Path(folder) / "t.csv")
+        found = read_csv(Path(folder) / "t.csv")
+    assert found.to_dict("list") == frame.to_dict("list")

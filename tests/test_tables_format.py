@@ -1,12 +1,16 @@
 import itertools
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from scripts.command import InputError
 from scripts.files import read_csv, read_json
+from scripts.labels import one_line
 from scripts.rows import in_order
 from scripts.tables.format import Table, escape_latex, number, with_interval, with_sd, write
 
@@ -65,6 +69,24 @@ def test_titles_are_no_markup(tmp_path: Path) -> None:
     for shown in (r"\_x\_", r"\`y\`", r"[a]\(b)"):
         assert shown in text
     assert [row[0]["text"] for row in read_back(tmp_path)["rows"]] == titles
+
+
+@settings(deadline=None, max_examples=50)
+@given(*[st.text(st.characters() | st.sampled_from("#*_`[](){}<>|\\!&;:~$-+=.1 '^%"))] * 3)
+@example("a|b", "*x* _y_ `z`", "# no heading")
+@example("x", "[x]", "[x]: http://a.example")
+@example("a\nb", "two\n\nparagraphs", "1. no\n- list")
+def test_any_text_is_shown_as_it_is(header: str, cell: str, note: str) -> None:
+    header, cell, note = (f"{one_line(text)}." for text in (header, cell, note))
+    frame = pd.DataFrame({"Name": [cell], header: ["1"]})
+    with TemporaryDirectory() as folder:
+        write(Table(frame, [note], 1, {(0, "Name")}), None, Path(folder) / "t.csv")
+        shown = read_back(Path(folder))
+    assert shown == {
+        "header": ["Name", header],
+        "rows": [[{"text": cell, "bold": True}, {"text": "1", "bold": False}]],
+        "notes": [note],
+    }
 
 
 def test_wide_latex_tables_are_stacked(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -79,6 +80,7 @@ def _faults_between_keys(study: Study) -> list[str]:
         *_unfit_labels(study),
         *_unpaired_histories(study),
         *_clashing_downloads(study),
+        *_paths_with_braces(study),
     ]
 
 
@@ -212,3 +214,18 @@ def _clashing_downloads(study: Study) -> Iterator[str]:
                 f"'{origins[file]}' and '{origin}' would both be {file}; give one of them as "
                 "a local path, or mend it"
             )
+
+
+def _paths_with_braces(study: Study) -> Iterator[str]:
+    """Files in whose names Snakemake would fill in a wildcard of its own; it knows no escape."""
+    paths = {
+        f"datasets.{name}.source.{key}": path
+        for name, dataset in study.datasets.items()
+        for key, path in resources.raw_files(dataset.source).items()
+    }
+    for name, backbone in study.backbones.items():
+        if backbone.source.kind != "scratch":
+            paths[f"backbones.{name}.source"] = resources.pretrained_folder(backbone.source)
+    for key, path in paths.items():
+        if re.search(r"\{.+\}", path):
+            yield f"{key}: '{path}' has braces in its name, which Snakemake cannot take; rename it"
