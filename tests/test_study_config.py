@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -120,6 +121,25 @@ def changed(key: str, value: Any) -> dict[str, Any]:
             ["baselines.popular", "'transitions', 'gru4rec', 'caser', 'sasrec'"],
         ),
         ("study", "a/b", ["study", "found 'a/b'", "match"]),
+        ("threads", True, ["threads: found True; give a number"]),
+        ("experiments.1.seeds", [True], ["experiments.1: seeds: found [True]; give a number"]),
+        ("baseline_seeds", [0.5], ["baseline_seeds.0: found 0.5"]),
+        ("backbones.tiny.training", {"learning_rate": math.inf}, ["learning_rate: found inf"]),
+        ("objectives", {"a\n": {}}, ["objectives", "'a\\n' cannot be a name"]),
+        ("datasets.x.label", "two\nlines", ["datasets.x.label: found 'two\\nlines'", "one line"]),
+        ("datasets.x.label", "\x07", ["datasets.x.label: found '\\x07'"]),
+        ("datasets.x.label", "\ud800", ["datasets.x.label: found '\\ud800'"]),
+        ("backbones.tiny.label", "", ["backbones.tiny.label: found ''"]),
+        (
+            "methods.0.label",
+            "SASRec",
+            ["methods.0.label: 'SASRec' is the label of baselines.sasrec"],
+        ),
+        (
+            "datasets.x.source.metadata",
+            "a {b}.json",
+            ["datasets.x.source.metadata: 'a {b}.json' has braces"],
+        ),
         ("datasets.a_b", SMALL["datasets"]["x"], ["datasets", "'a_b' cannot be a name"]),
         ("backbones.baselines", SMALL["backbones"]["tiny"], ["'baselines' cannot be a name"]),
         ("experiments.0.datasets", ["z"], ["experiments.0.datasets", "dataset 'z'", "x, y"]),
@@ -230,6 +250,9 @@ def test_all_faults_are_told_at_once():
         ("study: x\nstudy: y", r".*the key 'study' stands twice.*line 2"),
         ("a: {b: 1, c: 2, b: 3}", r".*the key 'b' stands twice.*line 1"),
         ("study: {{name}}", r".*unhashable key.*line 1"),
+        ("seeds: [0, 010]", r".*YAML reads 010 as another number.*line 1, column 12"),
+        ("a:\n  1:30: x", r".*YAML reads 1:30 as another number; put it in quotes.*line 2"),
+        ("study: x\n---\nstudy: y", r".*expected a single document"),
         ("study: Caf\xe9", "is no UTF-8 text"),
     ],
 )
@@ -240,8 +263,10 @@ def test_a_file_that_is_no_configuration(tmp_path, text, words):
 
 
 def test_what_an_alias_brings_may_be_replaced(tmp_path):
-    (tmp_path / "c.yaml").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}")
-    assert read_yaml(tmp_path / "c.yaml")["b"] == {"x": 3, "y": 2}
+    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nd: {e: &e {<<: *a, x: 4}}\nf: {<<: *e, y: 5}"
+    (tmp_path / "c.yaml").write_text(text)
+    found = read_yaml(tmp_path / "c.yaml")
+    assert (found["b"], found["f"]) == ({"x": 3, "y": 2}, {"x": 4, "y": 5})
 
 
 @pytest.mark.parametrize("value", ["2018", "0.3", "yes", "2018-01-01"])

@@ -166,7 +166,7 @@ class Study(Settings):
         for name in entries:
             if not re.fullmatch(NAME, name) or name == BASELINES:
                 raise ValueError(
-                    f"'{name}' cannot be a name: use letters, digits, '.', '+' and '-', "
+                    f"{name!r} cannot be a name: use letters, digits, '.', '+' and '-', "
                     f"starting with a letter or digit, and not '{BASELINES}'"
                 )
         return entries
