@@ -131,9 +131,9 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("datasets.x.label", "\ud800", ["datasets.x.label: found '\\ud800'"]),
         ("backbones.tiny.label", "", ["backbones.tiny.label: found ''"]),
         (
-            "methods.0.label",
+            "methods.1.label",
             "SASRec",
-            ["methods.0.label: 'SASRec' is the label of baselines.sasrec"],
+            ["methods.1.label: 'SASRec' is the label of baselines.sasrec"],
         ),
         (
             "datasets.x.source.metadata",

@@ -192,6 +192,38 @@ def test_backbones_and_sets_beyond(tmp_path: Path, measured: list[Path]) -> None
     assert last["Method"] == "BIGRec + CFT, gain over BIGRec"
 
 
+def test_names_may_look_like_numbers_or_nothing(tmp_path: Path) -> None:
+    """The tables are those of a plain word."""
+    cells = [baseline("word"), llm("plain"), llm("word"), llm("word", history="without")]
+    cells = [one._replace(dataset="word") for one in cells]
+    cells = [one._replace(backbone="word", decoder="word") for one in cells[1:]] + cells[:1]
+    paths = [metrics(tmp_path, one, [i + 1, None, 1]) for i, one in enumerate(cells)]
+    points = {"word": {"alpha": 0.1, "beta": 1.0}}
+    analyses = {
+        "accuracy": analyse_accuracy(paths, FEW),
+        "gains": analyse_gains(paths, {"plain": [], "word": []}, FEW),
+        "headline": analyse_headline(paths, FEW),
+        "sensitivity": analyse_sensitivity(paths[:2], points, "word", FEW),
+    }
+
+    def tables(name: str) -> list[dict]:
+        frames = {key: as_read(frame.replace("word", name)) for key, frame in analyses.items()}
+        grid = sensitivity(frames.pop("sensitivity"), Labels())
+        parts = ablation(frames["accuracy"], frames["gains"], Labels())
+        methods = [
+            Method(label="base", objective="plain", decoder=name),
+            Method(label=name, objective=name, decoder=name, base="base"),
+        ]
+        whole = accuracy(**frames, labels=Labels(), methods=methods, references={})
+        return [one.rows.replace(name, "word").to_dict("list") for one in (whole, parts, grid)]
+
+    expected = tables("word")
+    assert "gain over base" in expected[0]["Method"]
+    assert "word" in expected[1]["Objective"]
+    for name in ("007", "1e5", "NA", "true"):
+        assert tables(name) == expected, name
+
+
 def test_balance_and_dependence(tmp_path: Path) -> None:
     catalogue(tmp_path, [0, 1, 2, 3, 4])
     split(tmp_path, [[0, 1], [2, 3]])
