@@ -3,6 +3,7 @@
 import itertools
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,11 @@ def draw(name: str, frame: pd.DataFrame, path: Path, labels: Labels | None = Non
     options = {"k": 10} if "k" in FIGURES[name].figure_options else {}
     step = step_of("scripts.figures", [name])
     style.save(step(as_read(frame), labels or Labels(), **options), path)
+
+
+def texts(svg: Path) -> str:
+    """All that is written in a figure, without blanks: it may be broken into lines."""
+    return "".join("".join(ElementTree.parse(svg).getroot().itertext()).split())
 
 
 def product(**columns: list) -> pd.DataFrame:
@@ -127,7 +133,9 @@ def balance_rows(cells: dict[str, list]) -> pd.DataFrame:
 def test_draws_in_four_formats(
     tmp_path: Path, name: str, objectives: list[str], datasets: list[str]
 ) -> None:
-    draw(name, inputs(name, objectives, datasets), tmp_path / "figure.pdf")
+    shown = Labels(datasets={"a": "_$x_$ {d} <&>"}, backbones={"tiny": "\\frac{$ 😀 日本"})
+    draw(name, inputs(name, objectives, datasets), tmp_path / "figure.pdf", shown)
+    assert shown.datasets["a"].replace(" ", "") in texts(tmp_path / "figure.svg")
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "figure.svg").read_text()
@@ -225,6 +233,8 @@ def test_data_sets_have_a_panel_each(tmp_path: Path, count: int) -> None:
     frame = inputs("data", [], names)
     # The histories of one are never cut.
     frame = frame[~((frame["dataset"] == "a") & (frame["curve"] == "cut"))]
-    labels = Labels(datasets={name: f"Set {name}" for name in names})
+    labels = Labels(datasets={name: f"_${name}_$" for name in names})
     draw("data", frame, tmp_path / "figure.pdf", labels)
+    # Above its panel and in the legend.
+    assert [texts(tmp_path / "figure.svg").count(f"_${name}_$") for name in names] == [2] * count
     assert pd.read_csv(tmp_path / "figure.csv")["dataset"].nunique() == count
