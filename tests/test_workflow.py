@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -269,6 +271,27 @@ def test_label_redraws_without_recomputing(finished: Path, kind: str, name: str)
     jobs = planned(finished, config=config)
     assert "table_accuracy" in jobs
     assert not rules_of(jobs)
+
+
+def test_labels_and_sentences_reach_the_steps(finished: Path) -> None:
+    """Whatever Snakemake, the shell and JSON take braces, quotes and dollars for."""
+    text = "{dataset} {{x}} $HOME `id` \\n 'q' \"w\" %s 😀 日本 </b> | #"
+
+    def change(config: dict) -> None:
+        config["datasets"]["generated"]["label"] = text
+        config["datasets"]["generated"]["prompt"]["instruction"] = text
+
+    config = variant(finished, change)
+    options = ["--dry-run", "--printshellcmds", "--configfile", config, "--forceall", "report"]
+    done = snakemake(finished, *options)
+    steps: dict[str, list[str]] = {}
+    for line in re.findall(r"python -m scripts\..*$", done.stdout + done.stderr, re.MULTILINE):
+        words = shlex.split(line)
+        for option in {"--prompt", "--options", "--study"} & set(words):
+            steps.setdefault(option, []).append(json.loads(words[words.index(option) + 1]))
+    assert {value["instruction"] for value in steps["--prompt"]} == {text}
+    assert {value["labels"]["datasets"]["generated"] for value in steps["--options"]} == {text}
+    assert [value["datasets"]["generated"]["label"] for value in steps["--study"]] == [text]
 
 
 def test_another_device_reruns_nothing(finished: Path) -> None:
