@@ -158,13 +158,21 @@ def test_the_whole_is_compared_with_its_parts_and_weights_with_equal_ones() -> N
     assert BY_NAME["gains"].settings == {"objectives": compared_objectives}
 
 
-def test_token_weights_are_compared_on_one_backbone() -> None:
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("backbones", ["tiny", "other"]),
+        ("decoders", ["grounded", "constrained"]),
+        ("seeds", [0, 1]),
+    ],
+)
+def test_token_weights_are_compared_where_nothing_else_differs(key: str, values: list) -> None:
     def apart(config: dict[str, Any]) -> None:
         with_backbone(config)
         first = config["experiments"][0]
         config["experiments"] = [
-            first | {"backbones": ["tiny"], "objectives": ["plain", "cft"]},
-            first | {"backbones": ["other"], "objectives": ["plain", "causal"]},
+            first | {key: values[:1], "objectives": ["plain", "cft"]},
+            first | {key: values[1:], "objectives": ["plain", "causal"]},
         ]
 
     assert "token_weights" not in names(outputs.tables(changed(apart)))

@@ -193,10 +193,10 @@ def probes_histories(study: Study) -> bool:
 
 def equal_weight_bases(study: Study) -> dict[str, str]:
     """Objectives of the experiments, each with the one that has equal token weights and is the same
-    otherwise; those that have none, or none of the same backbone and data set, are left out."""
-    trained: dict[str, set[tuple[str, str]]] = {}
-    for cell in experiment_cells(study):
-        trained.setdefault(cell.objective, set()).add((cell.dataset, cell.backbone))
+    otherwise; those that have none, or none that differs in nothing else, are left out."""
+    trained: dict[str, set[Cell]] = {}
+    for cell in shown_cells(study):
+        trained.setdefault(cell.objective, set()).add(cell._replace(objective=""))
     settings = {name: study.objectives[name] for name in trained}
     equal = {
         (one.alpha, one.counterfactual): name
