@@ -62,12 +62,13 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
-    "–": "--",
+    "–": r"\textendash{}",
     "−": "$-$",
     "Δ": r"$\Delta$",
     "α": r"$\alpha$",
     "β": r"$\beta$",
     "×": r"$\times$",
+    "\0": "{}",
 }
 
 
@@ -160,7 +161,8 @@ def sample(frame: pd.DataFrame) -> str:
 
 def escape_latex(text: str) -> str:
     """Text as LaTeX source that prints it."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    apart = re.sub(r"([-',])(?=\1)", "\\1\0", text)  # LaTeX joins two of these.
+    return "".join(_LATEX.get(character, character) for character in apart)
 
 
 def _escape_markdown(text: str) -> str:
