@@ -3,14 +3,18 @@ import re
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
 from docutils.core import publish_doctree
 from docutils.nodes import paragraph
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from scripts.command import InputError
 from scripts.files import write_json, write_text
+from scripts.labels import one_line
 from scripts.report import paragraphs, report, revision
 from scripts.study.config import load
 from scripts.study.outputs import OUTPUTS
@@ -34,9 +38,9 @@ class Page(HTMLParser):
         self.text += data
 
 
-def make(tmp_path: Path) -> str:
+def make(tmp_path: Path, label: str = "<script>alert(1)</script>") -> str:
     """A page of two tables and a figure."""
-    frame = pd.DataFrame({"Method": ["<script>alert(1)</script>"], "HR@1": ["0.5"]})
+    frame = pd.DataFrame({"Method": [label], "HR@1": ["0.5"]})
     table = Table(frame, ["A note."], 1, {(0, "HR@1")})
     write(table, None, tmp_path / "tables" / "accuracy.csv")
     write(Table(frame, [], left=1), None, tmp_path / "tables" / "statistics.csv")
@@ -47,8 +51,9 @@ def make(tmp_path: Path) -> str:
         write_text(f"What {name} shows.", tmp_path / "captions" / f"{name}.rst")
     run = {"device": "a device", "python": "3.11", "versions": {"torch": "2.0"}}
     write_json(run, tmp_path / "run.json")
+    datasets = {name: one | {"label": label} for name, one in STUDY["datasets"].items()}
     report(
-        STUDY,
+        STUDY | {"datasets": datasets},
         [tmp_path / "tables" / "accuracy.json", tmp_path / "tables" / "statistics.json"],
         [figure],
         tmp_path / "captions",
@@ -78,6 +83,17 @@ def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     assert {link[1:] for link in links if link.startswith("#")} <= anchors
     assert {"tables/accuracy.tex", "tables/statistics.csv", "figures/curves.pdf"} <= files
     assert all((tmp_path / file).exists() for file in files)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.text(st.characters() | st.sampled_from("<>&;\"'{}%#/!-"), min_size=1))
+@example("{{ study }} {% raw %} &lt; <!-- ]]> 😀 日本")
+def test_any_label_is_shown_as_it_is(label: str) -> None:
+    page = Page()
+    with TemporaryDirectory() as folder:
+        page.feed(make(Path(folder), label := f"{one_line(label)}."))
+    # In both tables, and in words on the data sets; the settings are YAML.
+    assert page.text.count(label) >= 3
 
 
 def test_the_page_is_accessible(tmp_path: Path) -> None:
