@@ -129,6 +129,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("datasets.x.label", "two\nlines", ["datasets.x.label: found 'two\\nlines'", "one line"]),
         ("datasets.x.label", "\x07", ["datasets.x.label: found '\\x07'"]),
         ("datasets.x.label", "\ud800", ["datasets.x.label: found '\\ud800'"]),
+        ("backbones.tiny.label", None, ["backbones.tiny.label: is empty", "in quotes if"]),
         ("backbones.tiny.label", "", ["backbones.tiny.label: found ''"]),
         (
             "methods.1.label",

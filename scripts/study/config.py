@@ -68,6 +68,8 @@ def _fault(fault: Any, config: dict[str, Any]) -> str:
         return f"{key}: {message}"
     if fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float | date):
         return f"{key}: YAML reads {fault['input']} as no text; put it in quotes"
+    if fault["type"] == "string_type" and fault["input"] is None:
+        return f"{key}: is empty; give a text, in quotes if it is null or ~"
     return f"{key}: found {fault['input']!r}; {message}"
 
 
