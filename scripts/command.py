@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import re
 import sys
@@ -115,28 +116,33 @@ def call(function: Callable[..., T], **options: Any) -> T:
         raise InputError(f"{function.__name__}: {'; '.join(faults)}") from error
 
 
+def _mapping(given: str | dict[str, Any]) -> dict[str, Any]:
+    """What JSON says; jsonargparse asks again with what it got."""
+    return json.loads(given) if isinstance(given, str) else given
+
+
 def parser_of(step: Callable[..., Any]) -> ArgumentParser:
     """The parser of a step's options."""
     documented = docstring_parser.parse(step.__doc__ or "")
-    # JSON, as YAML would read two characters where JSON writes an emoji as `\\ud83d\\ude00`.
+    # JSON, as YAML would read two characters where JSON writes an emoji as `\ud83d\ude00`.
     parser = ArgumentParser(description=documented.short_description, parser_mode="json")
-    types = get_type_hints(step)
-    lists = {
-        name: word
-        for name, kind in types.items()
-        for word in WORDS
-        if kind in (list[word], list[word] | None)
-    }
-    parser.add_function_arguments(step, skip=set(lists))
-    # jsonargparse takes a list as JSON, in a time that grows with the square of its length.
+    own: dict[str, dict[str, Any]] = {}
+    for name, kind in get_type_hints(step).items():
+        # jsonargparse takes a list as JSON, in a time that grows with the square of its length.
+        for word in WORDS:
+            if kind in (list[word], list[word] | None):
+                own[name] = {"nargs": "*", "type": word}
+        # It reads a text within once more: the study "1e5" would be a number.
+        if kind in (dict[str, Any], dict[str, Any] | None):
+            own[name] = {"type": _mapping}
+    parser.add_function_arguments(step, skip=set(own))
     about = {parameter.arg_name: parameter.description for parameter in documented.params}
-    for name, word in lists.items():
+    for name, how in own.items():
         default = inspect.signature(step).parameters[name].default
         required = default is inspect.Parameter.empty
         parser.add_argument(
             f"--{name}",
-            nargs="*",
-            type=word,
+            **how,
             required=required,
             default=None if required else default,
             help=about.get(name),

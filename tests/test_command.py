@@ -96,9 +96,10 @@ def shows(centre: str, bases: dict[str, str], prompt: Prompt, options: dict[str,
 @example("{x} $HOME '\"` \\n\x7f\x85\u2028\ufffe")
 @example("2018-01-01")
 @example("null")
+@example("1e5")
 def test_every_text_reaches_a_step(text: str) -> None:
     prompt = Prompt(instruction=text, history=text)
-    options = {"labels": {"datasets": {text: text}}, "k": 10}
+    options = {"study": text, "labels": {"datasets": {text: text}}, "k": 10, "methods": [text]}
     words = ["--centre=" + text, "--bases", json.dumps({text: text})]
     words += ["--prompt", prompt.model_dump_json(), "--options", json.dumps(options)]
     found: list[Any] = []
