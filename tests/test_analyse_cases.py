@@ -68,6 +68,8 @@ def test_lists_and_ranks_of_the_chosen(found: pd.DataFrame) -> None:
 def test_table_marks_the_target_and_escapes_titles(found: pd.DataFrame, tmp_path: Path) -> None:
     write(table(found, Labels()), None, tmp_path / "t.csv")
     shown = read_csv(tmp_path / "t.csv").set_index(["Case (example)", "#"])
+    named = table(found.replace({"list": {"cft, with": "Case, with"}}), Labels()).rows
+    assert named["Case"].tolist() == table(found, Labels()).rows["cft"].tolist()
     up = shown.loc["moved up most (0)"]
     assert up.loc["target"].tolist() == ["Heat", "rank 3", "rank 1", "rank 3"]
     assert up.loc["3"].tolist() == ["–", "Heat", "Big", "Heat"]

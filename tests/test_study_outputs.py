@@ -158,6 +158,12 @@ def test_the_whole_is_compared_with_its_parts_and_weights_with_equal_ones() -> N
     assert BY_NAME["gains"].settings == {"objectives": compared_objectives}
 
 
+def test_labels_that_are_alike_bear_their_names() -> None:
+    labels = outputs.labels(changed(with_backbone))
+    assert labels["backbones"] == {"tiny": "Tiny (tiny)", "other": "Tiny (other)"}
+    assert labels["decoders"] == {"grounded": "grounded", "constrained": "constrained"}
+
+
 @pytest.mark.parametrize(
     ("key", "values"),
     [

@@ -357,10 +357,13 @@ def test_a_reason_that_one_set_lacks_is_0_there(tmp_path: Path) -> None:
     reasons = ("lines.malformed.no JSON", "dropped_reviews.repeated")
     rows = [("toy", key, 3) for key in reasons] + [("other", "users", 2)]
     frame = as_read(pd.DataFrame(rows, columns=["dataset", "statistic", "value"]))
-    table = written(statistics(frame, LABELS, {}), tmp_path).set_index("Statistic").astype(str)
-    assert table.loc["repeated", ["Toy", "other"]].tolist() == ["3", "0"]
-    assert table.loc["lines: malformed: no JSON", ["Toy", "other"]].tolist() == ["3", "0"]
-    assert table.loc["users", ["Toy", "other"]].tolist() == ["–", "2"]
+    # Its label is that of another column.
+    labels = Labels(datasets={"toy": "Toy", "other": "Group"})
+    table = written(statistics(frame, labels, {}), tmp_path).set_index("Statistic").astype(str)
+    both = ["Toy", "Group (data set)"]
+    assert table.loc["repeated", both].tolist() == ["3", "0"]
+    assert table.loc["lines: malformed: no JSON", both].tolist() == ["3", "0"]
+    assert table.loc["users", both].tolist() == ["–", "2"]
 
 
 @pytest.mark.parametrize(
