@@ -9,6 +9,7 @@ from typing import Any
 
 from scripts.command import run
 from scripts.files import write_json, write_text
+from scripts.labels import one_line
 from scripts.study.schema import Study
 
 INTRODUCTION = Path(__file__).with_name("config_readme.md")
@@ -120,11 +121,6 @@ def meaning_of(key: str, entry: dict[str, Any]) -> str:
 def class_name(reference: str) -> str:
     """Name of the class that a JSON Schema reference points to."""
     return reference.rsplit("/", 1)[-1]
-
-
-def one_line(text: str) -> str:
-    """A text without line breaks."""
-    return " ".join(text.split())
 
 
 if __name__ == "__main__":
