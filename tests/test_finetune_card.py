@@ -40,6 +40,13 @@ def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
     assert "needs its backbone" not in card.text  # A whole model needs none.
 
 
+def test_a_prompt_and_a_name_stay_where_they_stand():
+    record = RECORD | {"backbone": {"name": "a|b", "sha256": {}}}
+    text = model_card(record, Objective(), Training(), "toys", 1.0, "say:\n````\nx")
+    assert "| backbone | a\\|b |" in text
+    assert "`````text\nsay:\n````\nx\n`````\n" in text
+
+
 LOCAL = {"name": "mine", "sha256": {"a.safetensors": "f00", "b.safetensors": "ba5"}}
 
 

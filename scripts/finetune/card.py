@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def model_card(
     return CARD.read_text(encoding="utf-8").format(
         metadata=yaml.safe_dump(metadata, sort_keys=False),
         base=base,
-        revision=f" at revision {revision}" if on_hub else "",
+        backbone=base.replace("|", "\\|") + (f" at revision {revision}" if on_hub else ""),
         trained="all parameters" if lora is None else f"LoRA adapters of rank {lora.rank}",
         objective=objective_text(objective),
         data=f"{dataset}, {record['train_examples']:,} training examples",
@@ -61,6 +62,8 @@ def model_card(
         loss=loss,
         valid_examples=record["valid_examples"],
         prompt=prompt.strip(),
+        # A fence is longer than whatever stands between two of them.
+        fence=max(["``", *re.findall("`+", prompt)], key=len) + "`",
         needs=needs_text(origin) if lora is not None and not on_hub else "",
         peft="from peft import PeftModel\n" if lora is not None else "",
         model=f'PeftModel.from_pretrained({load}({place}), ".")' if lora else f'{load}(".")',
