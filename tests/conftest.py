@@ -16,6 +16,13 @@ os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
+
+@pytest.fixture
+def any_hits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative gains of studies by hand, whose hits are few."""
+    monkeypatch.setattr("scripts.evaluate.measure.LEAST_HITS", 1)
+
+
 #: Files that take longest: they begin first, so that the workers end at about the same time.
 LONGEST = ("test_workflow.py", "test_finetune_train.py")
 

@@ -10,6 +10,8 @@ from scripts.analyse.gains import gains
 from scripts.evaluate.bootstrap import Draws
 from tests.tiny_study import baseline, llm, metrics
 
+pytestmark = pytest.mark.usefixtures("any_hits")
+
 
 def at(found: pd.DataFrame, metric: str, k: int) -> pd.Series:
     return found[(found["metric"] == metric) & (found["k"] == k)].iloc[0]

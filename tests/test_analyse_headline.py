@@ -9,6 +9,8 @@ from scripts.analyse.headline import ALL, headline
 from scripts.evaluate.bootstrap import Draws
 from tests.tiny_study import baseline, llm, metrics
 
+pytestmark = pytest.mark.usefixtures("any_hits")
+
 
 def test_gains_by_hand(tmp_path: Path) -> None:
     paths = [
@@ -23,7 +25,7 @@ def test_gains_by_hand(tmp_path: Path) -> None:
         metrics(tmp_path, llm("plain", history="without"), [1, 1, 1, 1]),
         metrics(tmp_path, llm("cft", history="without"), [1, 1, 1, 1]),
     ]
-    found = headline(paths, Draws(resamples=500)).set_index("dataset")
+    found = headline(paths, ["toy", "other"], Draws(resamples=500)).set_index("dataset")
     toy = (200 + 100 * 2 / np.log2(3)) / 2
     assert found["relative_gain"].to_dict() == {
         "toy": pytest.approx(toy),
@@ -46,7 +48,7 @@ def test_the_gain_is_that_of_the_ratio_of_means(tmp_path: Path) -> None:
         metrics(tmp_path, llm("plain", 1), [1, 1]),
         metrics(tmp_path, llm("cft", 1), [1, None]),
     ]
-    row = headline(paths, Draws(resamples=500)).iloc[0]
+    row = headline(paths, ["toy", "other"], Draws(resamples=500)).iloc[0]
     # 1/2 to 1 with the one seed, 1 to 1/2 with the other: +100 % and −50 %, and of both 0 %.
     assert row["relative_gain"] == 0
     # Two seeds are few: both ends lie beyond what can be drawn.
@@ -62,6 +64,6 @@ def test_lists_shorter_than_five_have_no_gain(tmp_path: Path) -> None:
         for decoder, depth in (("greedy", 1), ("grounded", 50))
         for objective in ("plain", "cft")
     ]
-    found = headline(paths, Draws(resamples=100)).set_index("decoder")
+    found = headline(paths, ["toy", "other"], Draws(resamples=100)).set_index("decoder")
     assert found.loc["greedy", ["relative_gain", "low", "high", "p"]].isna().all()
     assert found.loc["grounded", "relative_gain"] == 0

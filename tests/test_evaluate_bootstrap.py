@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.evaluate.bootstrap import Draws, cluster_bootstrap, holm, interval, p_value, widened
+from scripts.evaluate.bootstrap import (
+    Draws,
+    between,
+    cluster_bootstrap,
+    holm,
+    interval,
+    p_value,
+    widened,
+)
 
 
 def drawn(values: np.ndarray, users: np.ndarray, resamples: int = 9, seed: int = 0) -> np.ndarray:
@@ -204,3 +212,32 @@ def test_holm(p: list[float], adjusted: list[float]) -> None:
 def test_missing_values_are_refused(values: np.ndarray) -> None:
     with pytest.raises(ValueError, match="no NaN"):
         drawn(values, np.arange(len(values)))
+
+
+def test_the_variance_between_seeds_is_pooled_over_objectives():
+    """Differences 1, 3 and 2, 6 of two seeds: variances 2 and 8, their mean 5; two objectives have
+    two degrees of freedom, less a fifth for what they share."""
+    found = between(np.array([[[1.0], [3.0]], [[2.0], [6.0]]]))
+    assert found.variance == pytest.approx([5.0])
+    assert found.freedom == pytest.approx([2 / 1.25])
+
+
+@pytest.mark.slow
+def test_pooled_intervals_of_two_seeds_hold_the_truth():
+    """Trainings that differ by three times the users' error: simulated, the truth is 0."""
+    rng = np.random.default_rng(0)
+    users, draws = np.arange(200), Draws(resamples=300)
+    held, widths = [], []
+    for _ in range(200):
+        base, base_of_seed = rng.normal(size=200), rng.normal(size=2)
+        rivals = rng.normal(size=(4, 1, 200)) - base
+        rivals = rivals + 0.3 * (rng.normal(size=(4, 2)) - base_of_seed)[..., None] / 2**0.5
+        ours = rivals[0][..., None]
+        samples, of_seeds = cluster_bootstrap(ours, users, draws), ours.mean(axis=1)
+        of_all = between(rivals.mean(axis=2)[..., None])
+        for pooled in (None, of_all):
+            low, high = interval(widened(samples, of_seeds.mean(axis=0), of_seeds, pooled))
+            widths.append(high - low)
+            held.append(low <= 0 <= high)
+    assert np.mean(held[1::2]) > 0.9
+    assert np.mean(widths[1::2]) < 0.7 * np.mean(widths[::2])

@@ -13,6 +13,7 @@ from scripts.analyse.gains import gains as analyse_gains
 from scripts.analyse.headline import headline as analyse_headline
 from scripts.analyse.search_error import search_error as analyse_search_error
 from scripts.analyse.sensitivity import sensitivity as analyse_sensitivity
+from scripts.cells import cell_of
 from scripts.command import InputError
 from scripts.contracts import CUTOFFS
 from scripts.data.settings import Published, References
@@ -52,6 +53,12 @@ METHODS = [
 ]
 FEW = Draws(resamples=50)
 
+pytestmark = pytest.mark.usefixtures("any_hits")
+
+
+def datasets_of(paths: list[Path]) -> list[str]:
+    return list({cell_of(path).dataset for path in paths})
+
 
 def written(table: Table, folder: Path) -> pd.DataFrame:
     """The CSV of a table; its Markdown is `t.md`."""
@@ -75,7 +82,7 @@ def analysed(measured: list[Path], bases: tuple[str, ...] = ("plain",)) -> dict[
     frames = {
         "accuracy": analyse_accuracy(measured, FEW),
         "gains": analyse_gains(measured, {base: [] for base in bases}, Draws(resamples=4000)),
-        "headline": analyse_headline(measured, FEW),
+        "headline": analyse_headline(measured, datasets_of(measured), FEW),
     }
     return {name: as_read(frame) for name, frame in frames.items()}
 
@@ -202,7 +209,7 @@ def test_names_may_look_like_numbers_or_nothing(tmp_path: Path) -> None:
     analyses = {
         "accuracy": analyse_accuracy(paths, FEW),
         "gains": analyse_gains(paths, {"plain": [], "word": []}, FEW),
-        "headline": analyse_headline(paths, FEW),
+        "headline": analyse_headline(paths, datasets_of(paths), FEW),
         "sensitivity": analyse_sensitivity(paths[:2], points, "word", FEW),
     }
 

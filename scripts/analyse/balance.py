@@ -17,7 +17,9 @@ from scripts.data.rules import GROUPS
 from scripts.evaluate.blocks import blocks_of, codes, read_block
 from scripts.evaluate.bootstrap import (
     DRAWS,
+    Between,
     Draws,
+    between,
     cluster_bootstrap,
     interval,
     jackknife_error,
@@ -120,18 +122,29 @@ def balance(
         for cell in cells:
             methods.setdefault(cell._replace(seed=0), []).append(cell.seed)
         found = [seen]
-        for method, seeds in progress(methods.items(), f"balance, {dataset}, {name}"):
-            cutoffs, ours = _count(cells, first, method, seeds, block)
+        counted = {
+            method: _count(cells, first, method, seeds, block)
+            for method, seeds in progress(methods.items(), f"balance, {dataset}, {name}")
+        }
+        for method, seeds in methods.items():
+            cutoffs, ours = counted[method]
             rows = _values(ours, block).assign(k=np.repeat(cutoffs, len(SPREAD + CONCENTRATION)))
             reference = method._replace(objective=BASE)
             common = [s for s in seeds if reference._replace(seed=s) in cells]
             if not method.baseline and method.objective != BASE and common:
-                _, theirs = _count(cells, first, reference, common, block)
-                same = Counted(*(part[[seeds.index(s) for s in common]] for part in ours))
+                alike = [
+                    _of_seeds(counted[other][1], methods[other], common)
+                    for other in methods
+                    if other._replace(objective=BASE) == reference
+                    and other.objective != BASE
+                    and set(common) <= set(methods[other])
+                ]
+                theirs = _of_seeds(counted[reference][1], methods[reference], common)
+                same = _of_seeds(ours, seeds, common)
                 rows = rows.assign(
                     base=BASE,
                     shared_seeds=len(common),
-                    **_differences(same, theirs, block),
+                    **_differences(same, theirs, alike, block),
                 )
             found.append(
                 rows.assign(
@@ -224,6 +237,20 @@ def _count(
     )
 
 
+def _of_seeds(method: Counted, seeds: list[int], wanted: list[int]) -> Counted:
+    """The lists of some of a method's seeds."""
+    return Counted(*(part[[seeds.index(s) for s in wanted]] for part in method))
+
+
+def _cut(method: Counted, cutoffs: int) -> Counted:
+    """A method's first cut-offs alone."""
+    return Counted(
+        method.groups[:, :, :cutoffs],
+        method.concentration[:, :cutoffs],
+        method.without[:, :cutoffs],
+    )
+
+
 def _resampled(methods: list[Counted], block: Block) -> list[np.ndarray]:
     """`spread` of methods with the same seeds, resampled together.
 
@@ -246,14 +273,15 @@ def _resampled(methods: list[Counted], block: Block) -> list[np.ndarray]:
     return np.split(drawn, ends[:-1], axis=1)
 
 
-def _opened(samples: np.ndarray, of_seeds: np.ndarray) -> np.ndarray:
+def _opened(samples: np.ndarray, of_seeds: np.ndarray, pooled: Between | None = None) -> np.ndarray:
     """Resamples of what `_spread` gives, float (resamples, C, GROUPS + 2), as intervals take them:
     the distances reflected about their value, which makes basic intervals, and all `widened`."""
     value = of_seeds.mean(axis=0)
     samples = samples.copy()
     samples[..., GROUPS:] = 2 * value[..., GROUPS:] - samples[..., GROUPS:]
     flat = (len(samples), -1)
-    wide = widened(samples.reshape(flat), value.ravel(), of_seeds.reshape(len(of_seeds), -1))
+    of_seeds = of_seeds.reshape(len(of_seeds), -1)
+    wide = widened(samples.reshape(flat), value.ravel(), of_seeds, pooled)
     return wide.reshape(samples.shape)
 
 
@@ -280,20 +308,28 @@ def _values(ours: Counted, block: Block) -> pd.DataFrame:
     )
 
 
-def _differences(ours: Counted, theirs: Counted, block: Block) -> dict[str, np.ndarray]:
+def _differences(
+    ours: Counted, theirs: Counted, alike: list[Counted], block: Block
+) -> dict[str, np.ndarray]:
     """Paired differences of every measure, in the order of `_values`.
 
-    Both methods have the same seeds; the cut-offs that only one of them reaches are missing.
+    Both methods have the same seeds; the cut-offs that only one of them reaches are missing. The
+    between-seed variance of the distances is pooled over the objectives that were decoded `alike`
+    with these seeds; that of Gini index and coverage is their own.
     """
     cutoffs = ours.groups.shape[2]
     both = min(cutoffs, theirs.groups.shape[2])
-    one, two = (
-        Counted(m.groups[:, :, :both], m.concentration[:, :both], m.without[:, :both])
-        for m in (ours, theirs)
-    )
-    of_seeds = np.round(_spread(one, block) - _spread(two, block), DECIMALS)
+    one, two = _cut(ours, both), _cut(theirs, both)
+    changes = [
+        np.round(_spread(_cut(method, both), block) - _spread(two, block), DECIMALS)
+        for method in (ours, *alike)
+        if method.groups.shape[2] >= both
+    ]
+    of_seeds = changes[0]
+    seeds = len(of_seeds)
+    pooled = between(np.reshape(changes[1:], (-1, seeds, of_seeds[0].size))) if seeds > 1 else None
     first, second = _resampled([one, two], block)
-    samples = _opened(np.round(first - second, DECIMALS), of_seeds)
+    samples = _opened(np.round(first - second, DECIMALS), of_seeds, pooled)
     low, high = interval(samples)
     change = np.round(one.concentration - two.concentration, DECIMALS)
     mean = change.mean(axis=0)

@@ -13,11 +13,21 @@ from scripts.cells import BASE, Cell, cell_of
 from scripts.command import InputError
 from scripts.contracts import PER_EXAMPLE, RECOMMENDATIONS
 from scripts.evaluate.blocks import blocks_of, codes, read_block
-from scripts.evaluate.bootstrap import DRAWS, Draws, cluster_bootstrap, holm, unbounded, widened
+from scripts.evaluate.bootstrap import (
+    DRAWS,
+    Draws,
+    between,
+    cluster_bootstrap,
+    holm,
+    unbounded,
+    widened,
+)
 from scripts.evaluate.measure import (
     COMPARED,
     METRICS,
     compared,
+    enough,
+    enough_hits,
     minus,
     split_name,
     with_differences,
@@ -32,8 +42,6 @@ COLUMNS = [
     *("value", "low", "high", "seed_sd", *COMPARED, "kept", "base", *CONTRAST, *KEPT),
     *("seeds", "shared_seeds", "examples", "users"),
 ]
-#: What is smaller is rounding.
-ROUNDING = 1e-12
 ADJUSTED = ["p_holm", "contrast_p_holm", "kept_contrast_p_holm"]
 
 
@@ -85,7 +93,8 @@ def dependence(
         the top K with the history that is in this top K too, null for shorter lists), k, value,
         low, high, seed_sd (over seeds, null for one), difference (to the value with the history;
         null for it and for the overlap) with difference_low, difference_high and p, kept (percent
-        of the value with the history, null likewise and where that is 0), base (objective that the
+        of the value with the history, null likewise and without
+        `enough_hits` there), base (objective that the
         next are measured against), contrast (the difference minus the base's, or the overlap minus
         the base's; null for the base) with contrast_low, contrast_high and contrast_p,
         kept_contrast (kept minus the base's: of a less accurate model less can be lost, which is no
@@ -125,7 +134,9 @@ def dependence(
         part["base"] = part["contrast"].where(part["contrast"].isna(), BASE)
         # The accuracy with the history, of the same seeds.
         own = part["value"] - part["difference"]
-        part["kept"] = 100 * part["value"] / own.where(own > ROUNDING)
+        hits = (own * part["examples"] * part["seeds"]).where(part["metric"] == "hr")
+        of_k = hits.groupby([part["objective"], part["decoder"], part["history"], part["k"]])
+        part["kept"] = 100 * part["value"] / own.where(enough(of_k.transform("max")))
         part = part.merge(_kept_contrasts(rivals, frames, draws), how="left")
         parts.append(part.rename(columns={"block": "backbone"}))
     frame = pd.concat(parts[1:] or parts, ignore_index=True)
@@ -194,14 +205,27 @@ def _kept_contrasts(
     users = codes(next(iter(frames.values()))["user"])
     names = pd.DataFrame([split_name(name) for name in METRICS])
     parts = [names.head(0).assign(objective="", decoder="", history="", **dict.fromkeys(KEPT, 0.0))]
+    trainings = {
+        key: contrast(np.stack(of_seeds).mean(axis=1)) for key, of_seeds in methods.items()
+    }
     for (objective, decoder, history), of_seeds in methods.items():
         both = np.stack(of_seeds)
         contrasts = np.full((len(METRICS), len(KEPT)), np.nan)
-        value, per_seed = contrast(both.mean(axis=(0, 1))), contrast(both.mean(axis=1))
+        per_seed = trainings[objective, decoder, history]
+        peers = [
+            means
+            for (_, *other), means in trainings.items()
+            if other == [decoder, history] and len(means) == len(per_seed)
+        ]
+        value = contrast(both.mean(axis=(0, 1)))
         known = ~np.isnan(value)
+        for own in np.split(both, 4, axis=2)[1::2]:
+            known &= enough_hits(own)
+        value = np.where(known, value, np.nan)
         if known.any():
             samples = contrast(cluster_bootstrap(both[:, :, np.tile(known, 4)], users, draws))
-            samples = widened(samples, value[known], per_seed[:, known])
+            pooled = between(np.stack(peers)[..., known]) if len(both) > 1 else None
+            samples = widened(samples, value[known], per_seed[:, known], pooled)
             contrasts[known] = [
                 (one, *unbounded(sample))
                 for one, sample in zip(value[known], samples.T, strict=True)

@@ -12,8 +12,15 @@ import pandas as pd
 from scripts.cells import Cell, cell_of
 from scripts.contracts import PER_EXAMPLE
 from scripts.evaluate.blocks import blocks_of, codes, read_block
-from scripts.evaluate.bootstrap import DRAWS, Draws
-from scripts.evaluate.measure import METRICS, adjusted, estimates, is_shown, split_name
+from scripts.evaluate.bootstrap import DRAWS, Draws, between
+from scripts.evaluate.measure import (
+    METRICS,
+    adjusted,
+    enough_hits,
+    estimates,
+    is_shown,
+    split_name,
+)
 
 COLUMNS = [
     *("dataset", "backbone", "decoder", "history", "objective", "base", "metric", "k"),
@@ -37,6 +44,9 @@ class Pair(NamedTuple):
     """Int (n,), whose example it is."""
     examples: pd.Index
     """`example_id` (n,), ascending."""
+    trainings: np.ndarray
+    """Float (objectives, seeds, m): means of every objective but the base that was decoded alike
+    with these seeds."""
 
 
 def pairs(metrics: list[Path], objectives: dict[str, list[str]]) -> Iterator[Pair]:
@@ -61,7 +71,16 @@ def pairs(metrics: list[Path], objectives: dict[str, list[str]]) -> Iterator[Pai
             for cell, of_seeds in both.items():
                 ours = np.stack([values[one] for one in of_seeds])
                 bases = np.stack([values[one._replace(objective=base)] for one in of_seeds])
-                yield Pair(cell, base, ours, bases, users, first.index)
+                names = dict.fromkeys(one.objective for one in values if one.objective != base)
+                alike = [[one._replace(objective=name) for one in of_seeds] for name in names]
+                trainings = np.stack(
+                    [
+                        np.stack([values[one].mean(axis=0) for one in row])
+                        for row in alike
+                        if all(one in values for one in row)
+                    ]
+                )
+                yield Pair(cell, base, ours, bases, users, first.index, trainings)
 
 
 def gains(
@@ -70,7 +89,8 @@ def gains(
     """Compare objectives with their bases on the same backbone, decoder, history and seeds.
 
     Differences are taken per example and seed; their mean gets a 95 % interval and a p-value by
-    resampling users and, crossed with them, the seeds that both have (see `cluster_bootstrap`).
+    resampling users and, crossed with them, the seeds that both have (see `cluster_bootstrap`); the
+    between-seed variance is pooled over the objectives (see `between`).
 
     Args:
         metrics: per-example metrics of LLM cells; baselines are ignored.
@@ -79,14 +99,16 @@ def gains(
 
     Returns:
         dataset, backbone, decoder, history, objective, base, metric, k, base_value, value,
-        difference, low, high, p (two-sided), relative_gain (percent of base_value), seed_sd (of the
-        difference, null for one seed), seeds, examples, users, p_holm (p adjusted over the metrics
-        of `SHOWN`, with the history, of all comparisons with this base; null beyond them).
+        difference, low, high, p (two-sided), relative_gain (percent of base_value, null without
+        `enough_hits`), seed_sd (of the difference, null for one seed), seeds, examples, users,
+        p_holm (p adjusted over the metrics of `SHOWN`, with the history, of all comparisons with
+        this base; null beyond them).
     """
     names = pd.DataFrame([split_name(column) for column in METRICS])
     parts = [pd.DataFrame(columns=COLUMNS)]
     for pair in pairs(metrics, objectives):
-        means = estimates(pair.ours - pair.bases, pair.users, draws)
+        pooled = between(pair.trainings - pair.bases.mean(axis=1)) if len(pair.ours) > 1 else None
+        means = estimates(pair.ours - pair.bases, pair.users, draws, pooled)
         known = means["value"].notna()
         base_value = pd.Series(pair.bases.mean(axis=(0, 1))).where(known)
         part = names.join(means.rename(columns={"value": "difference"})).assign(
@@ -94,8 +116,7 @@ def gains(
             base=pair.base,
             base_value=base_value,
             value=pd.Series(pair.ours.mean(axis=(0, 1))).where(known),
-            # Undefined where the base never hits.
-            relative_gain=100 * means["value"] / base_value.where(base_value > 0),
+            relative_gain=100 * means["value"] / base_value.where(enough_hits(pair.bases)),
             seeds=len(pair.ours),
             examples=len(pair.users),
             users=pair.users.max() + 1,

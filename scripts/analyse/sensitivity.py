@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from scripts.cells import BASE, cell_of
+from scripts.cells import BASE, Cell, cell_of
 from scripts.command import InputError
 from scripts.contracts import PER_EXAMPLE
-from scripts.evaluate.blocks import blocks_of, read_block
+from scripts.evaluate.blocks import blocks_of, codes, read_block
 from scripts.evaluate.bootstrap import DRAWS, Draws
-from scripts.evaluate.measure import COMPARED, METRICS, adjusted, compared, is_shown
+from scripts.evaluate.measure import COMPARED, METRICS, adjusted, compared, estimates, is_shown
 
+RANGE = ["range", "range_low", "range_high", "range_p"]
 COLUMNS = [
     *("dataset", "backbone", "decoder", "parameter", "parameter_value", "objective"),
-    *("metric", "k", "value", "low", "high", "seed_sd", *COMPARED, "p_holm"),
+    *("metric", "k", "value", "low", "high", "seed_sd", *COMPARED, "p_holm", *RANGE),
     *("seeds", "shared_seeds", "examples", "users"),
 ]
 
@@ -39,8 +42,10 @@ def sensitivity(
         parameter_value (null for the base), objective, metric, k, value, low, high (95 % interval
         over users and seeds), seed_sd, difference, difference_low, difference_high, p (to the base,
         paired; null for the base itself, and without one), p_holm (adjusted over the metrics of
-        `SHOWN` of all points, each once), seeds, shared_seeds (of the difference: those that the
-        base has, too), examples, users.
+        `SHOWN` of all points, each once), range (of the values along the axis: the best less the
+        worst, paired) with range_low, range_high and range_p (multiplied by the number of pairs
+        that it was picked among), seeds, shared_seeds (of the difference: those that the base has,
+        too), examples, users.
     """
     if centre not in points:
         raise InputError(f"centre: '{centre}' is not among the points {', '.join(points)}")
@@ -54,18 +59,56 @@ def sensitivity(
         + [{"objective": BASE, "parameter": "base", "parameter_value": None}]
     )
     used = [path for path in metrics if cell_of(path).objective in set(axes["objective"])]
-    parts = [
-        compared(
-            read_block(cells, PER_EXAMPLE, ["user", *METRICS]),
-            lambda cell: cell._replace(objective=BASE),
-            block,
-            draws,
-        )
-        for (_, block), cells in blocks_of(used).items()
-    ]
+    parts, ranges = [], []
+    for (_, block), cells in blocks_of(used).items():
+        frames = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
+        part = compared(frames, lambda cell: cell._replace(objective=BASE), block, draws)
+        parts.append(part)
+        for varied in points[centre]:
+            along = axes.loc[axes["parameter"] == varied, "objective"]
+            for _, points_of in part[part["objective"].isin(along)].groupby("decoder"):
+                found = range_along(frames, points_of, draws)
+                names = points_of.iloc[0][["dataset", "block", "decoder"]].to_dict()
+                ranges.append(found.assign(**names, parameter=varied))
     values = pd.concat(parts, ignore_index=True).rename(columns={"block": "backbone"})
     values["p_holm"] = adjusted(values["p"], is_shown(values))
     laid = axes.merge(values, on="objective").sort_values(
         ["dataset", "backbone", "decoder", "parameter", "parameter_value"], kind="stable"
     )
+    found = pd.concat(ranges, ignore_index=True).rename(columns={"block": "backbone"})
+    laid = laid.merge(found, how="left")
     return laid[COLUMNS].reset_index(drop=True)
+
+
+def range_along(
+    frames: dict[Cell, pd.DataFrame], values: pd.DataFrame, draws: Draws
+) -> pd.DataFrame:
+    """By how much the best point of an axis exceeds the worst, per metric.
+
+    Args:
+        frames: per cell the column `user` and `METRICS`.
+        values: rows of the points of one decoder on the axis, with metric, k and value.
+        draws: of the bootstrap.
+
+    Returns:
+        metric, k and `RANGE`; null where a metric is unknown, or the two have no seed in common.
+    """
+    cells = {cell: frame for cell, frame in frames.items() if cell.decoder in [*values["decoder"]]}
+    pairs = math.comb(values["objective"].nunique(), 2)
+    rows = []
+    for (metric, k), here in values.dropna(subset="value").groupby(["metric", "k"], sort=False):
+        of_point = here.set_index("objective")["value"]
+        best, worst = of_point.idxmax(), of_point.idxmin()
+        name = f"{metric}@{k}"
+        both = [
+            (frame[name] - cells[cell._replace(objective=worst)][name]).to_numpy(float)
+            for cell, frame in cells.items()
+            if cell.objective == best and cell._replace(objective=worst) in cells
+        ]
+        if both and best != worst:
+            users = codes(next(iter(cells.values()))["user"])
+            found = estimates(np.stack(both)[..., None], users, draws).iloc[0]
+            p = min(1.0, found["p"] * pairs)
+            numbers = zip(RANGE, [found["value"], found["low"], found["high"], p], strict=True)
+            rows.append({"metric": metric, "k": k, **dict(numbers)})
+    return pd.DataFrame(rows, columns=["metric", "k", *RANGE])

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from scripts.cells import Cell
 from scripts.contracts import CUTOFFS
 from scripts.evaluate.blocks import codes, identity
-from scripts.evaluate.bootstrap import Draws, cluster_bootstrap, holm, interval, p_value, widened
+from scripts.evaluate.bootstrap import (
+    Between,
+    Draws,
+    between,
+    cluster_bootstrap,
+    holm,
+    interval,
+    p_value,
+    widened,
+)
 
 #: The metric columns of a per-example file.
 METRICS = [f"{metric}@{k}" for metric in ("hr", "ndcg") for k in CUTOFFS]
@@ -18,6 +29,9 @@ METRICS = [f"{metric}@{k}" for metric in ("hr", "ndcg") for k in CUTOFFS]
 #: The metrics that tables show, by the name of their column. An analysis adjusts the p-values of
 #: these comparisons, as one family.
 SHOWN = {"HR@5": ("hr", 5), "HR@10": ("hr", 10), "NDCG@5": ("ndcg", 5), "NDCG@10": ("ndcg", 10)}
+
+#: Hits of the base from which on a relative gain is shown.
+LEAST_HITS = 20
 
 #: The columns of a paired difference, and the same with the adjusted p-value.
 COMPARED = ["difference", "difference_low", "difference_high", "p"]
@@ -30,13 +44,16 @@ def split_name(column: str) -> dict[str, str | int]:
     return {"metric": metric, "k": int(k)}
 
 
-def estimates(values: np.ndarray, users: np.ndarray, draws: Draws) -> pd.DataFrame:
+def estimates(
+    values: np.ndarray, users: np.ndarray, draws: Draws, pooled: Between | None = None
+) -> pd.DataFrame:
     """Means with their 95 % intervals.
 
     Args:
         values: float (seeds, n, m), m measurements of every example.
         users: int (n,), whose example it is.
         draws: of the bootstrap.
+        pooled: between-seed variance of the m measurements; null takes their own.
 
     Returns:
         m rows: value, low, high (users resampled, seeds crossed with them), p (two-sided, against
@@ -51,13 +68,34 @@ def estimates(values: np.ndarray, users: np.ndarray, draws: Draws) -> pd.DataFra
         measured = values[:, :, known]
         value = measured.mean(axis=(0, 1))
         samples = cluster_bootstrap(measured, users, draws)
-        samples = widened(samples, value, measured.mean(axis=1))
+        if pooled is not None:
+            pooled = Between(*(part[known] for part in pooled))
+        samples = widened(samples, value, measured.mean(axis=1), pooled)
         frame.loc[known, "value"] = value
         frame.loc[known, "low"], frame.loc[known, "high"] = interval(samples)
         frame.loc[known, "p"] = p_value(samples)
         if len(values) > 1:
             frame.loc[known, "seed_sd"] = measured.mean(axis=1).std(axis=0, ddof=1)
     return frame
+
+
+def enough_hits(bases: np.ndarray) -> np.ndarray:
+    """Of which metrics a base has the hits at the same K that a relative gain needs, over all seeds
+    and examples. A gain over a handful of hits says nothing.
+
+    Args:
+        bases: float (seeds, n, m), `METRICS` of every example.
+
+    Returns:
+        bool (m,).
+    """
+    hits = bases[..., [METRICS.index(f"hr@{name.split('@')[1]}") for name in METRICS]]
+    return enough(hits.sum(axis=(0, 1)))
+
+
+def enough(hits: ArrayLike) -> Any:
+    """Which numbers of hits are `LEAST_HITS` or more."""
+    return hits >= LEAST_HITS
 
 
 def is_shown(frame: pd.DataFrame) -> pd.Series:
@@ -77,7 +115,11 @@ def within(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured(
-    frames: dict[Cell, pd.DataFrame], block: str, draws: Draws, columns: list[str] = METRICS
+    frames: dict[Cell, pd.DataFrame],
+    block: str,
+    draws: Draws,
+    columns: list[str] = METRICS,
+    pool: bool = False,
 ) -> pd.DataFrame:
     """Means of every metric of every recommender of one block over its seeds.
 
@@ -89,6 +131,8 @@ def measured(
         block: name of the block.
         draws: of the bootstrap.
         columns: what is measured, such as `hr@10`.
+        pool: take the between-seed variance from all objectives of a decoder and history (see
+            `between`), as differences do.
 
     Returns:
         the columns of `identity` without the seed, metric, k, those of `estimates`, seeds,
@@ -104,7 +148,8 @@ def measured(
     for count in set(map(len, recommenders.values())):
         equal = [cell for cell, seeds in recommenders.items() if len(seeds) == count]
         values = np.concatenate([np.stack(recommenders[cell]) for cell in equal], axis=2)
-        found = estimates(values, users, draws).assign(seeds=count)
+        pooled = pooled_by_objectives({c: recommenders[c] for c in equal}) if pool else None
+        found = estimates(values, users, draws, pooled).assign(seeds=count)
         for i, cell in enumerate(equal):
             parts[cell] = found.iloc[i * len(columns) : (i + 1) * len(columns)]
     names = [
@@ -116,6 +161,28 @@ def measured(
         .join(pd.concat([parts[cell] for cell in recommenders], ignore_index=True))
         .assign(examples=len(users), users=users.max() + 1)
     )
+
+
+def pooled_by_objectives(recommenders: dict[Cell, list[np.ndarray]]) -> Between | None:
+    """The between-seed variances of recommenders with equally many seeds, one after the other.
+
+    Those that differ in the objective alone share theirs, see `between`.
+
+    Args:
+        recommenders: of each the (n, m) measurements of every seed.
+
+    Returns:
+        variances, one recommender's after the other's; null for one seed.
+    """
+    groups: dict[Cell, list[np.ndarray]] = {}
+    for cell, seeds in recommenders.items():
+        means = np.stack([one.mean(axis=0) for one in seeds])
+        groups.setdefault(cell._replace(objective=""), []).append(means)
+    if len(next(iter(recommenders.values()))) < 2:
+        return None
+    found = {group: between(np.stack(members)) for group, members in groups.items()}
+    of_each = [found[cell._replace(objective="")] for cell in recommenders]
+    return Between(*(np.concatenate(parts) for parts in zip(*of_each, strict=True)))
 
 
 def compared(
@@ -176,7 +243,7 @@ def with_differences(
     """
     if not changes:
         return values.assign(**dict.fromkeys([*names, "shared_seeds"], np.nan))
-    found = measured(changes, block, draws, columns)
+    found = measured(changes, block, draws, columns, pool=True)
     renamed = dict(
         zip(["value", "low", "high", "p", "seeds"], [*names, "shared_seeds"], strict=True)
     )

@@ -103,6 +103,12 @@ def _unknown_names(study: Study) -> Iterator[str]:
     named = {f"{kind}.{i}": block for kind, of in blocks.items() for i, block in enumerate(of)}
     if study.search_error:
         named["search_error"] = study.search_error
+    for name in study.headline:
+        if name not in study.datasets:
+            yield (
+                f"headline: unknown dataset '{name}'; datasets of this study: "
+                f"{', '.join(study.datasets)}"
+            )
     for key, block in named.items():
         for kind, names in known.items():
             for field in (kind, f"{kind}s"):

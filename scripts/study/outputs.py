@@ -110,6 +110,16 @@ def keys_of_datasets(key: str) -> Value:
     return values
 
 
+def headline_datasets(study: Study) -> list[str]:
+    """The data sets of the headline."""
+    return study.headline or list(study.datasets)
+
+
+def grounding(study: Study) -> list[str]:
+    """The decoders that ground free text."""
+    return [name for name, one in study.decoders.items() if one.kind.startswith("ground")]
+
+
 def labels(study: Study) -> dict[str, dict[str, str]]:
     """The names that tables and figures show: labels, with the name where several are alike."""
     shown = {}
@@ -161,7 +171,11 @@ OUTPUTS = [
         figure=True,
         figure_options=("k",),
     ),
-    Output("headline", reads={"metrics": of_cells("metrics", shown_cells)}),
+    Output(
+        "headline",
+        reads={"metrics": of_cells("metrics", shown_cells)},
+        settings={"datasets": headline_datasets},
+    ),
     Output("cutoffs", ACCURACY, table=("accuracy", "provenance"), table_options=("methods",)),
     Output(
         "choices",
@@ -312,9 +326,13 @@ OUTPUTS = [
         },
         {
             "beyond_amazon": beyond_amazon,
-            "grounding": lambda s: [
-                n for n, d in s.decoders.items() if d.kind.startswith("ground")
+            "grounding": grounding,
+            # Of each kind the first in the configuration.
+            "primary": lambda s: [
+                *grounding(s)[:1],
+                *[name for name in s.decoders if name not in grounding(s)][:1],
             ],
+            "headline": headline_datasets,
         },
         table=("claims", "provenance"),
     ),

@@ -159,6 +159,9 @@ class Study(Settings):
     """Comparison of beam search with the exact ranking; null leaves its table out."""
     methods: list[Method] = []
     """Named points of the accuracy table."""
+    headline: list[str] = []
+    """Names of the data sets whose mean gain is the headline, and so the primary claims; none takes
+    all of the study."""
 
     @field_validator("datasets", "baselines", "backbones", "objectives", "decoders")
     @classmethod

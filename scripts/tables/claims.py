@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from scripts.analyse.claims import LEAST_SEEDS
-from scripts.analyse.headline import ALL
+from scripts.analyse.claimed import RELEVANT
 from scripts.labels import Labels
 from scripts.rows import UNKNOWN
 from scripts.tables.format import INTERVALS, Table, number, sample
@@ -17,57 +16,65 @@ DIGITS = {" %": 1, " nats": 3, " ×": 2}
 
 
 def claims(claims: pd.DataFrame, labels: Labels) -> Table:
-    """Show every claim with its lines and, where there are several, a count of their verdicts."""
-    frame = claims.fillna({"unit": ""})
-    rows = []
-    for (claim, source), lines in frame.groupby(["claim", "source"], sort=False):
-        for line in lines.itertuples():
-            rows.append(
-                {
-                    "Claim": claim,
-                    "From": source,
-                    "Measured": line.measured,
-                    "Data set": labels.dataset(line.dataset) or UNKNOWN,
-                    "Backbone": labels.block(line.backbone) or UNKNOWN,
-                    "Decoder": labels.decoder(line.decoder) or UNKNOWN,
-                    "Seeds": number(line.seeds, 0),
-                    "Effect": _effect(line),
-                    "p": number(line.p_holm, 3),
-                    "Verdict": line.verdict,
-                }
-            )
-        single = lines[lines["dataset"] != ALL]
-        if len(single) > 1:
-            counts = single["verdict"].value_counts(sort=False)
-            tally = "; ".join(f"{name}: {count}" for name, count in counts.items())
-            empty = dict.fromkeys(("Backbone", "Decoder", "Seeds", "Effect", "p"), UNKNOWN)
-            same = {name: rows[-1][name] for name in ("Claim", "From", "Measured")}
-            rows.append(same | {"Data set": "(each of them)"} | empty | {"Verdict": tally})
-    measured = frame.dropna(subset=["examples", "users"])
-    notes = [
-        sample(measured),
-        "Verdict: supported where the whole interval of the effect lies on the claim's side of its "
-        "bound (0, unless the claim names another), not supported where it lies on the other side, "
-        "undecided where it holds the bound or there is none, where p is 0.05 or more, and with "
-        f"fewer than {LEAST_SEEDS} seeds, which cannot tell an objective from the luck of its "
-        f"trainings. {INTERVALS} Of times, the effect is the geometric mean over seeds and the "
-        "interval Student's of their logarithms; there is none where processes had to wait for "
-        "each other.",
-        "p: two-sided against 0, adjusted by Holm's method over all lines of this table; times "
-        "have none. From paper: what the paper is known to claim; paper's analyses: a question "
-        "that it analyses, with the answer in favour of CFT, as the paper's own is not known here; "
-        "readers: what its readers asked. Percentages of the paper are quoted from outside and "
-        "were not measured here.",
+    """Show every claim that was measured, with its lines."""
+    frame = claims.fillna({"unit": "", "published": "", "needed": ""})
+    rows = [
+        {
+            "Claim": line.claim,
+            "Family": line.family,
+            "From": line.source,
+            "Measured": line.measured,
+            "Data set": labels.dataset(line.dataset) or UNKNOWN,
+            "Backbone": labels.block(line.backbone) or UNKNOWN,
+            "Decoder": labels.decoder(line.decoder) or UNKNOWN,
+            "Seeds": number(line.seeds, 0),
+            "Effect": _effect(line),
+            "p": number(line.p_holm, 3),
+            "Chance": UNKNOWN if pd.isna(line.chance) else f"{line.chance:.0%}",
+            "Verdict": line.verdict,
+            "Published effect": line.published or UNKNOWN,
+            "Detectable": _with_unit(line.detectable, line.unit, signed=False),
+            "Would decide": line.needed or UNKNOWN,
+        }
+        for line in frame.itertuples()
     ]
-    return Table(pd.DataFrame(rows), notes, left=6)
+    notes = [
+        sample(frame.dropna(subset=["examples", "users"])),
+        "Verdict: supported where the whole interval of the effect lies on the claim's side of its "
+        "bound (0, unless the claim names another), not supported where it lies on the other side; "
+        f"no relevant gain where the 90 % interval lies within ±{RELEVANT:g} %; undecided where "
+        "the interval holds the bound or there is none, where p is 0.05 or more, and with one "
+        f"seed. {INTERVALS} The spread between seeds is taken to be the same for all objectives of "
+        "a data set, backbone and decoder. Of times, the effect is the geometric mean over seeds "
+        "and the interval Student's of their logarithms; times of a crowded machine are not shown.",
+        "p: two-sided against 0, adjusted by Holm's method within a family; the two primary claims "
+        "were named in advance, as the mean over the headline's data sets with the first decoder "
+        "of each kind. Chance: that the effect lies on the claim's side, under a flat prior. "
+        "Published effect: excluded where the 95 % interval leaves it out; first the paper's, then "
+        "that of its group's later re-run, both quoted from outside and not measured here. "
+        "Detectable: the smallest effect that such an interval shows with 80 % chance. Would "
+        "decide: what would show the smallest published effect, or else the effect as measured, "
+        "with that chance.",
+        "From paper: what the paper is known to claim; paper's analyses: a question that it "
+        "analyses, with the answer in favour of CFT, as the paper's own is not known here; "
+        "readers: what its readers asked. A claim that this study does not measure is not listed.",
+    ]
+    if not rows:
+        return Table(pd.DataFrame({"Claim": ["This study measures none."]}), [], left=1)
+    return Table(pd.DataFrame(rows), notes, left=7)
 
 
 def _effect(line: Any) -> str:
     """`value unit [low, high]`, signed where the bound is 0."""
-    digits, signed = DIGITS.get(line.unit, 4), line.unit != " ×"
-    if pd.isna(line.effect):
-        return UNKNOWN
-    value = number(line.effect, digits, signed) + line.unit
+    signed = line.unit != " ×"
+    value = _with_unit(line.effect, line.unit, signed)
     if pd.isna(line.low):
         return value
+    digits = DIGITS.get(line.unit, 4)
     return f"{value} [{number(line.low, digits, signed)}, {number(line.high, digits, signed)}]"
+
+
+def _with_unit(value: float, unit: str, signed: bool) -> str:
+    if pd.isna(value):
+        return UNKNOWN
+    return number(value, DIGITS.get(unit, 4), signed) + unit

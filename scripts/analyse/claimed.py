@@ -1,0 +1,395 @@
+"""What was claimed of counterfactual fine-tuning, and which rows of the analyses measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from scripts.analyse.headline import ALL
+from scripts.cells import BASE
+
+#: A relative gain within this many percent of 0, with a 90 % interval, is no relevant one.
+RELEVANT = 3.0
+
+#: Seeds that a grid or a comparison of lengths needs to be listed at all.
+GRID_SEEDS = 3
+
+#: The accuracy that single claims are judged by: one of the headline's two metrics.
+METRIC, K = "ndcg", 5
+
+#: Decoding that takes up to this share more counts as free of cost.
+MARGIN = 0.1
+
+#: Families of claims, whose p-values are adjusted together.
+Family = Literal["primary", "parts", "balance", "history", "robustness", "cost"]
+
+
+class Study(NamedTuple):
+    """What the analyses do not say of a study."""
+
+    beyond_amazon: list[str]
+    """Its data sets that are not from Amazon, beside those that are."""
+    grounding: list[str]
+    """Its decoders that ground free text, as BIGRec does; the others search the catalogue, as D3
+    does."""
+    primary: list[str]
+    """Of each of these two kinds the first decoder: those of the primary claims."""
+    headline: list[str]
+    """The data sets of the headline."""
+
+
+class Claim(NamedTuple):
+    """A claim and where its measurements are."""
+
+    family: Family
+    text: str
+    source: Literal["paper", "paper's analyses", "readers"]
+    """Whose it is: a claim of the paper that is known; the expected answer to a question that the
+    paper analyses, whose own answer is not known here; or a question of its readers."""
+    measured: str
+    """What is measured."""
+    analysis: str
+    """The analysis that holds it."""
+    lines: Callable[[pd.DataFrame, Study], pd.DataFrame]
+    """Its rows of the analysis, with those of the columns `LINE` that it has."""
+    side: Literal["above", "below"] = "above"
+    """On which side of `bound` the claim has the effect."""
+    bound: float = 0.0
+    unit: str = ""
+    published: tuple[float, ...] = ()
+    """Effects that others have published: the paper's, then that of its group's later re-run
+    (docs/paper.md, head and §8)."""
+    least_seeds: int = 1
+    """A line with fewer is not listed."""
+    trained: bool = True
+    """Whether it is about trainings, so that a single one says nothing."""
+
+
+def _primary(grounds: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """The gain of cft with the first decoder of a kind and the study's first backbone, as the mean
+    over the headline's data sets."""
+
+    def lines(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
+        return _of_kind(headline, study, grounds)[lambda rows: _is_primary(rows, study)]
+
+    return lines
+
+
+def _further(grounds: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """The gains of cft with the study's first backbone that the primary claim is not about."""
+
+    def lines(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
+        return _of_kind(headline, study, grounds)[lambda rows: ~_is_primary(rows, study)]
+
+    return lines
+
+
+def _of_kind(headline: pd.DataFrame, study: Study, grounds: bool) -> pd.DataFrame:
+    """Gains of cft with decoders of one kind and the study's first backbone."""
+    rows = _cft(headline)
+    rows = rows[rows["decoder"].isin(study.grounding) == grounds]
+    return rows[rows["backbone"] == headline["backbone"].iloc[0]] if len(rows) else rows
+
+
+def _is_primary(rows: pd.DataFrame, study: Study) -> pd.Series:
+    """Which gains are those that are named in advance."""
+    shown = study.headline if len(study.headline) == 1 else [ALL]
+    return rows["decoder"].isin(study.primary) & rows["dataset"].isin(shown)
+
+
+def _cft(headline: pd.DataFrame) -> pd.DataFrame:
+    rows = headline[headline["objective"] == "cft"]
+    return rows.rename(columns={"relative_gain": "effect"})
+
+
+def _other_backbones(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Gains of cft with all backbones but the study's first."""
+    rows = _cft(headline)
+    return rows[rows["backbone"] != headline["backbone"].iloc[0]] if len(rows) else rows
+
+
+def _beyond_amazon(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Gains of cft on single data sets that are not from Amazon."""
+    rows = _cft(headline)
+    return rows[rows["dataset"].isin(study.beyond_amazon)]
+
+
+def _gain(
+    objective: str, base: str = BASE, history: str = "with"
+) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """Gains of an objective over a base."""
+
+    def lines(gains: pd.DataFrame, study: Study) -> pd.DataFrame:
+        compared = (gains["objective"] == objective) & (gains["base"] == base)
+        point = (gains["history"] == history) & (gains["metric"] == METRIC) & (gains["k"] == K)
+        return gains[compared & point].rename(columns={"difference": "effect"})
+
+    return lines
+
+
+def _other_history(dependence: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """What another user's history leaves of cft's accuracy, less what it leaves of plain's."""
+    wrong = (dependence["objective"] == "cft") & (dependence["history"] == "wrong")
+    rows = dependence[wrong & (dependence["metric"] == METRIC) & (dependence["k"] == K)]
+    names = {"kept_contrast": "effect", "kept_contrast_low": "low", "kept_contrast_high": "high"}
+    names |= {"kept_contrast_p": "p", "shared_seeds": "seeds"}
+    return rows.drop(columns=["low", "high", "p", "seeds", "seed_sd"], errors="ignore").rename(
+        columns=names
+    )
+
+
+def _distance(balance: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Differences of cft in the distance to the histories, at the largest K up to 10."""
+    distances = (balance["objective"] == "cft") & (balance["measure"] == "total_variation")
+    rows = balance[distances & (balance["k"] <= 10) & balance["difference"].notna()]
+    rows = _greatest(rows, "k", ["dataset", "block", "decoder"])
+    return _differences(rows).rename(columns={"block": "backbone"})
+
+
+#: What an analysis knows of a value itself, and the names of the same of its difference.
+_OWN = ["low", "high", "seeds", "seed_sd"]
+_OF_DIFFERENCE = {
+    "difference": "effect",
+    "difference_low": "low",
+    "difference_high": "high",
+    "shared_seeds": "seeds",
+}
+
+
+def _differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an analysis with their difference in the place of their value."""
+    return rows.drop(columns=_OWN, errors="ignore").rename(columns=_OF_DIFFERENCE)
+
+
+def _greatest(frame: pd.DataFrame, column: str, keys: list[str]) -> pd.DataFrame:
+    """The rows that are greatest in a column among those of the same keys."""
+    return frame[frame[column] == frame.groupby(keys, dropna=False)[column].transform("max")]
+
+
+def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Contrasts of the titles' halves under plain fine-tuning."""
+    halves = (positions["objective"] == BASE) & (positions["position"] == "halves")
+    return positions[halves].rename(columns={"n": "examples"})
+
+
+def _range(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """The range over a grid in percent of plain's accuracy, whether there is a gain or not."""
+
+    def lines(sensitivity: pd.DataFrame, study: Study) -> pd.DataFrame:
+        keys = ["dataset", "backbone", "decoder"]
+        rows = sensitivity[(sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)]
+        base = rows[rows["parameter"] == "base"].set_index(keys)["value"]
+        rows = rows[rows["parameter"] == parameter].dropna(subset="range")
+        rows = rows.loc[rows.groupby(keys, sort=False).head(1).index]
+        per_cent = 100 / base.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
+        ends = {"effect": "range", "low": "range_low", "high": "range_high"}
+        shares = {name: rows[column] * per_cent for name, column in ends.items()}
+        return rows.drop(columns=["p", "seed_sd"], errors="ignore").assign(**shares)
+
+    return lines
+
+
+def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Gains of cft at the longest histories over the shortest."""
+    rows = lengths[(lengths["metric"] == METRIC) & (lengths["k"] == K)]
+    rows = rows[(rows["objective"] == "cft") & rows["difference"].notna()]
+    return _differences(_greatest(rows, "length", ["dataset", "backbone", "decoder"]))
+
+
+def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """Time of cft over plain's: the geometric mean over seeds, and Student's interval of their
+    logarithms. One seed has none; times of which any was taken on a crowded machine say nothing and
+    are not listed."""
+
+    def lines(cost: pd.DataFrame, study: Study) -> pd.DataFrame:
+        shown = (cost["stage"] == stage) & cost["history"].isin(["", "with"])
+        keys = ["dataset", "backbone", "decoder"]
+        both = cost[shown & cost["objective"].isin(["cft", BASE])]
+        groups = both[both["objective"] == "cft"].groupby(keys, sort=False)
+        logs = groups["relative"].agg(lambda ratios: np.log(ratios).mean())
+        spread = groups["relative"].agg(lambda ratios: np.log(ratios).std(ddof=1))
+        seeds = groups["relative"].count()
+        crowded = both.groupby(keys)["crowded"].any().reindex(seeds.index)
+        margin = stats.t.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)
+        bounds = {"effect": logs.mask(crowded), "low": logs - margin, "high": logs + margin}
+        ratios = pd.DataFrame({name: np.exp(log) for name, log in bounds.items()})
+        return ratios.assign(seeds=seeds, examples=groups["examples"].first()).reset_index()
+
+    return lines
+
+
+def _exact(search_error: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """What the widest search loses against the exact ranking."""
+    rows = search_error[(search_error["metric"] == METRIC) & search_error["beams"].notna()]
+    rows = _greatest(rows[rows["objective"] == "cft"], "beams", ["dataset", "backbone"])
+    return rows.rename(columns={"difference": "effect"})
+
+
+#: Every claim, in the order of the table.
+CLAIMS = [
+    Claim(
+        "primary",
+        "CFT is more accurate than BIGRec",
+        "paper",
+        "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
+        *("headline", _primary(grounds=True)),
+        unit=" %",
+        published=(9.8, 4.0),
+    ),
+    Claim(
+        "primary",
+        "CFT is more accurate than D3",
+        "paper",
+        "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
+        *("headline", _primary(grounds=False)),
+        unit=" %",
+        published=(9.5, 3.3),
+    ),
+    Claim(
+        "parts",
+        "The causal loss helps by itself",
+        "paper's analyses",
+        "NDCG@5 of causal less that of plain",
+        *("gains", _gain("causal")),
+    ),
+    Claim(
+        "parts",
+        "The token weights help by themselves",
+        "paper's analyses",
+        "NDCG@5 of weighted less that of plain",
+        *("gains", _gain("weighted")),
+    ),
+    Claim(
+        "parts",
+        "Both parts together beat the token weights",
+        "paper's analyses",
+        "NDCG@5 of cft less that of weighted",
+        *("gains", _gain("cft", base="weighted")),
+    ),
+    Claim(
+        "parts",
+        "Both parts together beat the causal loss: falling weights beat equal ones",
+        "paper's analyses",
+        "NDCG@5 of cft less that of causal",
+        *("gains", _gain("cft", base="causal")),
+    ),
+    Claim(
+        "parts",
+        "Learned token weights beat falling ones",
+        "readers",
+        "NDCG@5 of cft-learned less that of cft",
+        *("gains", _gain("cft-learned", base="cft")),
+    ),
+    Claim(
+        "balance",
+        "Recommendations are more balanced over item popularity",
+        "paper",
+        "total variation distance to the histories, of the top 10 or shorter lists, cft less plain",
+        *("balance", _distance, "below"),
+    ),
+    Claim(
+        "history",
+        "Without its history, the model leans less on other knowledge (trained directly)",
+        "paper",
+        "NDCG@5 without the history, cft less plain; the causal loss trains this itself",
+        *("gains", _gain("cft", history="without"), "below"),
+    ),
+    Claim(
+        "history",
+        "With CFT, accuracy rests more on the user's own history",
+        "paper's analyses",
+        "share of NDCG@5 that another user's history leaves, cft less plain",
+        *("dependence", _other_history, "below"),
+        unit=" %",
+    ),
+    Claim(
+        "history",
+        "The history matters most for the first tokens of a title",
+        "paper",
+        "effect of the history on the log-probability, first half of a title less second, plain",
+        *("positions", _halves),
+        unit=" nats",
+    ),
+    Claim(
+        "robustness",
+        "CFT beats BIGRec on single data sets, and with other decoders of its kind",
+        "paper's analyses",
+        "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
+        *("headline", _further(grounds=True)),
+        unit=" %",
+    ),
+    Claim(
+        "robustness",
+        "CFT beats D3 on single data sets, and with other decoders of its kind",
+        "paper's analyses",
+        "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
+        *("headline", _further(grounds=False)),
+        unit=" %",
+    ),
+    Claim(
+        "robustness",
+        "CFT helps other backbones",
+        "paper's analyses",
+        "mean relative gain in NDCG@5 and HR@5 over plain, backbones after the study's first",
+        *("headline", _other_backbones),
+        unit=" %",
+    ),
+    Claim(
+        "robustness",
+        "CFT helps beyond Amazon",
+        "paper's analyses",
+        "mean relative gain in NDCG@5 and HR@5 over plain, other data sets",
+        *("headline", _beyond_amazon),
+        unit=" %",
+    ),
+    *(
+        Claim(
+            "robustness",
+            f"The accuracy of CFT does not hang on {parameter}, within {RELEVANT:g} %",
+            "paper's analyses",
+            "NDCG@5 of the best point of the grid less the worst, in percent of plain's; whether "
+            "there is a gain is another question",
+            *("sensitivity", _range(parameter), "below", RELEVANT),
+            unit=" %",
+            least_seeds=GRID_SEEDS,
+        )
+        for parameter in ("alpha", "beta")
+    ),
+    Claim(
+        "robustness",
+        "Longer histories make CFT more accurate",
+        "readers",
+        "NDCG@5 of cft at the longest histories less that at the shortest",
+        *("history_length", _longest),
+        least_seeds=GRID_SEEDS,
+    ),
+    Claim(
+        "cost",
+        "CFT takes twice the training time, or more",
+        "readers",
+        "time per step of cft over plain's, both with our shared prompts; the released step runs "
+        "two whole passes, about twice its plain one",
+        *("cost", _cost("training"), "above", 2.0),
+        unit=" ×",
+    ),
+    Claim(
+        "cost",
+        f"CFT takes no more time to recommend (up to {MARGIN:.0%})",
+        "readers",
+        "decoding time of cft over plain's",
+        *("cost", _cost("decoding"), "below", 1 + MARGIN),
+        unit=" ×",
+    ),
+    Claim(
+        "cost",
+        "Beam search loses accuracy against the exact ranking",
+        "readers",
+        "NDCG@10 of the widest search less that of the exact ranking, cft",
+        *("search_error", _exact, "below"),
+        trained=False,
+    ),
+]
