@@ -88,10 +88,11 @@ def published(line: Any, claim: Claim) -> str:
 
 def needed(line: Any, claim: Claim) -> str:
     """The examples or seeds with which an undecided line would see, with 80 % chance, the smallest
-    published effect or, where there is none, the effect as it was measured."""
+    published effect or, where there is none, the effect as it was measured; of times nothing."""
     error = (line.high - line.low) / (2 * HALF)
     wanted = abs(min(claim.published, default=line.effect - claim.bound)) / SEEN
-    if not (line.verdict in (UNDECIDED, ONE_SEED) and error > wanted > 0):
+    undecided = line.verdict in (UNDECIDED, ONE_SEED) and claim.unit != " ×"
+    if not (undecided and error > wanted > 0):
         return ""
     # The variance of the seeds, and the rest, which the examples make.
     seeds = 0.0 if np.isnan(line.seed_sd) else line.seed_sd**2
