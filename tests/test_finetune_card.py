@@ -14,11 +14,13 @@ RECORD = {
     "seed": 2,
     "best_epoch": 2,
     "epochs_run": 3,
+    "valid_loss": 1.23456,
+    "valid_equal_weight_loss": 1.98769,
 }
 
 
 def test_the_hub_library_finds_base_task_and_library():
-    text = model_card(RECORD, Objective(), Training(lora=LoRA()), "toys", 1.23456, "Say: #1 {x}\n")
+    text = model_card(RECORD, Objective(), Training(lora=LoRA()), "toys", "Say: #1 {x}\n")
     card = ModelCard(text)
     assert card.data.base_model == "Qwen/Qwen2-0.5B"
     assert card.data.library_name == "peft"
@@ -26,13 +28,15 @@ def test_the_hub_library_finds_base_task_and_library():
     assert "needs its backbone" not in card.text
     for fact in ("Qwen/Qwen2-0.5B at revision c |", 'Qwen2-0.5B", revision="c")', "AdamW on fp32"):
         assert fact in card.text
-    for fact in ("toys, 112,755 training", "1.2346", "2 of 3", "LoRA adapters of rank 8", "#1 {x}"):
+    for fact in ("toys, 112,755 training", "1.9877 with equal token weights, 1.2346", "2 of 3"):
+        assert fact in card.text
+    for fact in ("LoRA adapters of rank 8", "#1 {x}"):
         assert fact in card.text
 
 
 def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
     record = RECORD | {"backbone": LOCAL}
-    text = model_card(record, Objective(), Training(), "toys", 1.0, "x")
+    text = model_card(record, Objective(), Training(), "toys", "x")
     card = ModelCard(text)
     assert card.data.base_model is None
     assert card.data.library_name == "transformers"
@@ -42,7 +46,7 @@ def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
 
 def test_a_prompt_and_a_name_stay_where_they_stand():
     record = RECORD | {"backbone": {"name": "a|b", "sha256": {}}}
-    text = model_card(record, Objective(), Training(), "toys", 1.0, "say:\n````\nx")
+    text = model_card(record, Objective(), Training(), "toys", "say:\n````\nx")
     assert "| backbone | a\\|b |" in text
     assert "`````text\nsay:\n````\nx\n`````\n" in text
 
@@ -64,7 +68,7 @@ LOCAL = {"name": "mine", "sha256": {"a.safetensors": "f00", "b.safetensors": "ba
 )
 def test_an_adapter_says_what_backbone_it_needs_if_no_hub_has_it(origin, words):
     record = RECORD | {"backbone": LOCAL | origin}
-    card = ModelCard(model_card(record, Objective(), Training(lora=LoRA()), "toys", 1.0, "x"))
+    card = ModelCard(model_card(record, Objective(), Training(lora=LoRA()), "toys", "x"))
     assert card.data.base_model is None
     assert f"needs its backbone `mine`, which is on no model hub**: {words}" in card.text
     assert "- `a.safetensors`: `f00`\n- `b.safetensors`: `ba5`\n" in card.text

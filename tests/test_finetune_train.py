@@ -143,7 +143,8 @@ def test_training(folder, tmp_path, objective, lora):
     )
     curves, record = read_csv(output / "curves.csv"), read_json(output / "run.json")
 
-    assert curves.columns.tolist() == ["step", "epoch", "split", "loss", "learning_rate"]
+    losses = ["loss", "equal_weight_loss"]
+    assert curves.columns.tolist() == ["step", "epoch", "split", *losses, "learning_rate"]
     training, validation = (curves[curves["split"] == split] for split in ("train", "valid"))
     # An adapter can do little with random weights.
     assert training["loss"].iloc[-1] < training["loss"].iloc[0] - (0.5 if lora is None else 0.05)
@@ -152,9 +153,13 @@ def test_training(folder, tmp_path, objective, lora):
     assert validation["epoch"].tolist() == [1, 2, 3]
     assert set(validation["step"]) <= set(training["step"])
     model = load(folder, output)
-    assert valid_loss(folder, model, objective.beta) == pytest.approx(
-        validation["loss"].min(), rel=1e-5
-    )
+    best = validation.loc[validation["loss"].idxmin()]
+    assert valid_loss(folder, model, objective.beta) == pytest.approx(best["loss"], rel=1e-5)
+    # The same passes without the objective's weights.
+    assert valid_loss(folder, model, 1) == pytest.approx(best["equal_weight_loss"], rel=1e-5)
+    assert (abs(best["loss"] / best["equal_weight_loss"] - 1) < 1e-6) == (objective.beta == 1)
+    assert training["equal_weight_loss"].isna().all()
+    assert [record[f"valid_{name}"] for name in losses] == best[losses].tolist()
 
     assert record["settings"]["objective"] == objective.model_dump()
     assert record["settings"]["prompt"] == PROMPT.model_dump()
@@ -335,9 +340,10 @@ def test_learned_weights_survive_an_interruption(folder, tmp_path):
     assert weights(output) == weights(undisturbed)
     assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
     # Equal weights in the validation, whatever the training weighs.
-    losses = read_csv(output / "curves.csv").query("split == 'valid'")["loss"]
+    found = read_csv(output / "curves.csv").query("split == 'valid'")
     model = load(folder, output)
-    assert valid_loss(folder, model, beta=1) == pytest.approx(losses.min(), rel=1e-5)
+    assert valid_loss(folder, model, beta=1) == pytest.approx(found["loss"].min(), rel=1e-5)
+    assert found["equal_weight_loss"].tolist() == pytest.approx(found["loss"].tolist(), rel=1e-6)
     learned = finetune(folder, tmp_path / "equal", Objective(alpha=0.1, beta=1))
     assert weights(learned) != weights(output)
 

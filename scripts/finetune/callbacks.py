@@ -121,8 +121,9 @@ def metrics(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The Trainer's log: windows of training steps, and the validations.
 
     The gradient's norm, before clipping, is that of the window's last step; `clipped_steps` counts
-    those of its steps whose gradient was longer than the Trainer's `max_grad_norm`. Learned token
-    weights stand with the validations, by position.
+    those of its steps whose gradient was longer than the Trainer's `max_grad_norm`. With the
+    validations stand the loss with equal token weights, which compares over objectives, and learned
+    token weights, by position.
     """
     return [
         {
@@ -134,6 +135,7 @@ def metrics(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
         | {
             name: entry[key]
             for name, key in (
+                ("equal_weight_loss", "eval_equal_weight_loss"),
                 ("learning_rate", "learning_rate"),
                 ("gradient_norm", "grad_norm"),
                 ("clipped_steps", "clipped_steps"),
@@ -155,5 +157,6 @@ def metrics_lines(log: list[dict[str, Any]]) -> str:
 
 
 def learning_curves(log: list[dict[str, Any]]) -> pd.DataFrame:
-    """The metrics as rows (step, epoch, split, loss, learning_rate)."""
-    return pd.DataFrame(metrics(log), columns=["step", "epoch", "split", "loss", "learning_rate"])
+    """The metrics as rows (step, epoch, split, loss, equal_weight_loss, learning_rate)."""
+    columns = ["step", "epoch", "split", "loss", "equal_weight_loss", "learning_rate"]
+    return pd.DataFrame(metrics(log), columns=columns)

@@ -19,7 +19,6 @@ def model_card(
     objective: Objective,
     training: Training,
     dataset: str,
-    loss: float,
     prompt: str,
 ) -> str:
     """Text of the card, in Markdown with the metadata that model hubs read.
@@ -29,7 +28,6 @@ def model_card(
         objective: what was trained.
         training: how.
         dataset: name of the data set.
-        loss: validation loss of the epoch that was kept.
         prompt: one prompt as the model sees it.
     """
     origin = record["backbone"]
@@ -59,7 +57,8 @@ def model_card(
         seed=record["seed"],
         best_epoch=record["best_epoch"],
         epochs_run=record["epochs_run"],
-        loss=loss,
+        loss=record["valid_loss"],
+        equal_weight_loss=record["valid_equal_weight_loss"],
         valid_examples=record["valid_examples"],
         prompt=prompt.strip(),
         # A fence is longer than whatever stands between two of them.

@@ -147,7 +147,6 @@ def finetune(
         objective,
         training,
         train.parent.parent.name,
-        trainer.state.best_metric,
         prompt_text(prompt, ["First title", "Second title"]),
     )
     with atomic(output) as folder:
@@ -275,6 +274,7 @@ def facts_of(trainer: CounterfactualTrainer) -> dict[str, Any]:
     objective, timer = trainer.objective, trainer.timer
     curves = learning_curves(trainer.state.log_history)
     losses = curves[curves["split"] == "valid"]
+    best = losses.loc[losses["loss"].idxmin()]
     parameters = [*trainer.model.parameters()]
     token_weights, position_tokens = trainer.weights_by_position()
     facts: dict[str, Any] = {
@@ -285,7 +285,10 @@ def facts_of(trainer: CounterfactualTrainer) -> dict[str, Any]:
         "valid_examples": len(trainer.eval_dataset),
         "steps": trainer.state.global_step,
         "epochs_run": math.ceil(trainer.state.epoch or 0),
-        "best_epoch": round(losses.loc[losses["loss"].idxmin(), "epoch"]),
+        "best_epoch": round(best["epoch"]),
+        # Of the best epoch: with the objective's token weights, and with equal ones, as all have.
+        "valid_loss": best["loss"],
+        "valid_equal_weight_loss": best["equal_weight_loss"],
         "parameters": sum(p.numel() for p in parameters),
         "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         # Of the whole run, whatever it was resumed from.

@@ -245,7 +245,11 @@ class CounterfactualTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, Any]:
-        """The weighted normal loss of the validation examples; the causal term is left out."""
+        """The normal loss of the validation examples, weighted and with equal token weights.
+
+        The causal term is left out. The weighted loss chooses the best epoch. The other one is
+        alike for all objectives.
+        """
         began = clock(self.args.device)
         model = self.model.eval()
         # Of the validation examples there is one loss, whatever the training normalises by.
@@ -256,13 +260,16 @@ class CounterfactualTrainer(Trainer):
         shared = trunk_outputs(model, inputs["branches"])
         parts = [part_losses(model, inputs, shared, i) for i in range(len(inputs["targets"]))]
         model.train()
-        loss = torch.tensor(
-            sum(part.normal.item() for part in parts), dtype=torch.float64, device=self.args.device
-        )
+        sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
+        for part in parts:
+            tokens = part.tokens.to(sums)
+            sums += torch.stack([part.normal.to(sums), tokens.sum(), sums.new_tensor(len(tokens))])
         if self.args.world_size > 1:
-            self.sum_over_processes([loss])
+            self.sum_over_processes([sums])
+        loss, equal, number = sums.tolist()
         metrics: dict[str, Any] = {
-            f"{metric_key_prefix}_loss": loss.item(),
+            f"{metric_key_prefix}_loss": loss,
+            f"{metric_key_prefix}_equal_weight_loss": equal / number,
             f"{metric_key_prefix}_seconds": clock(self.args.device) - began,
         }
         if self.objective.token_weights == "learned":
