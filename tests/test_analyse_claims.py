@@ -224,7 +224,7 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
             ],
             "positions": [
                 WHERE
-                | {"objective": "plain", "position": position, "effect": effect, "p": 0.01}
+                | {"objective": "plain", "position": position, "value": effect, "p": 0.01}
                 | {"low": effect - 0.1, "high": effect + 0.1, "n": 9, "users": 3, "seeds": 3}
                 for position, effect in (("1", 7.0), ("halves", 0.3))
             ],
