@@ -65,10 +65,15 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         return frame.assign(base="plain", examples=9)
     if name == "positions":
         del cells["seed"]
-        frame = product(**cells, position=["1", "2", "13+", "eos", "halves"])
-        return frame.rename(columns={"value": "effect"}).assign(n=9, users=3)
+        measures = ["with_history", "without_history", "effect"]
+        places = ["1", "2", "13+", "eos", "target"]
+        frame = product(**cells, position=places, measure=measures).assign(base=None, n=9, users=3)
+        compared = (frame["position"] == "target") & (frame["objective"] != "plain")
+        halves = product(**cells, position=["halves"], measure=["effect"])
+        return pd.concat([frame, frame[compared].assign(base="plain"), halves])
     if name == "curves":
         frame = product(**cells, split=["train", "valid"], step=[1, 2, 3], epoch=[1])
+        frame["equal_weight_loss"] = (frame["value"] + 1).where(frame["split"] == "valid")
         return frame.rename(columns={"value": "loss"}).drop(columns=["low", "high"])
     if name == "token_weights":
         frame = product(**cells, position=[1, 2, 3]).rename(columns={"value": "weight"})
@@ -156,6 +161,13 @@ def test_backbones_need_not_share_their_objectives(tmp_path: Path, name: str) ->
     two = inputs(name, ["plain", "cft"], ["a"]).replace("tiny", "other")
     draw(name, pd.concat([all_four, two]), tmp_path / "figure.pdf")
     assert set(pd.read_csv(tmp_path / "figure.csv")["dataset"]) == {"a"}
+
+
+def test_validations_are_drawn_with_equal_weights(tmp_path: Path) -> None:
+    draw("curves", inputs("curves", ["plain", "cft"], ["a"]), tmp_path / "figure.pdf")
+    drawn = pd.read_csv(tmp_path / "figure.csv").groupby("split")["drawn"].agg(["min", "max"])
+    assert drawn.loc["train"].between(0.1, 0.2).all()
+    assert drawn.loc["valid"].between(1.1, 1.2).all()
 
 
 def test_costs_without_a_base_are_relative_to_nothing(tmp_path: Path) -> None:

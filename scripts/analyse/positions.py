@@ -1,4 +1,4 @@
-"""The effect of the history on each token of the target."""
+"""Log-probability of each token of the target with the history and without it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.cells import model_of
+from scripts.cells import BASE, Model, model_of
 from scripts.command import InputError
 from scripts.contracts import TOKEN_EFFECTS
 from scripts.evaluate.blocks import codes
@@ -21,6 +21,18 @@ LAST = 12
 #: The positions in their order: later ones are pooled, the last token (eos) stands apart.
 POSITIONS = [*(str(p) for p in range(1, LAST + 1)), f"{LAST + 1}+", "eos"]
 
+#: What is measured of every token, in nats: log p(token | history), log p(token | no history), and
+#: the first less the second.
+MEASURES = ["with_history", "without_history", "effect"]
+
+COLUMNS = [
+    *("dataset", "backbone", "objective", "base", "position", "measure"),
+    *("value", "low", "high", "p", "seed_sd", "n", "users", "seeds"),
+]
+
+#: What says that two models were measured on the same tokens.
+TOKENS = ["example_id", "user", "position", "tokens"]
+
 
 def name_positions(frame: pd.DataFrame) -> pd.Series:
     """The name in `POSITIONS` of every token; the last token of an answer is always `eos`."""
@@ -29,7 +41,7 @@ def name_positions(frame: pd.DataFrame) -> pd.Series:
     return names.where(frame["position"] < frame["tokens"], "eos")
 
 
-def halves(frame: pd.DataFrame) -> pd.Series:
+def halves(frame: pd.DataFrame) -> pd.DataFrame:
     """By how much the effect on a title's first half exceeds that on its second half.
 
     The first token, an opening quote, and the last two, the closing quote and eos, are left out:
@@ -41,64 +53,112 @@ def halves(frame: pd.DataFrame) -> pd.Series:
         frame: token effects in the order of the positions, with `effect`.
 
     Returns:
-        mean effect over the first half minus that over the second, by `example_id`; examples with
-        fewer than two tokens in between are absent.
+        `effect`: its mean over the first half minus that over the second, by `example_id` and
+        `user`; examples with fewer than two tokens in between are absent.
     """
     between = frame[(frame["position"] > 1) & (frame["position"] < frame["tokens"] - 1)]
     half = (between["tokens"] - 3) // 2
     first = between["effect"].where(between["position"] <= 1 + half)
     second = between["effect"].where(between["position"] >= between["tokens"] - 1 - half)
-    means = pd.DataFrame({"first": first, "second": second}).groupby(between["example_id"]).mean()
-    return (means["first"] - means["second"]).dropna()
+    examples = [between["example_id"], between["user"]]
+    means = pd.DataFrame({"first": first, "second": second}).groupby(examples).mean()
+    return (means["first"] - means["second"]).dropna().to_frame("effect")
+
+
+def measured(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """`MEASURES` of one model.
+
+    Args:
+        frame: token effects in the order of the positions, with `effect`.
+
+    Returns:
+        by position those of every token, of `target` their sums over each whole answer, and of
+        `halves` those of `halves`; the index is the user.
+    """
+    names = name_positions(frame)
+    tokens = frame.set_index("user")[MEASURES]
+    found = {name: tokens[(names == name).to_numpy()] for name in POSITIONS}
+    examples = {
+        "target": frame.groupby(["example_id", "user"])[MEASURES].sum(),
+        "halves": halves(frame),
+    }
+    found |= {name: values.droplevel("example_id") for name, values in examples.items()}
+    return {name: values for name, values in found.items() if len(values)}
+
+
+def read_blocks(effects: list[Path]) -> dict[tuple[str, ...], dict[Model, dict]]:
+    """What is `measured` of every model, by data set and backbone.
+
+    Raises:
+        InputError: two models of a block were measured on different tokens.
+    """
+    blocks: dict[tuple[str, ...], dict[Model, dict]] = {}
+    firsts: dict[tuple[str, ...], tuple[Path, pd.DataFrame]] = {}
+    for path in effects:
+        model, frame = model_of(path), read_table(path, TOKEN_EFFECTS)
+        first, tokens = firsts.setdefault(model[:2], (path, frame[TOKENS]))
+        if not frame[TOKENS].equals(tokens):
+            raise InputError(f"{path}: other tokens than in {first}; rerun both")
+        branches = frame[MEASURES[:2]].astype(float)
+        frame = frame.assign(**branches, effect=branches[MEASURES[0]] - branches[MEASURES[1]])
+        blocks.setdefault(model[:2], {})[model] = measured(frame)
+    return blocks
 
 
 def positions(effects: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
-    """Average log p(token | history) - log p(token | no history) per token position.
+    """Average log-probability of the target's tokens with the history, without it, and the effect.
+
+    Of the whole target stands also what an objective changes, against plain on the same seeds. An
+    effect can grow because the target is more likely with its history, or because it is less likely
+    without it: only the first is use of the history.
 
     Args:
         effects: token effects of every model.
         draws: of the bootstrap.
 
     Returns:
-        dataset, backbone, objective, position (1 to 12, `13+` pooled, `eos` for the last token,
-        which counts nowhere else; `halves` for the mean of `halves`), effect (nats), low, high
-        (95 % interval over users and, crossed with them, seeds), p (two-sided, against 0, not
-        adjusted), seed_sd (null for one seed), n (tokens, or examples for `halves`), users, seeds.
+        dataset, backbone, objective, base (of a difference: what is subtracted, or else empty),
+        position (1 to 12, `13+` pooled, `eos` for the last token, which counts nowhere else;
+        `target` for the sum over the whole answer, quotes and eos included; `halves` for the mean
+        of `halves`), measure (one of `MEASURES`), value (nats), low, high (95 % interval over users
+        and, crossed with them, seeds), p (two-sided, against 0, not adjusted; null for a
+        log-probability, which is never 0), seed_sd (null for one seed), n (tokens, or examples for
+        `target` and `halves`), users, seeds (of a difference: those that both have).
 
     Raises:
-        InputError: two seeds of a model were measured on different tokens.
+        InputError: two models of a block were measured on different tokens.
     """
-    models: dict[tuple[str, ...], list[Path]] = {}
-    for path in effects:
-        models.setdefault(model_of(path)[:3], []).append(path)
-    rows = []
-    for (dataset, backbone, objective), paths in models.items():
-        frames = [read_table(path, TOKEN_EFFECTS) for path in paths]
-        tokens = frames[0][["example_id", "user", "position", "tokens"]]
-        for path, frame in zip(paths, frames, strict=True):
-            if not frame[tokens.columns].equals(tokens):
-                raise InputError(f"{path}: other tokens than in {paths[0]}; rerun both")
-            frame["effect"] = frame["with_history"].astype(float) - frame["without_history"]
-        named = tokens.groupby(name_positions(tokens)).indices
-        measured = {
-            position: (
-                np.stack([frame["effect"].to_numpy()[named[position]] for frame in frames]),
-                tokens["user"].iloc[named[position]],
-            )
-            for position in POSITIONS
-            if position in named
-        }
-        contrast = pd.concat([halves(frame) for frame in frames], axis=1)
-        if len(contrast):
-            of_user = tokens.groupby("example_id")["user"].first()
-            measured["halves"] = contrast.to_numpy().T, of_user.loc[contrast.index]
-        for position, (values, users) in measured.items():
-            user = codes(users)
-            found = estimates(values[:, :, None], user, draws)
-            rows.append(
-                {"dataset": dataset, "backbone": backbone, "objective": objective}
-                | {"position": position}
-                | found.rename(columns={"value": "effect"}).iloc[0].to_dict()
-                | {"n": values.shape[1], "users": user.max() + 1, "seeds": len(values)}
-            )
-    return pd.DataFrame(rows)
+    parts = []
+    for (dataset, backbone), models in read_blocks(effects).items():
+        for objective in dict.fromkeys(model.objective for model in models):
+            ours = [model for model in models if model.objective == objective]
+            means = {
+                (position, ""): [models[model][position] for model in ours]
+                for position in models[ours[0]]
+            }
+            both = [m for m in ours if m._replace(objective=BASE) in models]
+            if objective != BASE and both:
+                means["target", BASE] = [
+                    models[m]["target"] - models[m._replace(objective=BASE)]["target"] for m in both
+                ]
+            for (position, base), frames in means.items():
+                users = codes(frames[0].index)
+                found = estimates(np.stack([f.to_numpy() for f in frames]), users, draws)
+                parts.append(
+                    found.assign(
+                        dataset=dataset,
+                        backbone=backbone,
+                        objective=objective,
+                        base=base,
+                        position=position,
+                        measure=frames[0].columns,
+                        n=len(users),
+                        users=users.max() + 1,
+                        seeds=len(frames),
+                    )
+                )
+    frame = pd.concat(parts, ignore_index=True)
+    # A log-probability itself is never above 0.
+    own = (frame["base"] == "") & (frame["measure"] != "effect")
+    high = frame["high"].clip(upper=0).where(own, frame["high"])
+    return frame.assign(high=high, p=frame["p"].mask(own))[COLUMNS]

@@ -9,9 +9,13 @@ from scripts import style
 from scripts.labels import Labels
 from scripts.style import Drawing
 
+#: The panels of each data set and backbone.
+PANELS = {"train": ["training loss"], "valid": ["validation loss,", "equal weights"]}
+
 
 def curves(values: pd.DataFrame, labels: Labels) -> Drawing:
-    """Draw the smoothed training loss and the validation loss, per objective and seed."""
+    """Draw the smoothed training loss and, beside it, the validation loss with equal token weights,
+    per objective and seed."""
     data = style.some(values.sort_values("step", kind="stable"))
     looks = style.looks(data["objective"])
     runs = ["dataset", "backbone", "objective", "seed"]
@@ -20,29 +24,27 @@ def curves(values: pd.DataFrame, labels: Labels) -> Drawing:
     smooth = train.groupby(runs)["loss"].transform(
         lambda loss: loss.rolling(max(1, len(loss) // 20), center=True, min_periods=1).mean()
     )
-    data = data.assign(smoothed=smooth)
+    data = data.assign(drawn=smooth.reindex(data.index).fillna(data["equal_weight_loss"]))
     blocks = list(data.groupby(["dataset", "backbone"], sort=False))
-    figure, axes = style.wrapped(len(blocks), style.PAGE, 1.8, across=3)
-    columns = min(3, len(blocks))
-    for i, (axis, ((dataset, backbone), here)) in enumerate(zip(axes, blocks, strict=True)):
-        for (objective, _), run_ in here.groupby(["objective", "seed"], sort=False):
-            colour, marker = looks[objective]
-            line, points = run_[run_["split"] == "train"], run_[run_["split"] == "valid"]
-            axis.plot(line["step"], line["smoothed"], color=colour, linewidth=0.9, alpha=0.8)
-            axis.plot(
-                points["step"], points["loss"], marker, ls=":", color=colour, mec="white", mew=0.5
-            )
-        axis.set_xlabel("optimiser step")
-        axis.set_ylabel("loss" if i % columns == 0 else "")
-        axis.locator_params(axis="x", nbins=5)
+    figure, axes = style.grouped(len(blocks), len(PANELS), 1.6)
+    for row, ((dataset, backbone), here) in zip(axes, blocks, strict=True):
+        row[1].sharex(row[0])
+        block = [labels.dataset(dataset), labels.block(backbone)]
+        for axis, (split, name) in zip(row, PANELS.items(), strict=True):
+            for (objective, _), run in here[here["split"] == split].groupby(runs[2:], sort=False):
+                colour, marker = looks[objective]
+                marker, line = ("", "-") if split == "train" else (marker, ":")
+                axis.plot(
+                    run["step"], run["drawn"], color=colour, marker=marker, ls=line, lw=0.9, ms=3
+                )
+            axis.set_xlabel("optimiser step")
+            axis.locator_params(nbins=4)
+            style.panel_name(axis, *(block if split == "train" else []), *name)
         # Learned token weights seek the worst tokens, whose loss is many times the mean.
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_locator(NullLocator())
-        style.panel_name(axis, labels.dataset(dataset), labels.block(backbone))
-    handles = [style.handle(n, look, "") for n, look in looks.items()]
-    handles.append(style.handle("training (smoothed)", (style.NEUTRAL, "")))
-    handles.append(style.handle("validation", (style.NEUTRAL, "o"), ":"))
-    style.legend(figure, handles, across=6)
+        row[0].set_yscale("log")
+        row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        row[0].yaxis.set_major_formatter("{x:g}")
+        row[0].yaxis.set_minor_locator(NullLocator())
+        row[0].set_ylabel("loss (nats)")
+    style.legend(figure, [style.handle(n, look) for n, look in looks.items()], across=5)
     return Drawing(figure, data)

@@ -1,60 +1,105 @@
-"""Figure of the history's effect on each token of the target."""
+"""Figure of the target's log-probability, token by token, with the history and without it."""
 
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from scripts import style
 from scripts.labels import Labels
-from scripts.style import Drawing
+from scripts.style import Axes, Drawing
 
-#: Labelled effects: even steps up to 1 nat, logarithmic beyond.
-TICKS = [0, *(sign * tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) for sign in (-1, 1))]
+#: Labelled log-probabilities: even steps up to 10 nats, logarithmic beyond.
+LOGS = [0, *(-tick for tick in (2, 5, 10, 20, 50, 100, 200, 500))]
+#: Labelled effects and differences: even up to 1 nat, logarithmic beyond.
+EFFECTS = [0, *(sign * tick for tick in (0.5, 2, 10, 50, 200) for sign in (-1, 1))]
+DIFFERENCES = [0, *(sign * tick for tick in (1, 30) for sign in (-1, 1))]
+
+#: The panels over the positions: what they draw, their name, where their axis turns logarithmic,
+#: and its labels.
+PANELS = [
+    ("with_history", "log p with history", 10, LOGS),
+    ("without_history", "log p without", 10, LOGS),
+    ("effect", "with less without", 1, EFFECTS),
+]
+BRANCHES = ["with_history", "without_history"]
 
 
 def positions(values: pd.DataFrame, labels: Labels) -> Drawing:
-    """Draw the mean log-probability gap over the token position, per objective."""
+    """Draw both branches and their gap over the token position, and how far each branch of the
+    whole target is from plain, per objective."""
     data = values.astype({"position": str})
     data = style.some(data[data["position"] != "halves"])
     looks = style.looks(data["objective"])
-    order = [p for p in data["position"].unique() if p.isdigit()]
-    order = sorted(order, key=int) + [p for p in data["position"].unique() if p.endswith("+")]
-    places = {position: i for i, position in enumerate(order)} | {"eos": len(order) + 0.5}
+    order = sorted((p for p in data["position"].unique() if p.isdigit()), key=int)
+    order += [p for p in data["position"].unique() if p.endswith("+")]
+    places = {position: i for i, position in enumerate(order)} | {"eos": len(order) + 3}
     blocks = list(data.groupby(["dataset", "backbone"], sort=False))
-    figure, axes = style.wrapped(len(blocks), style.PAGE, 1.9, across=2)
-    for i, (axis, ((dataset, backbone), here)) in enumerate(zip(axes, blocks, strict=True)):
-        # Objectives with the causal term would flatten the others on a linear scale.
-        axis.set_yscale("symlog", linthresh=1)
-        axis.yaxis.set_major_locator(FixedLocator(TICKS))
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
-        for objective, (colour, marker) in looks.items():
-            points = here[here["objective"] == objective]
-            if points.empty:  # Not every backbone is trained with every objective.
-                continue
-            points = points.assign(place=points["position"].map(places)).sort_values("place")
-            eos = points["position"] == "eos"
-            words, last = points[~eos], points[eos]
-            axis.plot(words["place"], words["effect"], marker, ls="-", color=colour, ms=3)
-            axis.fill_between(
-                words["place"], words["low"], words["high"], color=colour, alpha=0.2, linewidth=0
-            )
-            axis.errorbar(
-                last["place"],
-                last["effect"],
-                yerr=style.bars(last["low"], last["effect"], last["high"]),
-                fmt=marker,
-                color=colour,
-                markersize=3,
-            )
-        axis.set_xticks(
-            list(places.values()),
-            [name if i % 2 == 0 or name == "eos" else "" for i, name in enumerate(places)],
-        )
-        axis.set_xlabel("token of the target")
-        axis.set_ylabel("effect of the history (nats)" if i % 2 == 0 else "")
-        style.panel_name(axis, f"{labels.dataset(dataset)}, {labels.block(backbone)}")
-    style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
+    figure, axes = style.grouped(len(blocks), len(PANELS) + 1, 1.5)
+    for row, ((dataset, backbone), here) in zip(axes, blocks, strict=True):
+        row[1].sharey(row[0])
+        # Not every backbone is trained with every objective.
+        own = {name: look for name, look in looks.items() if name in set(here["objective"])}
+        for axis, (measure, name, threshold, ticks) in zip(row, PANELS, strict=False):
+            axis.set_yscale("symlog", linthresh=threshold)
+            _label(axis.yaxis, ticks)
+            axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
+            points = here[here["measure"] == measure].assign(place=here["position"].map(places))
+            points = points.dropna(subset="place").sort_values("place")
+            for objective, look in own.items():
+                _line(axis, points[points["objective"] == objective], look)
+            shown = {p: "" if i % 4 and p != "eos" else p for i, p in enumerate(places)}
+            axis.set_xticks(list(places.values()), list(shown.values()))
+            axis.set_xlabel("token of the target")
+            block = [labels.dataset(dataset), labels.block(backbone)] if axis is row[0] else []
+            style.panel_name(axis, *block, name)
+        row[0].set_ylim(top=0.5)
+        row[0].set_ylabel("nats")
+        row[2].set_ylabel("nats")
+        _differences(row[3], here[here["base"] != ""], own)
+    style.legend(figure, [style.handle(n, look) for n, look in looks.items()], across=5)
     return Drawing(figure, data)
+
+
+def _label(axis: Axis, ticks: list[float]) -> None:
+    """Label these values of an axis that is logarithmic in part."""
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def _line(axis: Axes, points: pd.DataFrame, look: tuple[str, str]) -> None:
+    """An objective's tokens with their intervals, the last one apart."""
+    colour, marker = look
+    eos = points["position"] == "eos"
+    words, last = points[~eos], points[eos]
+    axis.plot(words["place"], words["value"], marker, ls="-", lw=0.9, color=colour, ms=2.5)
+    axis.fill_between(
+        words["place"], words["low"], words["high"], color=colour, alpha=0.2, linewidth=0
+    )
+    bars = style.bars(last["low"], last["value"], last["high"])
+    axis.errorbar(last["place"], last["value"], yerr=bars, fmt=marker, color=colour, ms=2.5)
+
+
+def _differences(axis: Axes, points: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+    """What each objective adds to the whole target's log-probability, branch by branch."""
+    if points.empty:
+        axis.axis("off")
+        return
+    others = [name for name in looks if name in set(points["objective"])]
+    for i, objective in enumerate(others):
+        colour, marker = looks[objective]
+        own = points[points["objective"] == objective].set_index("measure").loc[BRANCHES]
+        heights = [height + 0.8 * ((i + 0.5) / len(others) - 0.5) for height in range(2)]
+        bars = style.bars(own["low"], own["value"], own["high"])
+        axis.errorbar(own["value"], heights, xerr=bars, fmt=marker, color=colour, ms=2.5)
+    axis.set_xscale("symlog", linthresh=1)
+    _label(axis.xaxis, DIFFERENCES)
+    axis.axvline(0, color=style.NEUTRAL, linewidth=0.8)
+    axis.margins(x=0.1)
+    axis.set_ylim(1.5, -0.5)
+    axis.set_yticks([0, 1], ["with", "without"])
+    axis.grid(visible=False, axis="y")
+    axis.set_xlabel("nats")
+    style.panel_name(axis, "target, less plain")
