@@ -33,18 +33,23 @@ def curves(values: pd.DataFrame, labels: Labels) -> Drawing:
         for axis, (split, name) in zip(row, PANELS.items(), strict=True):
             for (objective, _), run in here[here["split"] == split].groupby(runs[2:], sort=False):
                 colour, marker = looks[objective]
-                marker, line = ("", "-") if split == "train" else (marker, ":")
+                if split == "train" and len(run) > 1:
+                    marker = ""
+                line = "-" if split == "train" else ":"
                 axis.plot(
                     run["step"], run["drawn"], color=colour, marker=marker, ls=line, lw=0.9, ms=3
                 )
             axis.set_xlabel("optimiser step")
             axis.locator_params(nbins=4)
             style.panel_name(axis, *(block if split == "train" else []), *name)
+        losses = here.loc[here["split"] == "train", "drawn"]
         # Learned token weights seek the worst tokens, whose loss is many times the mean.
-        row[0].set_yscale("log")
-        row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        row[0].yaxis.set_major_formatter("{x:g}")
-        row[0].yaxis.set_minor_locator(NullLocator())
+        if losses.max() > 4 * losses.min():
+            row[0].set_yscale("log")
+            row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            row[0].yaxis.set_major_formatter("{x:g}")
+            row[0].yaxis.set_minor_locator(NullLocator())
+        row[0].set_xlim(left=0)
         row[0].set_ylabel("loss (nats)")
     style.legend(figure, [style.handle(n, look) for n, look in looks.items()], across=5)
     return Drawing(figure, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axis import Axis
+from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from scripts import style
@@ -16,13 +17,12 @@ LOGS = [0, *(-tick for tick in (2, 5, 10, 20, 50, 100, 200, 500))]
 EFFECTS = [0, *(sign * tick for tick in (0.5, 2, 10, 50, 200) for sign in (-1, 1))]
 DIFFERENCES = [0, *(sign * tick for tick in (1, 30) for sign in (-1, 1))]
 
-#: The panels over the positions: what they draw, their name, where their axis turns logarithmic,
-#: and its labels.
-PANELS = [
-    ("with_history", "log p with history", 10, LOGS),
-    ("without_history", "log p without", 10, LOGS),
-    ("effect", "with less without", 1, EFFECTS),
-]
+#: The panels over the positions: what they draw, and their name.
+PANELS = {
+    "with_history": "log p with history",
+    "without_history": "log p without",
+    "effect": "with less without",
+}
 BRANCHES = ["with_history", "without_history"]
 
 
@@ -41,9 +41,7 @@ def positions(values: pd.DataFrame, labels: Labels) -> Drawing:
         row[1].sharey(row[0])
         # Not every backbone is trained with every objective.
         own = {name: look for name, look in looks.items() if name in set(here["objective"])}
-        for axis, (measure, name, threshold, ticks) in zip(row, PANELS, strict=False):
-            axis.set_yscale("symlog", linthresh=threshold)
-            _label(axis.yaxis, ticks)
+        for axis, (measure, name) in zip(row, PANELS.items(), strict=False):
             axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
             points = here[here["measure"] == measure].assign(place=here["position"].map(places))
             points = points.dropna(subset="place").sort_values("place")
@@ -54,6 +52,8 @@ def positions(values: pd.DataFrame, labels: Labels) -> Drawing:
             axis.set_xlabel("token of the target")
             block = [labels.dataset(dataset), labels.block(backbone)] if axis is row[0] else []
             style.panel_name(axis, *block, name)
+        _scale(row[0].yaxis, 10, LOGS)
+        _scale(row[2].yaxis, 1, EFFECTS)
         row[0].set_ylim(top=0.5)
         row[0].set_ylabel("nats")
         row[2].set_ylabel("nats")
@@ -62,8 +62,15 @@ def positions(values: pd.DataFrame, labels: Labels) -> Drawing:
     return Drawing(figure, data)
 
 
-def _label(axis: Axis, ticks: list[float]) -> None:
-    """Label these values of an axis that is logarithmic in part."""
+def _scale(axis: Axis, threshold: float, ticks: list[float]) -> None:
+    """Make an axis logarithmic beyond a threshold, with these labels, if what is drawn gets there:
+    objectives with the causal term would flatten the others on a linear scale."""
+    name = axis.axis_name
+    if max(abs(axis.get_view_interval())) <= threshold:
+        axis.axes.locator_params(axis=name, nbins=4 if name == "y" else 2)
+        return
+    axis.axes.set(**{f"{name}scale": SymmetricalLogScale(axis, linthresh=threshold)})
+    axis.axes.autoscale(axis=name)
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
@@ -94,10 +101,9 @@ def _differences(axis: Axes, points: pd.DataFrame, looks: dict[str, tuple[str, s
         heights = [height + 0.8 * ((i + 0.5) / len(others) - 0.5) for height in range(2)]
         bars = style.bars(own["low"], own["value"], own["high"])
         axis.errorbar(own["value"], heights, xerr=bars, fmt=marker, color=colour, ms=2.5)
-    axis.set_xscale("symlog", linthresh=1)
-    _label(axis.xaxis, DIFFERENCES)
     axis.axvline(0, color=style.NEUTRAL, linewidth=0.8)
     axis.margins(x=0.1)
+    _scale(axis.xaxis, 1, DIFFERENCES)
     axis.set_ylim(1.5, -0.5)
     axis.set_yticks([0, 1], ["with", "without"])
     axis.grid(visible=False, axis="y")
