@@ -144,19 +144,10 @@ def positions(effects: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
             for (position, base), frames in means.items():
                 users = codes(frames[0].index)
                 found = estimates(np.stack([f.to_numpy() for f in frames]), users, draws)
-                parts.append(
-                    found.assign(
-                        dataset=dataset,
-                        backbone=backbone,
-                        objective=objective,
-                        base=base,
-                        position=position,
-                        measure=frames[0].columns,
-                        n=len(users),
-                        users=users.max() + 1,
-                        seeds=len(frames),
-                    )
-                )
+                found[COLUMNS[:5]] = dataset, backbone, objective, base, position
+                found["measure"] = frames[0].columns
+                found[COLUMNS[-3:]] = len(users), users.max() + 1, len(frames)
+                parts.append(found)
     frame = pd.concat(parts, ignore_index=True)
     # A log-probability itself is never above 0.
     own = (frame["base"] == "") & (frame["measure"] != "effect")
