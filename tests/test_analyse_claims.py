@@ -227,6 +227,13 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
                 | {"objective": "plain", "position": position, "value": effect, "p": 0.01}
                 | {"low": effect - 0.1, "high": effect + 0.1, "n": 9, "users": 3, "seeds": 3}
                 for position, effect in (("1", 7.0), ("halves", 0.3))
+            ]
+            + [
+                WHERE
+                | {"objective": "cft", "position": "target", "base": "plain", "p": 0.01}
+                | {"measure": measure, "value": value, "low": value - 0.1, "high": value + 0.1}
+                | {"n": 9, "users": 3, "seeds": 3}
+                for measure, value in (("with_history", -0.4), ("without_history", -40.0))
             ],
             "sensitivity": [
                 grid | {"parameter": "alpha"},
@@ -250,6 +257,9 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     assert list(of(found, "balanced")["verdict"]) == ["supported"]
     assert list(of(found, "first tokens")["effect"]) == [0.3]
     assert list(of(found, "first tokens")["verdict"]) == ["supported"]
+    assert list(of(found, "target more likely")["effect"]) == [-0.4]
+    assert list(of(found, "target more likely")["verdict"]) == ["not supported"]
+    assert list(of(found, "target less likely")["verdict"]) == ["supported"]
     # The range in percent of plain's 0.5, whatever the gain.
     assert list(of(found, "on alpha")["effect"]) == pytest.approx([4])
     assert list(of(found, "on alpha")["high"]) == pytest.approx([6])

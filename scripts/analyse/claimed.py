@@ -69,36 +69,18 @@ class Claim(NamedTuple):
     """Whether it is about trainings, so that a single one says nothing."""
 
 
-def _primary(grounds: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
-    """The gain of cft with the first decoder of a kind and the study's first backbone, as the mean
-    over the headline's data sets."""
+def _headline(grounds: bool, primary: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """Gains of cft with decoders of one kind and the study's first backbone: the primary one, of
+    the first decoder and as the mean over the headline's data sets, or all others."""
 
     def lines(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
-        return _of_kind(headline, study, grounds)[lambda rows: _is_primary(rows, study)]
+        rows = _cft(headline)
+        rows = rows[rows["decoder"].isin(study.grounding) == grounds]
+        means = study.headline if len(study.headline) == 1 else [ALL]
+        named = rows["decoder"].isin(study.primary) & rows["dataset"].isin(means)
+        return rows[(named == primary) & (rows["backbone"] == next(iter(headline["backbone"]), ""))]
 
     return lines
-
-
-def _further(grounds: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
-    """The gains of cft with the study's first backbone that the primary claim is not about."""
-
-    def lines(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
-        return _of_kind(headline, study, grounds)[lambda rows: ~_is_primary(rows, study)]
-
-    return lines
-
-
-def _of_kind(headline: pd.DataFrame, study: Study, grounds: bool) -> pd.DataFrame:
-    """Gains of cft with decoders of one kind and the study's first backbone."""
-    rows = _cft(headline)
-    rows = rows[rows["decoder"].isin(study.grounding) == grounds]
-    return rows[rows["backbone"] == headline["backbone"].iloc[0]] if len(rows) else rows
-
-
-def _is_primary(rows: pd.DataFrame, study: Study) -> pd.Series:
-    """Which gains are those that are named in advance."""
-    shown = study.headline if len(study.headline) == 1 else [ALL]
-    return rows["decoder"].isin(study.primary) & rows["dataset"].isin(shown)
 
 
 def _cft(headline: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +155,18 @@ def _greatest(frame: pd.DataFrame, column: str, keys: list[str]) -> pd.DataFrame
 def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Contrasts of the titles' halves under plain fine-tuning."""
     halves = (positions["objective"] == BASE) & (positions["position"] == "halves")
-    return positions[halves].rename(columns={"n": "examples"})
+    return positions[halves].rename(columns={"n": "examples", "value": "effect"})
+
+
+def _target(measure: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    """The whole target's log-probability of cft less that of plain, in one branch."""
+
+    def lines(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
+        target = (positions["position"] == "target") & (positions["measure"] == measure)
+        compared = (positions["objective"] == "cft") & (positions["base"] == BASE)
+        return positions[target & compared].rename(columns={"n": "examples", "value": "effect"})
+
+    return lines
 
 
 def _range(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
@@ -236,7 +229,7 @@ CLAIMS = [
         "CFT is more accurate than BIGRec",
         "paper",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
-        *("headline", _primary(grounds=True)),
+        *("headline", _headline(grounds=True, primary=True)),
         unit=" %",
         published=(9.8, 4.0),
     ),
@@ -245,7 +238,7 @@ CLAIMS = [
         "CFT is more accurate than D3",
         "paper",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
-        *("headline", _primary(grounds=False)),
+        *("headline", _headline(grounds=False, primary=True)),
         unit=" %",
         published=(9.5, 3.3),
     ),
@@ -315,11 +308,27 @@ CLAIMS = [
         unit=" nats",
     ),
     Claim(
+        "history",
+        "With its history, CFT makes the target more likely",
+        "readers",
+        "log-probability of the whole target with its history, cft less plain",
+        *("positions", _target("with_history")),
+        unit=" nats",
+    ),
+    Claim(
+        "history",
+        "Without its history, CFT makes the target less likely (trained directly)",
+        "readers",
+        "log-probability of the whole target without its history, cft less plain",
+        *("positions", _target("without_history"), "below"),
+        unit=" nats",
+    ),
+    Claim(
         "robustness",
         "CFT beats BIGRec on single data sets, and with other decoders of its kind",
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
-        *("headline", _further(grounds=True)),
+        *("headline", _headline(grounds=True, primary=False)),
         unit=" %",
     ),
     Claim(
@@ -327,7 +336,7 @@ CLAIMS = [
         "CFT beats D3 on single data sets, and with other decoders of its kind",
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
-        *("headline", _further(grounds=False)),
+        *("headline", _headline(grounds=False, primary=False)),
         unit=" %",
     ),
     Claim(
