@@ -36,6 +36,7 @@ endif
 
 quickstart: .venv/installed
 	@$(BIN)/snakemake --configfile config/quickstart.yaml --cores all --quiet host reason
+	@cat results/quickstart/summary.txt
 	@echo "Done. Open results/quickstart/report.html; tables and figures lie beside it."
 
 lint: .venv/developed

@@ -85,5 +85,5 @@ TOKEN_EFFECTS = pa.schema(
 #: missing is empty.
 TEXT = (
     *("dataset", "block", "backbone", "baseline", "objective", "base", "decoder", "history"),
-    *("device", "title", "user", "stratum", "words", "x"),
+    *("device", "title", "user", "stratum", "words", "x", "unit", "published", "needed"),
 )

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,9 @@ def report(
 ) -> None:
     """Gather tables, figures and captions in one HTML file that loads nothing from elsewhere.
 
+    It opens with the table `summary` as sentences, which `summary.txt` beside it holds for a
+    terminal.
+
     Args:
         study: the study's settings, defaults filled in.
         tables: `<name>.json`.
@@ -149,6 +153,7 @@ def report(
         | {"svg": base64.b64encode(_text(path.with_suffix(".svg")).encode()).decode()}
         for path in figures
     ]
+    opening = [entry for entry in shown if entry["name"] == "summary"]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -158,10 +163,17 @@ def report(
     )
     page = environment.get_template("report.html.j2").render(
         study=study["study"],
-        groups=_groups(shown),
+        opening=opening,
+        groups=_groups([entry for entry in shown if entry not in opening]),
         facts=_facts(study, runs),
         settings=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
     )
+    sentences = [
+        textwrap.fill(f"{topic['text']}: {sentence['text']}", 100, subsequent_indent="  ")
+        for entry in opening
+        for topic, sentence in entry["table"]["rows"]
+    ]
+    write_text("".join(f"{sentence}\n" for sentence in sentences), output.with_name("summary.txt"))
     write_text(page + "\n", output)
 
 

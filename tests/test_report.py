@@ -1,6 +1,7 @@
 import itertools
 import re
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,17 +45,19 @@ def make(tmp_path: Path, label: str = "<script>alert(1)</script>") -> str:
     table = Table(frame, ["A note."], 1, {(0, "HR@1")})
     write(table, None, tmp_path / "tables" / "accuracy.csv")
     write(Table(frame, [], left=1), None, tmp_path / "tables" / "statistics.csv")
+    said = pd.DataFrame({"Topic": ["What was run"], "Sentence": [f"One study of {label} " * 9]})
+    write(Table(said, [], left=2), None, tmp_path / "tables" / "summary.csv")
     figure = tmp_path / "figures" / "curves.svg"
     for path in [figure, *(figure.with_suffix(f".{ending}") for ending in ("pdf", "png", "csv"))]:
         write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", path)
-    for name in ("table_accuracy", "figure_curves", "table_statistics"):
+    for name in ("table_accuracy", "figure_curves", "table_statistics", "table_summary"):
         write_text(f"What {name} shows.", tmp_path / "captions" / f"{name}.rst")
     run = {"device": "a device", "python": "3.11", "versions": {"torch": "2.0"}}
     write_json(run, tmp_path / "run.json")
     datasets = {name: one | {"label": label} for name, one in STUDY["datasets"].items()}
     report(
         STUDY | {"datasets": datasets},
-        [tmp_path / "tables" / "accuracy.json", tmp_path / "tables" / "statistics.json"],
+        [tmp_path / "tables" / f"{name}.json" for name in ("accuracy", "statistics", "summary")],
         [figure],
         tmp_path / "captions",
         [tmp_path / "run.json"],
@@ -92,8 +95,8 @@ def test_any_label_is_shown_as_it_is(label: str) -> None:
     page = Page()
     with TemporaryDirectory() as folder:
         page.feed(make(Path(folder), label := f"{one_line(label)}."))
-    # In both tables, and in words on the data sets; the settings are YAML.
-    assert page.text.count(label) >= 3
+    # In both tables, in the opening, and in words on the data sets; the settings are YAML.
+    assert page.text.count(label) >= 3 + 9
 
 
 def test_the_page_is_accessible(tmp_path: Path) -> None:
@@ -107,6 +110,18 @@ def test_the_page_is_accessible(tmp_path: Path) -> None:
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
+
+
+def test_the_page_opens_with_the_summary_and_a_terminal_shows_it(tmp_path: Path) -> None:
+    before, after = make(tmp_path, "a & b").split("<nav", 1)
+    sentence = ("One study of a & b " * 9).strip()
+    assert f"<dt>What was run</dt><dd>{escape(sentence)}</dd>" in before
+    assert "tables/summary.csv" in before
+    assert "Table: Summary" not in after
+    lines = (tmp_path / "summary.txt").read_text().splitlines()
+    assert " ".join(line.strip() for line in lines) == f"What was run: {sentence}"
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 100
 
 
 def test_tables_and_figures_stand_under_their_questions(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.test_study_config import SHIPPED, SMALL
 ROOT = Path(__file__).resolve().parent.parent
 ALWAYS_TABLES = {
     *("statistics", "accuracy", "cutoffs", "choices", "ablation", "balance", "concentration"),
-    *("cost", "claims"),
+    *("cost", "claims", "summary"),
 }
 ALWAYS_FIGURES = {"data", "accuracy", "balance", "positions", "curves", "cost"}
 BY_NAME = {output.name: output for output in outputs.OUTPUTS}

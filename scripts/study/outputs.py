@@ -145,6 +145,7 @@ datasets = of_datasets(lambda study: study.datasets)
 runs = of_models("models", experiment_cells, "/run.json")
 metrics = of_cells("metrics", experiment_cells)
 
+CLAIMS = "What was claimed, and does it hold?"
 DATA = "What is the data?"
 ACCURACY = "How accurate is each method?"
 PARTS = "What does each part of CFT add?"
@@ -154,6 +155,29 @@ BALANCE = "Is it balanced?"
 WHO = "Who gains?"
 
 OUTPUTS = [
+    # The report opens with it.
+    Output("summary", CLAIMS, table=("claims", "choices")),
+    Output(
+        "claims",
+        CLAIMS,
+        {
+            "analyses": of_analyses(
+                *("headline", "gains", "balance", "positions", "cost"),
+                *("dependence", "sensitivity", "history_length", "search_error"),
+            )
+        },
+        {
+            "beyond_amazon": beyond_amazon,
+            "grounding": grounding,
+            # Of each kind the first in the configuration.
+            "primary": lambda s: [
+                *grounding(s)[:1],
+                *[name for name in s.decoders if name not in grounding(s)][:1],
+            ],
+            "headline": headline_datasets,
+        },
+        table=("claims", "provenance"),
+    ),
     Output(
         "statistics",
         DATA,
@@ -314,27 +338,6 @@ OUTPUTS = [
         figure=True,
         figure_options=("k",),
         when=lambda study: study.history_length,
-    ),
-    Output(
-        "claims",
-        "What was claimed, and does it hold?",
-        {
-            "analyses": of_analyses(
-                *("headline", "gains", "balance", "positions", "cost"),
-                *("dependence", "sensitivity", "history_length", "search_error"),
-            )
-        },
-        {
-            "beyond_amazon": beyond_amazon,
-            "grounding": grounding,
-            # Of each kind the first in the configuration.
-            "primary": lambda s: [
-                *grounding(s)[:1],
-                *[name for name in s.decoders if name not in grounding(s)][:1],
-            ],
-            "headline": headline_datasets,
-        },
-        table=("claims", "provenance"),
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The report: every table and figure in one self-contained HTML file."""
+"""The report: every table and figure in one self-contained HTML file, and its opening as text."""
 
 
 rule report:
@@ -12,7 +12,8 @@ rule report:
         runs=results(study_outputs.runs(STUDY)),
         template=f"{workflow.basedir}/scripts/report.html.j2",
     output:
-        f"{RESULTS}/report.html",
+        html=f"{RESULTS}/report.html",
+        text=f"{RESULTS}/summary.txt",
     log:
         f"{LOGS}/report.log",
     conda:
@@ -25,4 +26,4 @@ rule report:
     shell:
         "python -m scripts.report --study {params.study:q} --tables {input.tables:q}"
         " --figures {input.figures:q} --captions {params.captions:q} --runs {input.runs:q}"
-        " --output {output:q} &> {log:q}"
+        " --output {output.html:q} &> {log:q}"

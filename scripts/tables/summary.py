@@ -1,0 +1,135 @@
+"""Summary of a study: five sentences, written from its table of claims by fixed rules."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pandas as pd
+
+from scripts.analyse.headline import ALL
+from scripts.labels import Labels
+from scripts.rows import span
+from scripts.tables.claims import DIGITS
+from scripts.tables.format import Table, number
+
+
+def summary(claims: pd.DataFrame, choices: pd.DataFrame, labels: Labels) -> Table:
+    """Say what was run, found, excluded, left undecided, and what to run next.
+
+    Single lines are those of the primary claims: of the study's first backbone, and of the mean
+    over its data sets where there are several. What is counted is counted over all lines.
+    """
+    primary = claims[claims["family"] == "primary"]
+    whole = primary["dataset"] == ALL
+    keys = [primary[key] for key in ("claim", "backbone", "decoder")]
+    primary = primary[whole | ~whole.groupby(keys).transform("any").astype(bool)]
+    first = primary[primary["backbone"] == primary.groupby("claim")["backbone"].transform("first")]
+    sentences = {
+        "What was run": _run(claims, choices, labels),
+        "What was found": _found(claims, first, labels),
+        "What is excluded": _excluded(claims, first, labels),
+        "What is undecided": _undecided(claims, first, labels),
+        "What to run next": _next(claims, primary, labels),
+    }
+    rows = pd.DataFrame(list(sentences.items()), columns=["Topic", "Sentence"])
+    return Table(rows, [], left=2)
+
+
+def _run(claims: pd.DataFrame, choices: pd.DataFrame, labels: Labels) -> str:
+    show = {"dataset": labels.dataset, "backbone": labels.block, "objective": str, "seed": str}
+    names = {key: ", ".join(map(name, choices[key].unique())) for key, name in show.items()}
+    # Times have no users, and a claim may take fewer examples than the study has.
+    tested = claims[claims["users"].notna() & (claims["dataset"] != ALL)]
+    examples = tested.groupby(["dataset", "backbone"])["examples"].max()
+    return (
+        f"Models trained in the experiments: {len(choices.drop_duplicates([*show]))}, of "
+        f"{names['backbone']} on {names['dataset']} with {names['objective']}; "
+        f"seeds: {names['seed']}; test examples of each: {span(examples)}."
+    )
+
+
+def _found(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
+    parts = [
+        f"{_where(line, labels)} {_effect(line)}, {line.verdict}" for line in lines.itertuples()
+    ]
+    held, failed = ((claims["verdict"] == name).sum() for name in ("supported", "not supported"))
+    return (
+        f"{'; '.join(parts) or 'No primary claim was measured'}. Supported are {held} of all "
+        f"{len(claims)} lines, not supported {failed}."
+    )
+
+
+def _excluded(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
+    lines = lines[lines["published"] != ""]
+    sizes = [size for words in lines["published"] for size in words.split("; ")]
+    excluded = sum(size.endswith(": excluded") for size in sizes)
+    parts = "; ".join(
+        f"{_where(line, labels)} {line.published.replace(': ', ' ').replace('; ', ', ')}"
+        for line in lines.itertuples()
+    )
+    no_gain = (claims["verdict"] == "no relevant gain").sum()
+    return (
+        f"Excluded are {excluded} of {len(sizes)} published sizes{f' ({parts})' if parts else ''}; "
+        f"a relevant gain is ruled out in {no_gain} of all {len(claims)} lines."
+    )
+
+
+def _undecided(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
+    families = _is_undecided(claims).groupby(claims["family"], sort=False).agg(["sum", "count"])
+    shares = ", ".join(f"{name} {n} of {of}" for name, n, of in families.itertuples() if n)
+    lines = lines[_is_undecided(lines) & lines["detectable"].notna()]
+    parts = "; ".join(
+        f"{_where(line, labels)} {number(line.detectable, DIGITS.get(line.unit, 4))}{line.unit}"
+        for line in lines.itertuples()
+    )
+    least = f"; with 80 % chance it would have seen an effect of this size: {parts}"
+    return (
+        f"Undecided are {_is_undecided(claims).sum()} of all {len(claims)} lines"
+        f"{f' ({shares})' if shares else ''}{least if parts else ''}."
+    )
+
+
+def _next(claims: pd.DataFrame, primary: pd.DataFrame, labels: Labels) -> str:
+    for lines in (primary, claims):
+        lines = lines[_is_undecided(lines) & (lines["needed"] != "")]
+        if len(lines):
+            line = min(lines.itertuples(), key=_times)
+            return (
+                f"{_where(line, labels)} {line.needed}: the least that would decide it, if the "
+                f"effect stays {_effect(line, interval=False)} (so far seeds: "
+                f"{number(line.seeds, 0)}, examples: {number(line.examples, 0)})."
+            )
+    if primary.empty:
+        return "Plain and cft, with the same data, decoder and seeds: they decide a primary claim."
+    if _is_undecided(claims).any():
+        return "More examples and seeds; how many would decide a claim could not be estimated."
+    return "Nothing that was measured is left undecided."
+
+
+def _times(line: Any) -> float:
+    """How many times its own examples or seeds a line needs, whichever is less."""
+    needs = re.findall(r"([\d.,]*\d) (×|seeds)", line.needed)
+    own = {"×": 1, "seeds": line.seeds}
+    return min((float(n.replace(",", "")) / own[what] for n, what in needs), default=math.inf)
+
+
+def _is_undecided(lines: pd.DataFrame) -> pd.Series:
+    return lines["verdict"].str.startswith("undecided").astype(bool)
+
+
+def _where(line: Any, labels: Labels) -> str:
+    """A claim, without what stands in brackets behind it, and where the line was measured."""
+    names = labels.dataset(line.dataset), labels.block(line.backbone), labels.decoder(line.decoder)
+    return f"“{line.claim.partition(' (')[0]}” with {', '.join(filter(None, names))}:"
+
+
+def _effect(line: Any, interval: bool = True) -> str:
+    """An effect, signed where its bound is 0, and its interval in words."""
+    digits, sign = DIGITS.get(line.unit, 4), line.unit != " ×"
+    text = number(line.effect, digits, sign) + line.unit
+    if not interval or pd.isna(line.low) or pd.isna(line.high):
+        return text
+    low, high = (number(end, digits, sign) for end in (line.low, line.high))
+    return f"{text} (95 % interval {low} to {high})"
