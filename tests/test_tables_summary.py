@@ -29,7 +29,7 @@ LINE = {
     **{"seeds": 2, "examples": 500, "users": 98, "published": "", "detectable": None},
     **{"needed": "", "verdict": OPEN},
 }
-WHERE = "“CFT beats it” with Toy, Tiny, search:"
+WHERE = "“CFT beats it” (Toy, search)"
 PUBLISHED = "+9.8 %: excluded; +4.0 %: compatible"
 NEEDED = "12 × the examples, or 8 seeds"
 
@@ -55,20 +55,20 @@ def test_a_hand_worked_study() -> None:
     assert sentences(lines) == [
         "Models trained in the experiments: 3, of Tiny on Toy with plain, cft; seeds: 0, 1; "
         "test examples of each: 500.",
-        f"{WHERE} −5.4 % (95 % interval −11.4 to +0.8), undecided at this size. Supported are 1 "
-        "of all 6 lines, not supported 1.",
-        f"Excluded are 1 of 2 published sizes ({WHERE} +9.8 % excluded, +4.0 % compatible); a "
-        "relevant gain is ruled out in 1 of all 6 lines.",
+        f"With Tiny, {WHERE}: −5.4 % (95 % interval −11.4 to +0.8), undecided at this size. "
+        "Supported are 1 of all 6 lines, not supported 1.",
+        f"Excluded are 1 of 2 published sizes: +9.8 % of {WHERE}; a relevant gain is ruled out in "
+        "1 of all 6 lines.",
         "Undecided are 3 of all 6 lines (primary 2 of 2, cost 1 of 2); with 80 % chance it would "
-        f"have seen an effect of this size: {WHERE} 9.7 %.",
-        f"{WHERE} 12 × the examples, or 8 seeds: the least that would decide it, if the effect "
-        "stays −5.4 % (so far seeds: 2, examples: 500).",
+        f"have seen an effect of 9.7 % for {WHERE}.",
+        "With Tiny, 12 × the examples, or 8 seeds: the least that would decide "
+        f"{WHERE}, if its effect stays −5.4 % (so far seeds: 2, examples: 500).",
     ]
 
 
 def test_the_mean_over_data_sets_speaks_for_them() -> None:
     found = sentences([LINE | {"effect": 1}, LINE | {"effect": 2, "dataset": ALL}])[1]
-    assert "with all data sets, Tiny, search: +2.0 %" in found
+    assert "(all data sets, search): +2.0 %" in found
     assert "+1.0" not in found
 
 
@@ -81,12 +81,12 @@ def test_the_cheapest_primary_line_is_next() -> None:
         LINE | {"needed": "3 seeds", "family": "parts", "seeds": 3},
         LINE | {"decoder": "third"},
     ]
-    assert "other: 1.5 × the examples:" in sentences(lines)[4]
+    assert sentences(lines)[4].startswith("With Tiny, 1.5 × the examples:")
     del lines[2]
-    assert sentences(lines)[4].startswith(f"{WHERE} {NEEDED}")
+    assert sentences(lines)[4].startswith(f"With Tiny, {NEEDED}:")
     # Where every primary line is decided, another one is next.
     decided = [x | {"verdict": "supported"} if x["family"] == "primary" else x for x in lines]
-    assert sentences(decided)[4].startswith(f"{WHERE} 3 seeds:")
+    assert sentences(decided)[4].startswith("With Tiny, 3 seeds:")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_cheapest_primary_line_is_next() -> None:
         (None, 4, "Plain and cft, with the same data"),
         ({"verdict": "supported"}, 4, "Nothing that was measured is left"),
         ({}, 4, "More examples and seeds; how many"),
-        ({"low": None, "high": None}, 1, f"{WHERE} −5.4 %, undecided"),
+        ({"low": None, "high": None}, 1, f"With Tiny, {WHERE}: −5.4 %, undecided"),
     ],
 )
 def test_no_more_is_said_than_is_there(line: dict | None, topic: int, expected: str) -> None:

@@ -18,14 +18,14 @@ from scripts.tables.format import Table, number
 def summary(claims: pd.DataFrame, choices: pd.DataFrame, labels: Labels) -> Table:
     """Say what was run, found, excluded, left undecided, and what to run next.
 
-    Single lines are those of the primary claims: of the study's first backbone, and of the mean
-    over its data sets where there are several. What is counted is counted over all lines.
+    Single lines are those of the primary claims: of the first backbone that has any, and of the
+    mean over its data sets where there are several. Lines are counted over all claims.
     """
     primary = claims[claims["family"] == "primary"]
     whole = primary["dataset"] == ALL
     keys = [primary[key] for key in ("claim", "backbone", "decoder")]
     primary = primary[whole | ~whole.groupby(keys).transform("any").astype(bool)]
-    first = primary[primary["backbone"] == primary.groupby("claim")["backbone"].transform("first")]
+    first = primary[primary["backbone"].isin(primary["backbone"].iloc[:1])]
     sentences = {
         "What was run": _run(claims, choices, labels),
         "What was found": _found(claims, first, labels),
@@ -52,26 +52,26 @@ def _run(claims: pd.DataFrame, choices: pd.DataFrame, labels: Labels) -> str:
 
 def _found(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
     parts = [
-        f"{_where(line, labels)} {_effect(line)}, {line.verdict}" for line in lines.itertuples()
+        f"{_where(line, labels)}: {_effect(line)}, {line.verdict}" for line in lines.itertuples()
     ]
+    text = "No primary claim was measured"
+    if parts:
+        text = f"With {labels.block(lines['backbone'].iloc[0])}, {'; '.join(parts)}"
     held, failed = ((claims["verdict"] == name).sum() for name in ("supported", "not supported"))
-    return (
-        f"{'; '.join(parts) or 'No primary claim was measured'}. Supported are {held} of all "
-        f"{len(claims)} lines, not supported {failed}."
-    )
+    return f"{text}. Supported are {held} of all {len(claims)} lines, not supported {failed}."
 
 
 def _excluded(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
-    lines = lines[lines["published"] != ""]
-    sizes = [size for words in lines["published"] for size in words.split("; ")]
-    excluded = sum(size.endswith(": excluded") for size in sizes)
-    parts = "; ".join(
-        f"{_where(line, labels)} {line.published.replace(': ', ' ').replace('; ', ', ')}"
-        for line in lines.itertuples()
-    )
+    sizes = [
+        (*size.split(": "), _where(line, labels))
+        for line in lines[lines["published"] != ""].itertuples()
+        for size in line.published.split("; ")
+    ]
+    excluded = [f"{size} of {where}" for size, word, where in sizes if word == "excluded"]
     no_gain = (claims["verdict"] == "no relevant gain").sum()
     return (
-        f"Excluded are {excluded} of {len(sizes)} published sizes{f' ({parts})' if parts else ''}; "
+        f"Excluded are {len(excluded)} of {len(sizes)} published sizes"
+        f"{': ' * bool(excluded)}{', '.join(excluded)}; "
         f"a relevant gain is ruled out in {no_gain} of all {len(claims)} lines."
     )
 
@@ -79,12 +79,11 @@ def _excluded(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
 def _undecided(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
     families = _is_undecided(claims).groupby(claims["family"], sort=False).agg(["sum", "count"])
     shares = ", ".join(f"{name} {n} of {of}" for name, n, of in families.itertuples() if n)
-    lines = lines[_is_undecided(lines) & lines["detectable"].notna()]
-    parts = "; ".join(
-        f"{_where(line, labels)} {number(line.detectable, DIGITS.get(line.unit, 4))}{line.unit}"
-        for line in lines.itertuples()
-    )
-    least = f"; with 80 % chance it would have seen an effect of this size: {parts}"
+    parts = [
+        f"{number(line.detectable, DIGITS.get(line.unit, 4))}{line.unit} for {_where(line, labels)}"
+        for line in lines[_is_undecided(lines) & lines["detectable"].notna()].itertuples()
+    ]
+    least = f"; with 80 % chance it would have seen an effect of {', '.join(parts)}"
     return (
         f"Undecided are {_is_undecided(claims).sum()} of all {len(claims)} lines"
         f"{f' ({shares})' if shares else ''}{least if parts else ''}."
@@ -97,9 +96,9 @@ def _next(claims: pd.DataFrame, primary: pd.DataFrame, labels: Labels) -> str:
         if len(lines):
             line = min(lines.itertuples(), key=_times)
             return (
-                f"{_where(line, labels)} {line.needed}: the least that would decide it, if the "
-                f"effect stays {_effect(line, interval=False)} (so far seeds: "
-                f"{number(line.seeds, 0)}, examples: {number(line.examples, 0)})."
+                f"With {labels.block(line.backbone)}, {line.needed}: the least that would decide "
+                f"{_where(line, labels)}, if its effect stays {_effect(line, interval=False)} "
+                f"(so far seeds: {number(line.seeds, 0)}, examples: {number(line.examples, 0)})."
             )
     if primary.empty:
         return "Plain and cft, with the same data, decoder and seeds: they decide a primary claim."
@@ -120,9 +119,9 @@ def _is_undecided(lines: pd.DataFrame) -> pd.Series:
 
 
 def _where(line: Any, labels: Labels) -> str:
-    """A claim, without what stands in brackets behind it, and where the line was measured."""
-    names = labels.dataset(line.dataset), labels.block(line.backbone), labels.decoder(line.decoder)
-    return f"“{line.claim.partition(' (')[0]}” with {', '.join(filter(None, names))}:"
+    """A claim, without what it has in brackets; behind it, data set and decoder of a line."""
+    names = labels.dataset(line.dataset), labels.decoder(line.decoder)
+    return f"“{line.claim.partition(' (')[0]}” ({', '.join(filter(None, names))})"
 
 
 def _effect(line: Any, interval: bool = True) -> str:
