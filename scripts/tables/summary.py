@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from scripts.analyse.claims import CONTRADICTED, NO_GAIN, SUPPORTED
 from scripts.analyse.headline import ALL
 from scripts.labels import Labels
 from scripts.rows import span
@@ -18,19 +19,14 @@ from scripts.tables.format import Table, number
 def summary(claims: pd.DataFrame, choices: pd.DataFrame, labels: Labels) -> Table:
     """Say what was run, found, excluded, left undecided, and what to run next.
 
-    Single lines are those of the primary claims: of the first backbone that has any, and of the
-    mean over its data sets where there are several. Lines are counted over all claims.
+    Effects are those of the primary claims; lines are counted over all claims.
     """
     primary = claims[claims["family"] == "primary"]
-    whole = primary["dataset"] == ALL
-    keys = [primary[key] for key in ("claim", "backbone", "decoder")]
-    primary = primary[whole | ~whole.groupby(keys).transform("any").astype(bool)]
-    first = primary[primary["backbone"].isin(primary["backbone"].iloc[:1])]
     sentences = {
         "What was run": _run(claims, choices, labels),
-        "What was found": _found(claims, first, labels),
-        "What is excluded": _excluded(claims, first, labels),
-        "What is undecided": _undecided(claims, first, labels),
+        "What was found": _found(claims, primary, labels),
+        "What is excluded": _excluded(claims, primary, labels),
+        "What is undecided": _undecided(claims, primary, labels),
         "What to run next": _next(claims, primary, labels),
     }
     rows = pd.DataFrame(list(sentences.items()), columns=["Topic", "Sentence"])
@@ -57,18 +53,18 @@ def _found(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
     text = "No primary claim was measured"
     if parts:
         text = f"With {labels.block(lines['backbone'].iloc[0])}, {'; '.join(parts)}"
-    held, failed = ((claims["verdict"] == name).sum() for name in ("supported", "not supported"))
+    held, failed = ((claims["verdict"] == name).sum() for name in (SUPPORTED, CONTRADICTED))
     return f"{text}. Supported are {held} of all {len(claims)} lines, not supported {failed}."
 
 
 def _excluded(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str:
     sizes = [
-        (*size.split(": "), _where(line, labels))
+        (*size.split(": ", 1), _where(line, labels))
         for line in lines[lines["published"] != ""].itertuples()
         for size in line.published.split("; ")
     ]
-    excluded = [f"{size} of {where}" for size, word, where in sizes if word == "excluded"]
-    no_gain = (claims["verdict"] == "no relevant gain").sum()
+    excluded = [f"{size} of {where}" for size, word, where in sizes if word.startswith("excluded")]
+    no_gain = (claims["verdict"] == NO_GAIN).sum()
     return (
         f"Excluded are {len(excluded)} of {len(sizes)} published sizes"
         f"{': ' * bool(excluded)}{', '.join(excluded)}; "
@@ -95,9 +91,11 @@ def _next(claims: pd.DataFrame, primary: pd.DataFrame, labels: Labels) -> str:
         lines = lines[_is_undecided(lines) & (lines["needed"] != "")]
         if len(lines):
             line = min(lines.itertuples(), key=_times)
+            effect = f"its effect stays {_effect(line, interval=False)}"
             return (
                 f"With {labels.block(line.backbone)}, {line.needed}: the least that would decide "
-                f"{_where(line, labels)}, if its effect stays {_effect(line, interval=False)} "
+                f"{_where(line, labels)} with 80 % chance, if "
+                f"{'it is as large as the smallest published one' if line.published else effect} "
                 f"(so far seeds: {number(line.seeds, 0)}, examples: {number(line.examples, 0)})."
             )
     if primary.empty:
@@ -108,10 +106,12 @@ def _next(claims: pd.DataFrame, primary: pd.DataFrame, labels: Labels) -> str:
 
 
 def _times(line: Any) -> float:
-    """How many times its own examples or seeds a line needs, whichever is less."""
+    """How many times its own examples or seeds a line needs, whichever is less; of both, how many
+    times both."""
     needs = re.findall(r"([\d.,]*\d) (×|seeds)", line.needed)
     own = {"×": 1, "seeds": line.seeds}
-    return min((float(n.replace(",", "")) / own[what] for n, what in needs), default=math.inf)
+    times = min((float(n.replace(",", "")) / own[what] for n, what in needs), default=math.inf)
+    return times**2 if " and " in line.needed else times
 
 
 def _is_undecided(lines: pd.DataFrame) -> pd.Series:
