@@ -108,6 +108,7 @@ def test_every_output_exists(finished: Path) -> None:
         assert (results / f"tables/{name}.tex").stat().st_size
     report = (results / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"(?:src|href)=[\"']https?://", report), "the report fetches something"
+    assert len(re.findall("^What ", (results / "summary.txt").read_text("utf-8"), re.M)) == 5
     assert not list(results.rglob("*.partial"))
     assert not list(results.rglob("*.checkpoints"))
 
