@@ -157,7 +157,8 @@ def strata(metrics: list[Path], datasets: list[Path], draws: Draws = DRAWS) -> p
     parts = [pd.DataFrame(columns=COLUMNS)]
     shown = [path for path in metrics if cell_of(path).history == "with"]
     read = cache(lambda dataset: read_strata(folder_of(dataset, datasets)))
-    for cell, base, ours, bases, users, tested in progress(pairs(shown, {BASE: []}), "strata"):
+    for pair in progress(pairs(shown, {BASE: []}), "strata"):
+        cell, base, ours, bases, users, tested, _ = pair
         test, parts_of_test = read(cell.dataset)
         place = test.get_indexer(tested)
         if (place < 0).any():
