@@ -91,8 +91,7 @@ def needed(line: Any, claim: Claim) -> str:
     published effect or, where there is none, the effect as it was measured; of times nothing."""
     error = (line.high - line.low) / (2 * HALF)
     wanted = abs(min(claim.published, default=line.effect - claim.bound)) / SEEN
-    undecided = line.verdict in (UNDECIDED, ONE_SEED) and claim.unit != " ×"
-    if not (undecided and error > wanted > 0):
+    if line.verdict != UNDECIDED or claim.unit == " ×" or not error > wanted > 0:
         return ""
     # The variance of the seeds, and the rest, which the examples make.
     seeds = 0.0 if np.isnan(line.seed_sd) else line.seed_sd**2

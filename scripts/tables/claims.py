@@ -17,29 +17,28 @@ DIGITS = {" %": 1, " nats": 3, " ×": 2}
 
 def claims(claims: pd.DataFrame, labels: Labels) -> Table:
     """Show every claim that was measured, with its lines."""
-    frame = claims.fillna({"unit": "", "published": "", "needed": ""})
     rows = [
         {
             "Claim": line.claim,
-            "Family": line.family,
-            "From": line.source,
-            "Measured": line.measured,
             "Data set": labels.dataset(line.dataset) or UNKNOWN,
             "Backbone": labels.block(line.backbone) or UNKNOWN,
             "Decoder": labels.decoder(line.decoder) or UNKNOWN,
-            "Seeds": number(line.seeds, 0),
             "Effect": _effect(line),
-            "p": number(line.p_holm, 3),
-            "Chance": UNKNOWN if pd.isna(line.chance) else f"{line.chance:.0%}",
             "Verdict": line.verdict,
             "Published effect": line.published or UNKNOWN,
-            "Detectable": _with_unit(line.detectable, line.unit, signed=False),
             "Would decide": line.needed or UNKNOWN,
+            "p": number(line.p_holm, 3),
+            "Chance": UNKNOWN if pd.isna(line.chance) else f"{line.chance:.0%}",
+            "Detectable": _with_unit(line.detectable, line.unit, signed=False),
+            "Seeds": number(line.seeds, 0),
+            "Family": line.family,
+            "From": line.source,
+            "Measured": line.measured,
         }
-        for line in frame.itertuples()
+        for line in claims.itertuples()
     ]
     notes = [
-        sample(frame.dropna(subset=["examples", "users"])),
+        sample(claims.dropna(subset=["examples", "users"])),
         "Verdict: supported where the whole interval of the effect lies on the claim's side of its "
         "bound (0, unless the claim names another), not supported where it lies on the other side; "
         f"no relevant gain where the 90 % interval lies within ±{RELEVANT:g} %; undecided where "
@@ -61,7 +60,7 @@ def claims(claims: pd.DataFrame, labels: Labels) -> Table:
     ]
     if not rows:
         return Table(pd.DataFrame({"Claim": ["This study measures none."]}), [], left=1)
-    return Table(pd.DataFrame(rows), notes, left=7)
+    return Table(pd.DataFrame(rows), notes, left=4)
 
 
 def _effect(line: Any) -> str:
