@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from scripts.analyse.claimed import CLAIMS, GRID_SEEDS
 from scripts.command import step_of
 from scripts.study import outputs
-from scripts.study.cells import compared_objectives, equal_weight_bases
+from scripts.study.cells import compared_objectives, equal_weight_bases, experiment_cells
 from scripts.study.config import load, resolve
 from scripts.study.outputs import Output
 from scripts.study.schema import Study
@@ -183,3 +184,22 @@ def test_token_weights_are_compared_where_nothing_else_differs(key: str, values:
 
     assert "token_weights" not in names(outputs.tables(changed(apart)))
     assert "token_weights" not in names(outputs.figures(changed(apart)))
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "smoke"])
+def test_shipped_studies_have_the_seeds_that_their_claims_need(name: str) -> None:
+    """Three seeds of plain and cft behind both primary claims, on every data set of the headline;
+    grids and lengths have as many, or their claims are not listed (`Claim.least_seeds`)."""
+    study = shipped(name)
+    claims = BY_NAME["claims"].settings
+    backbone = study.experiments[0].backbones[0]
+    seeds: dict[tuple[str, str, str], set[int]] = {}
+    for cell in experiment_cells(study):
+        if cell.backbone == backbone and cell.history == "with":
+            seeds.setdefault((cell.dataset, cell.decoder, cell.objective), set()).add(cell.seed)
+    for dataset in claims["headline"](study):
+        for decoder in claims["primary"](study):
+            both = [seeds[dataset, decoder, objective] for objective in ("plain", "cft")]
+            assert len(set.intersection(*both)) >= GRID_SEEDS
+    listed = {claim.analysis: claim.least_seeds for claim in CLAIMS if claim.least_seeds > 1}
+    assert listed == dict.fromkeys(["sensitivity", "history_length"], GRID_SEEDS)
