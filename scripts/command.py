@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import logging
@@ -76,6 +77,9 @@ def run(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
+    # From here on, see `scripts/__init__.py`.
+    gc.freeze()
+    gc.set_threshold(700, 10, 10)
     parser = parser_of(step)
     if write is not None:
         parser.add_argument("--output", type=Path, required=True, help="File to write.")

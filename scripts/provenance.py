@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +30,16 @@ def peak_memory_mb(device: torch.device) -> float:
     # Linux counts KiB here, macOS bytes.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory_mb` begin anew, from what is still in use; on macOS it goes on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        # What was freed goes back to the system first; the workflow lets glibc keep it.
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

@@ -117,12 +117,11 @@ def run(folder, decoder, history="with", **options):
         finetuned(folder),
         test=folder / "examples.parquet",
         decoder=decoder,
-        history=history,
-        output=folder / "lists.parquet",
-        record=folder / "lists.json",
+        histories=[history],
+        output=folder,
         **files | options,
     )
-    return pd.read_parquet(folder / "lists.parquet"), read_json(folder / "lists.json")
+    return pd.read_parquet(folder / f"{history}.parquet"), read_json(folder / f"{history}.json")
 
 
 def assisted(**changes):

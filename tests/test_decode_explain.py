@@ -39,12 +39,11 @@ def decode(folder, data, decoder, output, test_examples=None):
         finetuned(data, model=folder, backbone=folder),
         test=data / "examples/test.parquet",
         decoder=decoder,
-        history="with",
-        output=output,
-        record=output.with_suffix(".json"),
+        histories=["with"],
+        output=output.parent,
         test_examples=test_examples,
     )
-    return read_table(output, RECOMMENDATIONS)
+    return read_table(output.parent / "with.parquet", RECOMMENDATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +83,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole_lists(root, tmp_path_factory):
     """The lists of all six test examples by model and decoder, from the step itself."""
-    study, output = root / "results/small", tmp_path_factory.mktemp("whole") / "lists.parquet"
+    study, output = root / "results/small", tmp_path_factory.mktemp("whole") / "with.parquet"
     return {
         (model, name): decode(study / "models/books" / model, study / "data/books", decoder, output)
         for model in MODELS[:2]

@@ -255,11 +255,10 @@ def run_step(folder, decoder, output, backbone="backbone", items="catalogue.parq
         finetuned(folder, model=folder / backbone, catalogue=folder / items),
         test=folder / "examples.parquet",
         decoder=decoder,
-        history="with",
+        histories=["with"],
         output=folder / output,
-        record=folder / "lists.json",
     )
-    return read_table(folder / output, RECOMMENDATIONS)
+    return read_table(folder / output / "with.parquet", RECOMMENDATIONS)
 
 
 PLAIN = Grounded(kind="grounded", beams=3, max_new_tokens=8, batch_size=4, depth=5)

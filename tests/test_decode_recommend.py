@@ -57,12 +57,12 @@ def run(folder, decoder, history="with", test_examples=None, **options):
         finetuned(folder, **options),
         test=folder / "examples.parquet",
         decoder=decoder,
-        history=history,
-        output=folder / "lists.parquet",
-        record=folder / "lists.json",
+        histories=[history],
+        output=folder,
         test_examples=test_examples,
     )
-    return read_table(folder / "lists.parquet", RECOMMENDATIONS), read_json(folder / "lists.json")
+    lists = read_table(folder / f"{history}.parquet", RECOMMENDATIONS)
+    return lists, read_json(folder / f"{history}.json")
 
 
 def by_example(lists):
@@ -351,9 +351,9 @@ def test_an_item_outside_the_catalogue_is_named_by_every_step(folder, tmp_path, 
     model, output, lists = finetuned(data), tmp_path / "out", tmp_path / "lists.parquet"
     small, assisted = DECODERS["constrained"], Assisted(kind="assisted", assistant="s")
     run(folder, small)
-    shutil.copy(folder / "lists.parquet", lists)
+    shutil.copy(folder / "with.parquet", lists)
     steps = [
-        lambda: recommend(model, test, small, "with", output, tmp_path / "record"),
+        lambda: recommend(model, test, small, ["with"], output),
         lambda: audit(model, test, [2], 6, output),
         lambda: tune_assistant(model, test, tmp_path / "none", assisted, output),
         lambda: token_effects(model, test, output),

@@ -155,11 +155,10 @@ def lists_of(model, folder, output, decoder) -> pd.DataFrame:
         finetuned=model,
         test=folder / "examples.parquet",
         decoder=decoder,
-        history="with",
-        output=output / "lists.parquet",
-        record=output / "record.json",
+        histories=["with"],
+        output=output,
     )
-    return read_table(output / "lists.parquet", RECOMMENDATIONS)
+    return read_table(output / "with.parquet", RECOMMENDATIONS)
 
 
 def test_a_model_without_a_record_is_tried_when_it_is_loaded(folder, tokenizer, tmp_path):

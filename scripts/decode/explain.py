@@ -192,16 +192,9 @@ def ranking(
                 f"{rows['example_id'].min()}, or another decoder"
             )
         logger.info("Example %d is not among the %d of %s: decoding it", example, count, lists)
-        output = alone.with_name("list.parquet")
-        recommend(
-            finetuned,
-            alone,
-            decoder=TypeAdapter(Decoder).validate_python(settings),
-            history="with",
-            output=output,
-            record=output.with_suffix(".json"),
-        )
-        rows = read_table(output, RECOMMENDATIONS)
+        chosen = TypeAdapter(Decoder).validate_python(settings)
+        recommend(finetuned, alone, chosen, histories=["with"], output=alone.parent)
+        rows = read_table(alone.with_name("with.parquet"), RECOMMENDATIONS)
     return rows[rows["example_id"] == example].sort_values("rank"), settings["kind"]
 
 

@@ -1,4 +1,4 @@
-"""Recommend with a fine-tuned model: one cell of objective x decoder x history."""
+"""Recommend with a fine-tuned model and a decoder, whatever histories the model is shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from scripts.decode.trie import Trie, build_trie
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import read_json, write_json, write_table
 from scripts.prompts import sharing
-from scripts.provenance import peak_memory_mb, provenance
+from scripts.provenance import forget_peak_memory, peak_memory_mb, provenance
 
 #: The top of a list that a search tries to prove exact: the largest K of the figures.
 PROVEN_TOP = 10
@@ -42,31 +42,53 @@ def recommend(
     finetuned: Finetuned,
     test: Path,
     decoder: Decoder,
-    history: History,
+    histories: list[History],
     output: Path,
-    record: Path,
     assistant: Path | None = None,
     tuning: Path | None = None,
     test_examples: int | None = None,
 ) -> None:
-    """Write the ranked lists of a model for the test examples.
+    """Write the ranked lists of a model for the test examples, for one kind of history each.
+
+    Starting and loading the model take seconds, so that one run serves all.
 
     Args:
         finetuned: the model.
         test: test examples.
         decoder: how the model becomes a ranking.
-        history: what the prompt holds, see `replace_histories`; the same for every model.
-        output: recommendations.
-        record: JSON record of the run.
+        histories: what the prompts hold, see `replace_histories`; the same for every model.
+        output: folder of `<history>.parquet`, recommendations, and `<history>.json`, the record.
         assistant: model of the baseline that assists an assisted decoder.
         tuning: choice of the weight of an assisted decoder with several, see `tune_assistant`.
         test_examples: size of the sub-sample of the test split; null takes all.
     """
     recommender = load(finetuned)
-    titles = recommender.titles
     examples = read_examples(test, len(recommender.catalogue))
     own = subsample(examples, test_examples, EVALUATION_SEED)
-    examples = replace_histories(own, history, EVALUATION_SEED)
+    loaded = peak_memory_mb(recommender.device)
+    for history in histories:
+        forget_peak_memory(recommender.device)
+        examples = replace_histories(own, history, EVALUATION_SEED)
+        lists, facts = rank(recommender, examples, decoder, assistant, tuning)
+        facts["unchanged_histories"] = unchanged(own, examples)
+        facts["peak_memory_mb"] = max(loaded, peak_memory_mb(recommender.device))
+        write_table(lists, output / f"{history}.parquet", RECOMMENDATIONS)
+        write_json(facts, output / f"{history}.json")
+
+
+def rank(
+    recommender: Recommender,
+    examples: pd.DataFrame,
+    decoder: Decoder,
+    assistant: Path | None,
+    tuning: Path | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rank the titles for examples, EXAMPLES rows with the histories that the model is shown.
+
+    Returns:
+        RECOMMENDATIONS rows; the record of the run, without its memory.
+    """
+    titles = recommender.titles
     queries, shortened = queries_of(examples, recommender)
     started = time.perf_counter()
     # Without history all examples share one prompt: it is decoded once.
@@ -85,23 +107,17 @@ def recommend(
     if isinstance(decoder, Constrained):
         notes |= exactness_of(lists, decoder, len(titles.text))
     seconds = time.perf_counter() - started
-    write_table(as_table(examples["example_id"], lists, titles.item), output, RECOMMENDATIONS)
-    write_json(
-        {
-            "examples": len(examples),
-            "prompts": len(distinct),
-            "seconds": seconds,
-            "truncated_prompts": shortened,
-            "titles_sharing_tokens": sharing(titles.sequence.tolist()),
-            "unchanged_histories": unchanged(own, examples),
-            "shortcuts": recommender.shortcuts._asdict(),
-            "peak_memory_mb": peak_memory_mb(recommender.device),
-            "decoder": decoder.model_dump(),
-            **notes,
-            **provenance(recommender.device),
-        },
-        record,
-    )
+    return as_table(examples["example_id"], lists, titles.item), {
+        "examples": len(examples),
+        "prompts": len(distinct),
+        "seconds": seconds,
+        "truncated_prompts": shortened,
+        "titles_sharing_tokens": sharing(titles.sequence.tolist()),
+        "shortcuts": recommender.shortcuts._asdict(),
+        "decoder": decoder.model_dump(),
+        **notes,
+        **provenance(recommender.device),
+    }
 
 
 def padded(prompts: list[tuple[int, ...]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import itertools
 from scripts.baselines.settings import Trained
 from scripts.cells import Cell, baseline_cell
 from scripts.contracts import CUTOFFS
+from scripts.decode.settings import HISTORIES
 from scripts.finetune.settings import Objective
 from scripts.study.schema import Sensitivity, Study
 
@@ -31,6 +32,16 @@ def experiment_cells(study: Study) -> list[Cell]:
 def shown_cells(study: Study) -> list[Cell]:
     """Those of the experiments that see their history."""
     return [cell for cell in experiment_cells(study) if cell.history == "with"]
+
+
+def histories_of_decoders(study: Study) -> dict[str, tuple[str, ...]]:
+    """The histories that each decoder of each model runs with, `with` first, by the folder of its
+    lists."""
+    cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
+    found: dict[str, set[str]] = {}
+    for cell in cells:
+        found.setdefault(f"{cell.model}/{cell.decoder}", set()).add(cell.history)
+    return {folder: tuple(h for h in HISTORIES if h in found[folder]) for folder in found}
 
 
 def baseline_cells(study: Study) -> list[Cell]:

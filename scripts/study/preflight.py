@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scripts.baselines.settings import Trained
 from scripts.cells import Cell
@@ -359,6 +359,17 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} seconds"
+
+
+def without_timers(scheduler: Any) -> None:
+    """Take Snakemake's own limit of 100 jobs a second from its scheduler; a user's limit stays.
+
+    With a limit, every round of the scheduler starts a timer that starts the next round, and every
+    finished job a round: one endless loop more a job. After 1,000 they would take a whole core.
+    """
+    limit = scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        scheduler.job_rate_limiter = None
 
 
 def tell(configfile: Path) -> None:

@@ -14,14 +14,19 @@ from scripts.baselines.settings import SEQUENTIAL
 from scripts.cells import BASELINES
 from scripts.command import InputError
 from scripts.data.settings import addresses
-from scripts.decode.settings import HISTORIES
 from scripts.files import read_yaml
 from scripts.fingerprint import fingerprint
 from scripts.study import cells as study_cells
 from scripts.study import config as study_config
 from scripts.study import outputs as study_outputs
 from scripts.study import resources as study_resources
-from scripts.study.preflight import find_gpus, missing_message, missing_paths, preflight
+from scripts.study.preflight import (
+    find_gpus,
+    missing_message,
+    missing_paths,
+    preflight,
+    without_timers,
+)
 
 try:
     # Snakemake has read them, but of two equal keys it takes the last in silence.
@@ -82,10 +87,10 @@ wildcard_constraints:
     objective=NAME,
     seed=r"\d+",
     decoder=NAME,
-    history="|".join(HISTORIES),
 
 
 onstart:
+    without_timers(workflow.scheduler)
     try:
         gpu_planned = any("gpu" in job.rule.resources for job in workflow.dag.needrun_jobs())
         print(preflight(STUDY, gpu_planned), file=sys.stderr, flush=True)

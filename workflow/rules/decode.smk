@@ -7,6 +7,8 @@ ON_MODEL = {
     "catalogue": rules.prepare.output.catalogue,
 }
 MODEL_PARAMS = {"model": model_options, "device": device_of}
+#: Folder of the lists of a model's decoder.
+LISTS = f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}"
 
 
 rule tune_assistant:
@@ -35,36 +37,49 @@ rule tune_assistant:
         )
 
 
-rule recommend:
-    input:
-        unpack(assistant_inputs),
-        **ON_MODEL,
-        test=rules.prepare.output.test,
-    output:
-        lists=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.parquet",
-        record=f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{{history}}.json",
-    log:
-        f"{LOGS}/recommend/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}-{{history}}.log",
-    conda:
-        ENVIRONMENT
-    threads: threads_of
-    resources:
-        gpu=needs_gpu,
-    params:
-        **MODEL_PARAMS,
-        code=fingerprint("scripts.decode.recommend"),
-        step="recommend",
-        sample=sample_options,
-        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
-        assistant=lambda wildcards, input: as_options(
-            {name: input[name] for name in assistant_inputs(wildcards)}
-        ),
-    shell:
-        on_model(
-            "--test {input.test:q} {params.sample} --decoder {params.decoder:q}"
-            " --history {wildcards.history} {params.assistant} --output {output.lists:q}"
-            " --record {output.record:q}"
-        )
+#: Decoders of models that run with the same histories, by these.
+BY_HISTORIES = {}
+for folder, histories in study_cells.histories_of_decoders(STUDY).items():
+    BY_HISTORIES.setdefault(histories, []).append(folder)
+
+# One job for all histories of a decoder, as each would load the model anew.
+for histories, folders in BY_HISTORIES.items():
+
+    rule:
+        name:
+            "_".join(["recommend", *histories[1:]])
+        input:
+            unpack(assistant_inputs),
+            **ON_MODEL,
+            test=rules.prepare.output.test,
+        output:
+            lists=[f"{LISTS}/{history}.parquet" for history in histories],
+            records=[f"{LISTS}/{history}.json" for history in histories],
+        log:
+            f"{LOGS}/recommend/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+        wildcard_constraints:
+            dataset=rf"(?=({one_of(folders)})/){NAME}",
+        conda:
+            ENVIRONMENT
+        threads: threads_of
+        resources:
+            gpu=needs_gpu,
+        params:
+            **MODEL_PARAMS,
+            code=fingerprint("scripts.decode.recommend"),
+            step="recommend",
+            sample=sample_options,
+            decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
+            histories=json.dumps(histories),
+            folder=lambda wildcards, output: str(Path(output[0]).parent),
+            assistant=lambda wildcards, input: as_options(
+                {name: input[name] for name in assistant_inputs(wildcards)}
+            ),
+        shell:
+            on_model(
+                "--test {input.test:q} {params.sample} --decoder {params.decoder:q}"
+                " --histories {params.histories:q} {params.assistant} --output {params.folder:q}"
+            )
 
 
 rule audit:

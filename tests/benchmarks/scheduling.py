@@ -1,0 +1,95 @@
+"""CPU seconds of Snakemake's own process on a made-up DAG of jobs that do nothing.
+
+    python -m tests.benchmarks.scheduling --jobs 300 1000
+
+Chains of jobs that write an empty file run first, then jobs that sleep, two at a time, with others
+ready behind them. `running` is what Snakemake takes until the first are done; `waiting` is the
+share of a core that it takes while all that it can do is wait. Both are measured for Snakemake as
+it comes, and as this workflow starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import snakemake
+
+from scripts.command import run
+
+ROOT = Path(__file__).parents[2]
+#: How this workflow starts Snakemake.
+OURS = """
+from scripts.study.preflight import without_timers
+onstart: without_timers(workflow.scheduler)
+"""
+#: Twenty jobs are ready at a time.
+RULES = """
+rule all:
+    input: expand("slept/{number}", number=range(4))
+rule quick:
+    input: lambda wildcards: [f"done/{n}" for n in [int(wildcards.number) - 20] if n >= 0]
+    output: "done/{number}"
+    params: text=lambda wildcards: wildcards.number * 10
+    shell: "touch {output}"
+rule slow:
+    input: expand("done/{number}", number=range(JOBS))
+    output: "slept/{number}"
+    shell: "sleep SECONDS; touch {output}"
+"""
+
+
+def own_seconds(process: psutil.Process) -> float:
+    """CPU seconds of a process without its children."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def measure(jobs: int, seconds: int, ours: bool) -> tuple[float, float]:
+    """CPU seconds until the jobs are done, and the share of a core while the rest sleeps."""
+    profile = str(ROOT / "profiles/default") if ours else "none"
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", profile]
+    rules = RULES.replace("JOBS", str(jobs)).replace("SECONDS", str(seconds))
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "Snakefile").write_text(OURS * ours + rules)
+        with subprocess.Popen(
+            [*command, "--quiet", "all"],
+            cwd=name,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+        ) as child:
+            process, done = psutil.Process(child.pid), Path(name, "done")
+            while not done.is_dir() or len(list(done.iterdir())) < jobs:
+                time.sleep(0.2)
+            time.sleep(2)  # Until the first two sleep.
+            running, start = own_seconds(process), time.perf_counter()
+            time.sleep(seconds)
+            waiting = (own_seconds(process) - running) / (time.perf_counter() - start)
+            child.terminate()
+    return running, waiting
+
+
+def benchmark(jobs: list[int], seconds: int = 20) -> None:
+    """Print CPU seconds and shares.
+
+    Args:
+        jobs: numbers of quick jobs.
+        seconds: that each of the last jobs sleeps.
+    """
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"{machine}, Snakemake {snakemake.__version__}")
+    for count in jobs:
+        for ours in (False, True):
+            running, waiting = measure(count, seconds, ours)
+            whose = "as this workflow starts it" if ours else "as it comes"
+            print(f"{count:,} jobs, {whose}: {running:.1f} CPU s, {waiting:.1%} of a core waiting")
+
+
+if __name__ == "__main__":
+    run(benchmark)
