@@ -267,7 +267,7 @@ MERGED = GroundedMerged(kind="grounded-merged", beams=3, max_new_tokens=8, batch
 
 @pytest.mark.parametrize("decoder", [PLAIN, MERGED], ids=lambda decoder: decoder.kind)
 def test_lists_of_a_run(folder, model, tokenizer, decoder):
-    found = run_step(folder, decoder, "lists.parquet")
+    found = run_step(folder, decoder, "lists")
     items = [item for item, title in enumerate(TITLES) if item != 2]  # 4 stands for the title of 2.
     vectors = np.array([plain_vector(model, tokenizer, TITLES[item]) for item in items])
     for row, history in enumerate(HISTORIES):

@@ -216,7 +216,7 @@ def test_metrics_audit_and_lists_agree_on_titles_that_share_their_tokens(folder,
     examples["target"] = np.array([3, 10, 2, 9, 7, 8], np.int32)
     write_table(examples, copy / "examples.parquet", EXAMPLES)
     run(copy, DECODERS["constrained"].model_copy(update={"beams": 20}))
-    paths = [copy / name for name in ("lists.parquet", "examples.parquet", "catalogue.parquet")]
+    paths = [copy / name for name in ("with.parquet", "examples.parquet", "catalogue.parquet")]
     evaluate(*paths, copy / "metrics.parquet")
     audit(finetuned(copy), copy / "examples.parquet", [2, 20], len(ROWS), copy / "audit.csv")
     measured = read_table(copy / "metrics.parquet", PER_EXAMPLE)["rank"].tolist()

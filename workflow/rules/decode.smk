@@ -8,7 +8,9 @@ ON_MODEL = {
 }
 MODEL_PARAMS = {"model": model_options, "device": device_of}
 #: Folder of the lists of a model's decoder.
-LISTS = f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}"
+LISTS = (
+    f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}"
+)
 
 
 rule tune_assistant:
