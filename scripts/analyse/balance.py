@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from scripts.cells import BASE, Cell, cell_of
 from scripts.command import InputError, progress
@@ -296,7 +296,7 @@ def _values(ours: Counted, block: Block) -> pd.DataFrame:
     low, high = interval(_opened(_resampled([ours], block)[0], of_seeds))
     mean = ours.concentration.mean(axis=0)
     error, df = jackknife_error(ours.concentration, ours.without)
-    margin = stats.t.ppf(0.975, df) * error
+    margin = special.stdtrit(df, 0.975) * error
     values = np.concatenate([of_seeds, ours.concentration], axis=-1)
     seed_sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
     names = (SPREAD + CONCENTRATION) * values.shape[1]
@@ -335,8 +335,8 @@ def _differences(
     mean = change.mean(axis=0)
     error, df = jackknife_error(change, np.round(one.without - two.without, DECIMALS))
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(mean == 0, 1.0, 2 * stats.t.sf(np.abs(mean) / error, df))
-    margin = stats.t.ppf(0.975, df) * error
+        p = np.where(mean == 0, 1.0, 2 * special.stdtr(df, -np.abs(mean) / error))
+    margin = special.stdtrit(df, 0.975) * error
     columns = {
         "difference": np.hstack([of_seeds.mean(axis=0), mean]),
         "difference_low": np.hstack([low, mean - margin]),
