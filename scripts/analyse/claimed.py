@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from scripts.analyse.headline import ALL
 from scripts.cells import BASE
@@ -207,7 +207,7 @@ def _cost(stage: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
         spread = groups["relative"].agg(lambda ratios: np.log(ratios).std(ddof=1))
         seeds = groups["relative"].count()
         crowded = both.groupby(keys)["crowded"].any().reindex(seeds.index)
-        margin = stats.t.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)
+        margin = special.stdtrit(seeds - 1, 0.975) * spread / np.sqrt(seeds)
         bounds = {"effect": logs.mask(crowded), "low": logs - margin, "high": logs + margin}
         ratios = pd.DataFrame({name: np.exp(log) for name, log in bounds.items()})
         return ratios.assign(seeds=seeds, examples=groups["examples"].first()).reset_index()

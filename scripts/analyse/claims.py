@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from scripts.analyse.claimed import CLAIMS, RELEVANT, Claim, Study
 from scripts.evaluate.bootstrap import holm
@@ -23,7 +23,7 @@ LEVEL = 0.05
 
 #: Standard errors between 0 and an effect that is seen with 80 % chance, two-sided at 5 %; and
 #: between an estimate and the end of its 95 % interval.
-SEEN, HALF = (float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8)), float(stats.norm.ppf(0.975)))
+SEEN, HALF = (float(special.ndtri(0.975) + special.ndtri(0.8)), float(special.ndtri(0.975)))
 
 #: What every measurement brings.
 LINE = [
@@ -68,7 +68,7 @@ def chance(line: Any, claim: Claim) -> float:
     error = (line.high - line.low) / (2 * HALF)
     if not error > 0:
         return np.nan
-    above = float(stats.norm.cdf((line.effect - claim.bound) / error))
+    above = float(special.ndtr((line.effect - claim.bound) / error))
     return above if claim.side == "above" else 1 - above
 
 
@@ -80,7 +80,7 @@ def published(line: Any, claim: Claim) -> str:
         if line.low == line.low and line.high == line.high and line.seeds > 1:
             word = "compatible" if line.low <= size <= line.high else "excluded"
             error = (line.high - line.low) / (2 * HALF)
-            larger = float(stats.norm.sf((size - line.effect) / error)) if error > 0 else np.nan
+            larger = float(special.ndtr((line.effect - size) / error)) if error > 0 else np.nan
             word += f" (chance of more: {larger:.0%})"
         parts.append(f"{size:+.1f} %: {word}")
     return "; ".join(parts)

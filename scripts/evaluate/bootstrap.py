@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from scripts.command import Settings
 
@@ -167,7 +167,7 @@ def widened(
 def _stretched(sample: np.ndarray, value: float, factor: float, df: np.ndarray) -> np.ndarray:
     """A sample's deviations from its value times a factor and Student's t over the normal."""
     level = (np.arange(len(sample)) + 0.5) / len(sample)
-    normal, student = stats.norm.ppf(level), stats.t.ppf(level, df)
+    normal, student = special.ndtri(level), special.stdtrit(df, level)
     # At the median both quantiles are 0.
     stretch = np.divide(student, normal, out=np.ones(len(level)), where=normal != 0)
     # Equal resamples take each a rank of their own, lest atoms be stretched as their middle is.
