@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def forget_peak_memory(device: torch.device) -> None:
     elif sys.platform == "linux":
         # What was freed goes back to the system first; the workflow lets glibc keep it.
         ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
+        with suppress(OSError):  # Where /proc may not be written, it goes on too.
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from scripts.decode.explain import test_example as found_example
 from scripts.decode.histories import replace_histories
 from scripts.decode.model import Ranking, by_title, distinct_titles
 from scripts.decode.recommend import recommend
-from scripts.decode.settings import Assisted, Constrained, Grounded
+from scripts.decode.settings import HISTORIES, Assisted, Constrained, Grounded
 from scripts.decode.token_effects import token_effects
 from scripts.decode.tune_assistant import tune_assistant
 from scripts.evaluate.per_example import evaluate
@@ -28,6 +29,7 @@ from scripts.files import read_json, read_table, write_table
 from scripts.finetune.settings import Objective, Training
 from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
+from scripts.provenance import forget_peak_memory, peak_memory_mb
 from tests.small_language import (
     PROMPT,
     ROWS,
@@ -94,6 +96,30 @@ def test_without_history_one_list_serves_all(folder, decoder):
     assert_keeps_its_contract(lists, range(10, 16), 6)
     assert record["prompts"] == 1
     assert len({tuple(items) for items in by_example(lists).values()}) == 1
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_one_run_serves_all_histories(folder, tmp_path, decoder):
+    """Each has the lists and the record of a run of its own, but for its times and memory."""
+    test = folder / "examples.parquet"
+    recommend(finetuned(folder), test, DECODERS[decoder], [*HISTORIES], tmp_path)
+    for history in HISTORIES:
+        lists, record = run(folder, DECODERS[decoder], history)
+        assert read_table(tmp_path / f"{history}.parquet", RECOMMENDATIONS).equals(lists)
+        found = read_json(tmp_path / f"{history}.json")
+        assert found.keys() == record.keys()
+        same = record.keys() - {"seconds", "peak_memory_mb", "load_average"}
+        assert {key: found[key] for key in same} == {key: record[key] for key in same}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it goes on")
+def test_peak_memory_begins_anew():
+    block = np.ones(40_000_000)
+    high = peak_memory_mb(torch.device("cpu"))
+    del block
+    assert peak_memory_mb(torch.device("cpu")) >= high
+    forget_peak_memory(torch.device("cpu"))
+    assert peak_memory_mb(torch.device("cpu")) < high - 250
 
 
 @pytest.mark.parametrize("history", ["with", "without"])
