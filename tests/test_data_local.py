@@ -115,6 +115,8 @@ def test_a_file_is_known_by_its_content(tmp_path, pack):
         (b"user,item,timestamp,user\nu,1,1,v\n", r"has the columns \['user'\] twice"),
         (b'user,item,timestamp\n"\\"u\\"",1,1\n', r"r:2: .*`quotes`"),
     ],
+    # Not the content: what is packed bears the time of its packing.
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_what_cannot_be_read_is_named_with_the_remedy(tmp_path, content, says):
     with pytest.raises(InputError, match=says):
