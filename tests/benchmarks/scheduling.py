@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.scheduling --jobs 300 1000
 
-Chains of jobs that write an empty file run first, then jobs that sleep, two at a time, with others
-ready behind them. `running` is what Snakemake takes until the first are done; `waiting` is the
+Chains of jobs that write an empty file run first, then jobs that sleep, two at a time; others are
+always ready, as a round that finds none ends its timers. `running` is what Snakemake takes until the first are done; `waiting` is the
 share of a core that it takes while all that it can do is wait. Both are measured for Snakemake as
 it comes, and as this workflow starts it.
 """
@@ -32,14 +32,13 @@ onstart: without_timers(workflow.scheduler)
 #: Twenty jobs are ready at a time.
 RULES = """
 rule all:
-    input: expand("slept/{number}", number=range(4))
+    input: expand("done/{number}", number=range(JOBS)), expand("slept/{number}", number=range(4))
 rule quick:
     input: lambda wildcards: [f"done/{n}" for n in [int(wildcards.number) - 20] if n >= 0]
     output: "done/{number}"
-    params: text=lambda wildcards: wildcards.number * 10
+    priority: 1
     shell: "touch {output}"
 rule slow:
-    input: expand("done/{number}", number=range(JOBS))
     output: "slept/{number}"
     shell: "sleep SECONDS; touch {output}"
 """
