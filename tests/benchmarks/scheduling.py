@@ -3,9 +3,9 @@
     python -m tests.benchmarks.scheduling --jobs 300 1000
 
 Chains of jobs that write an empty file run first, then jobs that sleep, two at a time; others are
-always ready, as a round that finds none ends its timers. `running` is what Snakemake takes until the first are done; `waiting` is the
-share of a core that it takes while all that it can do is wait. Both are measured for Snakemake as
-it comes, and as this workflow starts it.
+always ready, as a round that finds none ends its timers. `running` is what Snakemake takes until
+the first are done; `waiting` is the share of a core that it takes while all that it can do is wait.
+Both are measured for Snakemake as it comes, and as this workflow starts it.
 """
 
 from __future__ import annotations
