@@ -378,7 +378,7 @@ def test_shipped_studies(name):
     ("name", "cells", "histories"),
     [
         ("config", 2 * 3, ["wrong", "shuffled"]),
-        ("quickstart", 6, ["wrong"]),
+        ("quickstart", 4, ["wrong"]),
         ("smoke", 1, ["wrong", "shuffled"]),
     ],
 )
