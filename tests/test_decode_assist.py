@@ -10,6 +10,7 @@ import torch
 from tokenizers import normalizers
 
 from scripts.backbones.load import load_tokenizer
+from scripts.backbones.passes import padded
 from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
 from scripts.baselines.settings import Caser, GRU4Rec, SASRec
 from scripts.command import InputError
@@ -18,7 +19,7 @@ from scripts.decode.assist import title_probabilities
 from scripts.decode.constrained import guide_by, search, to_device
 from scripts.decode.histories import replace_histories
 from scripts.decode.model import distinct_titles
-from scripts.decode.recommend import padded, recommend
+from scripts.decode.recommend import recommend
 from scripts.decode.settings import HISTORIES, Assisted, Constrained
 from scripts.decode.trie import build_trie
 from scripts.decode.tune_assistant import best_weight, tune_assistant

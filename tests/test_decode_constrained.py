@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import GenerationConfig, LlamaConfig
 
+from scripts.backbones.passes import padded
 from scripts.command import InputError
 from scripts.decode.constrained import search, to_device
-from scripts.decode.recommend import padded
 from scripts.decode.trie import build_trie
 from tests.tiny_models import tiny_model
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 import torch
 
+from scripts.backbones.passes import padded
 from scripts.decode import exact
 from scripts.decode.audit import audit
 from scripts.decode.constrained import search, to_device
 from scripts.decode.exact import score_catalogue
-from scripts.decode.recommend import padded
 from scripts.decode.trie import build_trie
 from tests.small_language import TITLES, finetuned, make_small_backbone, write_language_data
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from transformers import GenerationConfig
 
+from scripts.backbones.generation import generate_texts
 from scripts.backbones.load import load_finetuned, load_tokenizer
+from scripts.backbones.passes import padded
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE, RECOMMENDATIONS
 from scripts.decode import grounded
-from scripts.decode.grounded import embed, generate_texts, ground, merged, nearest
-from scripts.decode.recommend import padded, recommend
+from scripts.decode.grounded import embed, ground, merged, nearest
+from scripts.decode.recommend import recommend
 from scripts.decode.settings import Grounded, GroundedMerged
 from scripts.files import read_table, write_table
 from scripts.prompts import prompt_text

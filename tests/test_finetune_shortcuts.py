@@ -27,19 +27,20 @@ from tests.tiny_models import tiny_model
 LOCAL = {"attention_types": [[["global", "local"], 1]], "window_size": 8}
 GROUPED = {"num_key_value_heads": 1}
 HYBRID = {"layer_types": ["conv", "full_attention"], "num_key_value_heads": 1}
-#: What sees positions in the mask, in the cache's place, in a window, or in a state.
+#: What sees positions in the mask, in the cache's place, in a window, or in a state; whether its
+#: trees and its prefixes are as single passes.
 FAMILIES = {
-    "llama": ("llama", {}, Shortcuts(tree=True, prefix=True)),
-    "mistral": ("mistral", GROUPED | {"sliding_window": 8}, Shortcuts(tree=True, prefix=False)),
-    "gemma3": ("gemma3_text", {"sliding_window": 8}, Shortcuts(tree=True, prefix=False)),
-    "eager": ("llama", {"attn_implementation": "eager"}, Shortcuts(tree=True, prefix=False)),
-    "mpt": ("mpt", {}, Shortcuts(tree=False, prefix=False)),
-    "bloom": ("bloom", {}, Shortcuts(tree=False, prefix=False)),
-    "falcon, ALiBi": ("falcon", {"alibi": True}, Shortcuts(tree=False, prefix=False)),
-    "gpt_neo, local": ("gpt_neo", LOCAL, Shortcuts(tree=False, prefix=False)),
+    "llama": ("llama", {}, (True, True)),
+    "mistral": ("mistral", GROUPED | {"sliding_window": 8}, (True, False)),
+    "gemma3": ("gemma3_text", {"sliding_window": 8}, (True, False)),
+    "eager": ("llama", {"attn_implementation": "eager"}, (True, False)),
+    "mpt": ("mpt", {}, (False, False)),
+    "bloom": ("bloom", {}, (False, False)),
+    "falcon, ALiBi": ("falcon", {"alibi": True}, (False, False)),
+    "gpt_neo, local": ("gpt_neo", LOCAL, (False, False)),
     "llama4, chunks": ("llama4_text", GROUPED | {"attention_chunk_size": 8}, None),
-    "mamba": ("mamba", {}, Shortcuts(tree=False, prefix=False)),
-    "lfm2, convolutions": ("lfm2", HYBRID, Shortcuts(tree=False, prefix=False)),
+    "mamba": ("mamba", {}, (False, False)),
+    "lfm2, convolutions": ("lfm2", HYBRID, (False, False)),
 }
 
 
@@ -67,7 +68,7 @@ def test_what_is_found_is_exact_in_training(family, tokenizer):
     model = tiny_model(architecture, len(tokenizer), **options)
     shortcuts = found(model, tokenizer)
     if expected is not None:
-        assert shortcuts == expected
+        assert (shortcuts.tree, shortcuts.prefix) == expected
     assert_exact(model, BATCHES["histories"], shortcuts.prefix)
 
 
@@ -90,6 +91,21 @@ def test_a_model_that_cannot_be_run(tokenizer):
     model.model.layers[1].mlp.up_proj.weight.data = torch.zeros(3, 3)
     with pytest.raises(InputError, match=r"cannot be run as a causal language model \(RuntimeErr"):
         found(model, tokenizer)
+
+
+def test_a_free_search_that_writes_something_else_in_a_batch(tokenizer, monkeypatch):
+    """As a model does that takes padding for words."""
+    model = tiny_model("llama", len(tokenizer))
+    generate = model.generate
+
+    def misplaced(*args, **inputs):
+        if "attention_mask" in inputs:
+            inputs["attention_mask"] = torch.ones_like(inputs["attention_mask"])
+        return generate(*args, **inputs)
+
+    assert found(model, tokenizer).beams
+    monkeypatch.setattr(model, "generate", misplaced)
+    assert found(model, tokenizer) == Shortcuts(tree=True, prefix=True, beams=False)
 
 
 def test_nothing_is_left_behind(tokenizer):
@@ -120,10 +136,9 @@ def test_whole_steps_of_what_knows_no_tree(family, folder, tokenizer, tmp_path, 
         device="cpu",
     )
     assert "titles are searched in whole passes" in caplog.text
-    assert read_json(tmp_path / "model" / "run.json")["shortcuts"] == {
-        "tree": False,
-        "prefix": False,
-    }
+    recorded = read_json(tmp_path / "model" / "run.json")["shortcuts"]
+    assert not recorded["tree"]
+    assert not recorded["prefix"]
     ours = finetuned(folder, model=tmp_path / "model", backbone=tmp_path / "backbone")
     lists, texts = (
         lists_of(ours, folder, tmp_path, decoder)
@@ -164,5 +179,5 @@ def lists_of(model, folder, output, decoder) -> pd.DataFrame:
 def test_a_model_without_a_record_is_tried_when_it_is_loaded(folder, tokenizer, tmp_path):
     tiny_model("bloom", len(tokenizer)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    assert load(finetuned(folder, model=tmp_path)).shortcuts == Shortcuts(tree=False, prefix=False)
-    assert load(finetuned(folder)).shortcuts == Shortcuts(tree=True, prefix=True)
+    assert not load(finetuned(folder, model=tmp_path)).shortcuts.tree
+    assert load(finetuned(folder)).shortcuts == Shortcuts(tree=True, prefix=True, beams=True)

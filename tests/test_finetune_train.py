@@ -789,7 +789,7 @@ def test_a_loss_that_is_no_number_names_the_examples(folder, tmp_path, monkeypat
     load_tokenizer(folder / "backbone").save_pretrained(tmp_path / "broken")
     with pytest.raises(InputError, match="broken: the backbone gives logits that are not finite"):
         finetune(folder, tmp_path / "model", backbone=tmp_path / "broken", train_examples=8)
-    monkeypatch.setattr(train, "find_shortcuts", lambda *_: Shortcuts(tree=True, prefix=True))
+    monkeypatch.setattr(train, "find_shortcuts", lambda *_: Shortcuts(True, True, True))
     examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
     ids = subsample(examples, 8, 0)["example_id"].tolist()
     with pytest.raises(InputError, match=r"loss is nan on examples \[.*learning_rate") as error:

@@ -12,6 +12,7 @@ is decided by what it does, see `scripts.finetune.shortcuts`.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,6 +36,16 @@ class Prompts(NamedTuple):
     """(B, K) int64, the position of each token in its sequence."""
     real: Tensor
     """(B, L) bool, the tokens of the prompt that are no padding; L <= K."""
+
+
+def padded(
+    prompts: Sequence[Sequence[int]], pad: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Prompts padded on the left, and their attention mask: (B, L) int64 each."""
+    length = max(map(len, prompts))
+    rows = [[pad] * (length - len(ids)) + list(ids) for ids in prompts]
+    masks = [[0] * (length - len(ids)) + [1] * len(ids) for ids in prompts]
+    return torch.tensor(rows, device=device), torch.tensor(masks, device=device)
 
 
 def kept_logits(model: Any, keep: Tensor, **inputs: Any) -> Tensor:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scripts.backbones.passes import padded
 from scripts.command import progress, run
 from scripts.decode.exact import score_catalogue
 from scripts.decode.model import Finetuned, Ranking, by_title, load, queries_of
-from scripts.decode.recommend import PROVEN_TOP, padded, rank_constrained
+from scripts.decode.recommend import PROVEN_TOP, rank_constrained
 from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
 from scripts.examples import EVALUATION_SEED, read_examples, subsample

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
+from scripts.backbones.generation import generate_texts
+from scripts.backbones.passes import padded
 from scripts.command import InputError, progress, run
 from scripts.contracts import RECOMMENDATIONS
 from scripts.decode import grounded
@@ -118,14 +119,6 @@ def rank(
         **notes,
         **provenance(recommender.device),
     }
-
-
-def padded(prompts: list[tuple[int, ...]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompts padded on the left, and their attention mask: (B, L) int64 each."""
-    length = max(map(len, prompts))
-    rows = [[pad] * (length - len(ids)) + list(ids) for ids in prompts]
-    masks = [[0] * (length - len(ids)) + [1] * len(ids) for ids in prompts]
-    return torch.tensor(rows, device=device), torch.tensor(masks, device=device)
 
 
 def rank_constrained(
@@ -244,8 +237,8 @@ def rank_grounded(
     for start in progress(range(0, len(queries), decoder.batch_size), "batches"):
         batch = queries[start : start + decoder.batch_size]
         ids, mask = padded([query.prompt for query in batch], tokenizer.pad_token_id, device)
-        texts += grounded.generate_texts(
-            model, tokenizer, ids, mask, settings, width, recommender.shortcuts.tree
+        texts += generate_texts(
+            model, tokenizer, ids, mask, settings, width, recommender.shortcuts.beams
         )
     titles = recommender.titles.text
     lists = grounded.ground(model, tokenizer, texts, titles, decoder.depth, device)

@@ -16,10 +16,12 @@ import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 
+from scripts.backbones.generation import generate_texts
 from scripts.backbones.load import context_of
-from scripts.backbones.passes import encode, extend, kept_logits
+from scripts.backbones.passes import encode, extend, kept_logits, padded
 from scripts.command import InputError
 from scripts.data.settings import Prompt
+from scripts.decode.settings import Grounded
 from scripts.finetune.batches import (
     answer_logits,
     branches,
@@ -52,6 +54,8 @@ class Shortcuts(NamedTuple):
     """Continuations that share their prompt and a row, see `scripts.backbones.passes`."""
     prefix: bool
     """Examples that share the beginning of their prompts, see `scripts.finetune.batches`."""
+    beams: bool
+    """Beams of the free search that share their prompt, see `scripts.backbones.generation`."""
 
 
 def find_shortcuts(
@@ -93,6 +97,7 @@ def find_shortcuts(
                     lambda: torch.cat(answer_logits(model, send_to_device(inputs, model.device))),
                     torch.cat([expected, expected[-ANSWER:]]),
                 ),
+                beams=texts_alike(model, tokenizer, [short, no_history]),
             )
     except torch.OutOfMemoryError:
         raise
@@ -142,15 +147,10 @@ def behind_a_tree(model: Any, prompts: Sequence[list[int]], answer: list[int], p
 
     Another beam runs beside the answer; the two change places after the first token.
     """
-    size, length = len(prompts), max(map(len, prompts))
-    ids, mask, tokens = (
-        torch.tensor(values, device=model.device)
-        for values in (
-            [[pad] * (length - len(prompt)) + prompt for prompt in prompts],
-            [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts],
-            [[[token, other]] * size for token, other in zip(answer, answer[::-1], strict=True)],
-        )
-    )
+    size = len(prompts)
+    ids, mask = padded(prompts, pad, model.device)
+    pairs = [[[token, other]] * size for token, other in zip(answer, answer[::-1], strict=True)]
+    tokens = torch.tensor(pairs, device=model.device)
     state, logits = encode(model, ids, mask, shared=True)
     own = torch.eye(2, dtype=torch.bool, device=model.device).expand(size, 2, 2)
     real = torch.ones((size, 2), dtype=torch.bool, device=model.device)
@@ -159,6 +159,23 @@ def behind_a_tree(model: Any, prompts: Sequence[list[int]], answer: list[int], p
         beams = tokens[step].flip(1) if step else tokens[step]
         state, logits = extend(model, state, beams, positions, ancestors, real)
     return logits.view(size, 2, -1)[:, 1]
+
+
+def texts_alike(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> bool:
+    """Whether a free search of a few tokens in a batch writes what it writes without any cache."""
+    ids, mask = padded(prompts, tokenizer.pad_token_id, model.device)
+    settings = Grounded(kind="grounded", beams=2, max_new_tokens=ANSWER)
+    try:
+        texts = [
+            generate_texts(model, tokenizer, ids, mask, settings, 1, shared)
+            for shared in (True, False)
+        ]
+    except torch.OutOfMemoryError:
+        raise
+    except FAILURES as error:
+        logger.debug("A shortcut fails: %s", error)
+        return False
+    return texts[0] == texts[1]
 
 
 def equal(passes: Callable[[], Tensor], expected: Tensor) -> bool:

@@ -27,11 +27,11 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from scripts.backbones.generation import generate_texts
 from scripts.backbones.load import load_backbone, load_tokenizer
+from scripts.backbones.passes import padded
 from scripts.command import InputError, progress, run
 from scripts.decode.constrained import search, to_device
-from scripts.decode.grounded import generate_texts
-from scripts.decode.recommend import padded
 from scripts.decode.settings import Grounded
 from scripts.decode.trie import build_trie
 from scripts.files import read_json, write_csv, write_json
@@ -138,9 +138,9 @@ def try_family(family: str, folder: Path) -> dict[str, Any]:
         return row | {"outcome": "refused", "message": words(error)}
     scores, lists = search_deviation(model, tokenizer, shortcuts.tree)
     gradients = gradient_deviation(model, tokenizer, shortcuts.prefix)
-    texts = texts_differ(model, tokenizer, shortcuts.tree)
+    texts = texts_differ(model, tokenizer, shortcuts.beams)
     right = scores < 1e-3 and lists == 0 and gradients < 1e-3 and not texts
-    outcome = "exact" if shortcuts.tree and shortcuts.prefix else "falls back"
+    outcome = "exact" if all(shortcuts) else "falls back"
     return row | {
         "outcome": outcome if right else "WRONG",
         **shortcuts._asdict(),
