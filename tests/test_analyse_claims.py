@@ -194,6 +194,18 @@ def test_headlines_go_to_their_claims(tmp_path: Path) -> None:
     assert list(of(found, "CFT beats D3")["p_holm"]) == pytest.approx([0.4])
 
 
+def test_a_line_of_one_seed_is_no_test_of_its_family(tmp_path: Path) -> None:
+    row = GAIN | {"difference": 0.02, "low": 0.01, "high": 0.03}
+    gains = [
+        row | {"objective": "causal", "p": 0.03},
+        row | {"objective": "causal", "backbone": "other", "seeds": 1, "p": 0.001},
+    ]
+    found = judged(tmp_path, {"gains": gains}).set_index("backbone")
+    assert found.loc["tiny", ["p_holm", "verdict"]].tolist() == [0.03, "supported"]
+    assert np.isnan(found.loc["other", "p_holm"])
+    assert found.loc["other", "verdict"] == "undecided with one seed"
+
+
 def test_the_primary_claims_are_about_the_mean_of_the_headline(tmp_path: Path) -> None:
     row = WHERE | SIZE | {"decoder": "grounded", "objective": "cft", "base": "plain", "p": 0.01}
     headline = [

@@ -130,7 +130,8 @@ def claims(
     Returns:
         family, claim, source (see `Claim`), measured, unit, dataset, backbone, decoder, effect,
         low, high (95 %; of times, over seeds alone), p (two-sided, against 0), seeds, examples,
-        users, p_holm (p adjusted within the family), chance (see there), published (words, see
+        users, p_holm (p adjusted within the family; null where one
+        seed allows no verdict), chance (see there), published (words, see
         there), detectable (the smallest effect that such an interval shows with 80 % chance),
         needed (words, see there), verdict.
     """
@@ -150,8 +151,11 @@ def claims(
     frame = frame.reset_index(drop=True)
     numbers = ["effect", "low", "high", "low_90", "high_90", "p", "seed_sd", "seeds"]
     frame[numbers] = frame[numbers].astype(float)
-    # Claims on other backbones or data sets share rows with the first ones: each is one test.
-    tests = frame.dropna(subset="p").drop_duplicates(["family", "row"])
+    # Claims on other backbones or data sets share rows with the first ones: each is one test. What
+    # can get no verdict, as one seed tells nothing of trainings, is none.
+    judged = [CLAIMS[number].trained for number in frame["number"]]
+    tests = frame[(frame["seeds"] > 1) | ~np.array(judged)]
+    tests = tests.dropna(subset="p").drop_duplicates(["family", "row"])
     tests = tests.assign(p_holm=tests.groupby("family")["p"].transform(holm))
     frame = frame.merge(tests[["family", "row", "p_holm"]], how="left", on=["family", "row"])
     of_row = [CLAIMS[number] for number in frame["number"]]
