@@ -381,7 +381,7 @@ def test_every_documented_command_runs(finished: Path) -> None:
         "my.yaml": "config/smoke.yaml",
         "results/quickstart": "results/smoke",
         "ml-100k": "generated",
-        "88870": str(test["example_id"].iloc[0]),
+        "90133": str(test["example_id"].iloc[0]),
         "<name>": "accuracy",
         " x --help": " accuracy --help",
         ".venv/bin/": "",
