@@ -148,7 +148,8 @@ def test_processes_share_the_threads_of_their_job(tmp_path):
     assert "env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m torch.distributed.run" in job
     # Lists reach the steps as words.
     assert " --beams 5 10 20 50 --examples " in done.stdout
-    assert " --beyond_amazon  --grounding grounded grounded-merged --output " in done.stdout
+    assert " --beyond_amazon  --grounding grounded grounded-merged --primary gro" in done.stdout
+    assert " --primary grounded constrained --headline generated --output " in done.stdout
 
 
 @pytest.mark.slow
