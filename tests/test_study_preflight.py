@@ -149,7 +149,7 @@ def test_processes_share_the_threads_of_their_job(tmp_path):
     # Lists reach the steps as words.
     assert " --beams 5 10 20 50 --examples " in done.stdout
     assert " --beyond_amazon  --grounding grounded grounded-merged --primary gro" in done.stdout
-    assert " --primary grounded constrained --headline generated --output " in done.stdout
+    assert " --primary grounded assisted --headline generated --output " in done.stdout
 
 
 @pytest.mark.slow
