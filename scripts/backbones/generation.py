@@ -11,8 +11,16 @@ from transformers import DynamicCache, GenerationConfig
 from scripts.decode.settings import Grounded
 
 
+def generate_texts(model: Any, tokenizer: Any, *search: Any) -> list[str]:
+    """What `generate_tokens` finds, in words, without quotes and blanks around them; some may be
+    equal or empty."""
+    found = generate_tokens(model, tokenizer, *search)
+    texts = tokenizer.batch_decode(found, skip_special_tokens=True)
+    return [text.strip().strip('"').strip() for text in texts]
+
+
 @torch.inference_mode()
-def generate_texts(
+def generate_tokens(
     model: Any,
     tokenizer: Any,
     input_ids: Tensor,
@@ -20,8 +28,8 @@ def generate_texts(
     settings: Grounded,
     width: int,
     shared: bool = True,
-) -> list[str]:
-    """The best beams of a free search for each prompt, without their quotes and blanks.
+) -> list[Tensor]:
+    """The best beams of a free search for each prompt.
 
     Args:
         model: a causal language model in inference mode, without a generation configuration of
@@ -35,7 +43,7 @@ def generate_texts(
             is generated from alone, in whole passes.
 
     Returns:
-        `width` texts for each prompt one after the other, best first; some may be equal or empty.
+        int64 tokens of `width` texts for each prompt one after the other, best first.
     """
     generation = GenerationConfig(
         do_sample=False,
@@ -58,13 +66,11 @@ def generate_texts(
             (ids[None, mask.bool()], {})
             for ids, mask in zip(input_ids, attention_mask, strict=True)
         ]
-    generated = [
+    return [
         tokens[ids.shape[1] :]
         for ids, inputs in batches
         for tokens in model.generate(input_ids=ids, generation_config=generation, **inputs)
     ]
-    texts = tokenizer.batch_decode(generated, skip_special_tokens=True)
-    return [text.strip().strip('"').strip() for text in texts]
 
 
 def prompt_states(

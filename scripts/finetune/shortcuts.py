@@ -16,7 +16,7 @@ import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 
-from scripts.backbones.generation import generate_texts
+from scripts.backbones.generation import generate_tokens
 from scripts.backbones.load import context_of
 from scripts.backbones.passes import encode, extend, kept_logits, padded
 from scripts.command import InputError
@@ -97,7 +97,7 @@ def find_shortcuts(
                     lambda: torch.cat(answer_logits(model, send_to_device(inputs, model.device))),
                     torch.cat([expected, expected[-ANSWER:]]),
                 ),
-                beams=texts_alike(model, tokenizer, [short, no_history]),
+                beams=beams_alike(model, tokenizer, [short, no_history]),
             )
     except torch.OutOfMemoryError:
         raise
@@ -161,21 +161,22 @@ def behind_a_tree(model: Any, prompts: Sequence[list[int]], answer: list[int], p
     return logits.view(size, 2, -1)[:, 1]
 
 
-def texts_alike(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> bool:
-    """Whether a free search of a few tokens in a batch writes what it writes without any cache."""
+def beams_alike(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> bool:
+    """Whether a free search of a few tokens in a batch finds what it finds without any cache."""
     ids, mask = padded(prompts, tokenizer.pad_token_id, model.device)
     settings = Grounded(kind="grounded", beams=2, max_new_tokens=ANSWER)
+
+    def found(shared: bool) -> list[list[int]]:
+        beams = generate_tokens(model, tokenizer, ids, mask, settings, 2, shared)
+        return [[t for t in beam.tolist() if t != tokenizer.pad_token_id] for beam in beams]
+
     try:
-        texts = [
-            generate_texts(model, tokenizer, ids, mask, settings, 1, shared)
-            for shared in (True, False)
-        ]
+        return found(shared=True) == found(shared=False)
     except torch.OutOfMemoryError:
         raise
     except FAILURES as error:
         logger.debug("A shortcut fails: %s", error)
         return False
-    return texts[0] == texts[1]
 
 
 def equal(passes: Callable[[], Tensor], expected: Tensor) -> bool:

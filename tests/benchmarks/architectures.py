@@ -141,6 +141,8 @@ def try_family(family: str, folder: Path) -> dict[str, Any]:
     texts = texts_differ(model, tokenizer, shortcuts.beams)
     right = scores < 1e-3 and lists == 0 and gradients < 1e-3 and not texts
     outcome = "exact" if all(shortcuts) else "falls back"
+    if np.isnan(gradients):  # As the training's first step says, which stops there.
+        return row | {"outcome": "refused", "message": "its gradients are no numbers"}
     return row | {
         "outcome": outcome if right else "WRONG",
         **shortcuts._asdict(),
