@@ -315,7 +315,7 @@ def test_a_difference_has_the_seeds_that_the_base_shares(tmp_path: Path) -> None
 
 def test_times_are_judged_by_the_interval_of_their_logarithms(tmp_path: Path) -> None:
     row = {"dataset": "toy", "backbone": "tiny", "objective": "cft", "examples": 9}
-    row |= {"crowded": False}
+    row |= {"crowded": False, "tokens_per_step": None, "peak_memory_mb": None}
     train = row | {"stage": "training", "decoder": None, "history": None}
     decode = row | {"stage": "decoding", "decoder": "search", "history": "with"}
     cost = [
@@ -349,8 +349,18 @@ def test_times_of_a_crowded_machine_are_no_results(tmp_path: Path) -> None:
             ("cft", 1, 1.3, False),
         ]
     ]
-    cost = [one | {"decoder": None, "history": None} for one in cost]
-    assert judged(tmp_path, {"cost": cost}).empty
+    tokens = {"plain": 100, "cft": 120}
+    cost = [
+        one
+        | {"decoder": None, "history": None, "peak_memory_mb": None}
+        | {"tokens_per_step": tokens[one["objective"]] + one["seed"]}
+        for one in cost
+    ]
+    # Tokens do not hang on the machine: 120/100 and 121/101.
+    (line,) = judged(tmp_path, {"cost": cost}).itertuples()
+    assert line.claim.startswith("CFT runs twice the tokens")
+    assert line.effect == pytest.approx(np.sqrt(120 / 100 * 121 / 101))
+    assert line.verdict == "not supported"
 
 
 def test_every_decoder_and_data_set_has_its_own_largest(tmp_path: Path) -> None:
