@@ -6,6 +6,10 @@ if not workflow.config_settings.configfiles:
     configfile: "config/config.yaml"
 
 
+# Used with `--sdm apptainer` alone; envs/Dockerfile says how it is built.
+container: f"{workflow.basedir}/envs/cft.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/baselines.smk"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -14,12 +12,6 @@ def pins(name: str) -> set[str]:
     """The pinned requirements of a file, without its comments."""
     lines = (ROOT / "envs" / name).read_text(encoding="utf-8").splitlines()
     return {line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()}
-
-
-def test_conda_environment_holds_the_same_pins() -> None:
-    environment = yaml.safe_load((ROOT / "envs/environment.yaml").read_text(encoding="utf-8"))
-    conda = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert set(conda) == pins("requirements.txt")
 
 
 def test_every_requirement_is_pinned_and_explained() -> None:

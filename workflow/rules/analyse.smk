@@ -13,8 +13,6 @@ for output in study_outputs.OUTPUTS:
             f"{ANALYSES}/{output.name}.csv",
         log:
             f"{LOGS}/analyses/{output.name}.log",
-        conda:
-            ENVIRONMENT
         params:
             code=fingerprint(f"scripts.analyse.{output.name}", "scripts.analyse.__main__"),
             name=output.name,

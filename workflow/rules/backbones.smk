@@ -10,8 +10,6 @@ rule fetch_backbone:
     wildcard_constraints:
         name=names_of("hub"),
     retries: 2
-    conda:
-        ENVIRONMENT
     params:
         source=lambda wildcards: PRETRAINED[f"resources/backbones/{wildcards.name}"],
     shell:
@@ -30,8 +28,6 @@ rule convert_backbone:
         "resources/logs/backbones/{name}.log",
     wildcard_constraints:
         name=names_of("gguf-wheel"),
-    conda:
-        ENVIRONMENT
     params:
         code=fingerprint("scripts.backbones.fetch"),
         source=lambda wildcards: PRETRAINED[f"resources/backbones/{wildcards.name}"],
@@ -51,8 +47,6 @@ rule scratch_backbone:
     benchmark:
         f"{BENCHMARKS}/scratch_backbone/{{dataset}}/{{backbone}}.tsv"
     priority: 10
-    conda:
-        ENVIRONMENT
     resources:
         gpu=needs_gpu,
     params:
@@ -75,8 +69,6 @@ rule title_tokens:
         f"{RESULTS}/title_tokens/{{dataset}}/{{backbone}}.json",
     log:
         f"{LOGS}/title_tokens/{{dataset}}/{{backbone}}.log",
-    conda:
-        ENVIRONMENT
     params:
         code=fingerprint("scripts.backbones.title_tokens"),
         prompt=prompt_of,

@@ -15,8 +15,6 @@ for kind in ("most-popular", "transitions"):
             f"{LOGS}/{kind}/{{dataset}}/{{baseline}}-{{seed}}.log",
         wildcard_constraints:
             baseline=baselines_of(kind),
-        conda:
-            ENVIRONMENT
         params:
             code=fingerprint(f"scripts.baselines.{kind.replace('-', '_')}"),
             module=kind.replace("-", "_"),
@@ -42,8 +40,6 @@ rule sequential:
         f"{BENCHMARKS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.tsv"
     wildcard_constraints:
         baseline=baselines_of(*SEQUENTIAL),
-    conda:
-        ENVIRONMENT
     resources:
         gpu=needs_gpu,
     params:

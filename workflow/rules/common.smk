@@ -58,7 +58,6 @@ MODEL = f"{RESULTS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}"
 CHECKSUMS = "config/checksums.json"
 #: A data set in D3's format, made on request.
 D3_FILES = ["train.csv", "valid.csv", "test.csv", "info.txt"]
-ENVIRONMENT = f"{workflow.basedir}/envs/environment.yaml"
 CAPTIONS = f"{workflow.basedir}/workflow/report"
 
 SOURCES = {name: dataset.source for name, dataset in STUDY.datasets.items()}

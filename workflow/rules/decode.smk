@@ -22,8 +22,6 @@ rule tune_assistant:
         f"{RESULTS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.json",
     log:
         f"{LOGS}/tune_assistant/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
-    conda:
-        ENVIRONMENT
     threads: threads_of
     resources:
         gpu=needs_gpu,
@@ -61,8 +59,6 @@ for histories, folders in BY_HISTORIES.items():
             f"{LOGS}/recommend/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
         wildcard_constraints:
             dataset=rf"(?=({one_of(folders)})/){NAME}",
-        conda:
-            ENVIRONMENT
         threads: threads_of
         resources:
             gpu=needs_gpu,
@@ -92,8 +88,6 @@ rule audit:
         f"{RESULTS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.csv",
     log:
         f"{LOGS}/audit/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
-    conda:
-        ENVIRONMENT
     threads: threads_of
     resources:
         gpu=needs_gpu,
@@ -118,8 +112,6 @@ rule token_effects:
         f"{RESULTS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.parquet",
     log:
         f"{LOGS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
-    conda:
-        ENVIRONMENT
     threads: threads_of
     resources:
         gpu=needs_gpu,

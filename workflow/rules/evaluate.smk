@@ -12,8 +12,6 @@ rule per_example:
         f"{LOGS}/per_example/{{dataset}}/{{cell}}.log",
     wildcard_constraints:
         cell=".+",
-    conda:
-        ENVIRONMENT
     params:
         code=fingerprint("scripts.evaluate.per_example"),
     shell:

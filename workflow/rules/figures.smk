@@ -21,8 +21,6 @@ for output in study_outputs.figures(STUDY):
             ),
         log:
             f"{LOGS}/figures/{output.name}.log",
-        conda:
-            ENVIRONMENT
         params:
             code=fingerprint(f"scripts.figures.{output.name}", "scripts.figures.__main__"),
             name=output.name,

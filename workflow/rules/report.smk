@@ -16,8 +16,6 @@ rule report:
         text=f"{RESULTS}/summary.txt",
     log:
         f"{LOGS}/report.log",
-    conda:
-        ENVIRONMENT
     params:
         code=fingerprint("scripts.report"),
         # Where a study runs is no part of it: the records of its runs say it.

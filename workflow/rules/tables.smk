@@ -21,8 +21,6 @@ for output in study_outputs.tables(STUDY):
             json=f"{RESULTS}/tables/{output.name}.json",
         log:
             f"{LOGS}/tables/{output.name}.log",
-        conda:
-            ENVIRONMENT
         params:
             code=fingerprint(f"scripts.tables.{output.name}", "scripts.tables.__main__"),
             name=output.name,
