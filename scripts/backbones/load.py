@@ -9,9 +9,16 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+)
 
 from scripts.command import InputError
+from scripts.files import read_json
 
 Precision = Literal["bf16", "fp32"]
 #: How a pointer of Git LFS begins.
@@ -38,6 +45,21 @@ def check_folder(folder: Path) -> None:
             )
 
 
+def check_code(folder: Path) -> None:
+    """Check that transformers has the code of a model: code that comes with one is never run.
+
+    Raises:
+        InputError: it has not.
+    """
+    file = folder / "config.json"
+    config = read_json(file) if file.is_file() else {}
+    if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
+        raise InputError(
+            f"{file}: the model needs code of its own (auto_map), which is not "
+            "run; choose a backbone whose model_type transformers has"
+        )
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, with a pad token: eos where the tokenizer has none.
 
@@ -46,7 +68,7 @@ def load_tokenizer(folder: Path) -> Any:
     """
     check_folder(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except Exception as error:  # Whatever its files hold: tokenizers raises a plain Exception.
         raise InputError(
             f"{folder}: holds no usable tokenizer ({type(error).__name__}: {error}); give it the "
@@ -84,10 +106,15 @@ def load_backbone(folder: Path, precision: Precision) -> PreTrainedModel:
             others than the model has: transformers would fill what is missing with random numbers.
     """
     check_folder(folder)
+    check_code(folder)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True
+            str(folder),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (
         *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError),
@@ -135,6 +162,22 @@ def context_of(model: Any) -> int:
     return getattr(config, "max_position_embeddings", None) or sys.maxsize
 
 
+def check_commit(adapter: Path, backbone: Path) -> None:
+    """Check that a backbone of the hub is the commit that an adapter was trained from.
+
+    Raises:
+        InputError: the revision has moved between.
+    """
+    trained, record = read_json(adapter / "adapter_config.json").get("revision"), {}
+    if (backbone / "backbone.json").is_file():
+        record = read_json(backbone / "backbone.json")
+    if trained and record.get("commit", trained) != trained:
+        raise InputError(
+            f"{adapter}: was trained from commit {trained} of {record['id']}, but {backbone} is "
+            f"{record['commit']}; set that revision in the config, or train it anew"
+        )
+
+
 def load_finetuned(
     model: Path, backbone: Path, device: torch.device, precision: Precision
 ) -> PreTrainedModel:
@@ -152,6 +195,7 @@ def load_finetuned(
         from peft import PeftModel
 
         check_folder(model)
+        check_commit(model, backbone)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Found missing adapter keys")
             try:

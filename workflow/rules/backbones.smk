@@ -9,7 +9,6 @@ rule fetch_backbone:
         "resources/logs/backbones/{name}.log",
     wildcard_constraints:
         name=names_of("hub"),
-    retries: 2
     params:
         source=lambda wildcards: PRETRAINED[f"resources/backbones/{wildcards.name}"],
     shell:
