@@ -7,7 +7,8 @@ import pytest
 
 from scripts.analyse.choices import CONFIG, VALIDATION_LOSS, VALIDATION_NDCG, choices
 from scripts.analyse.provenance import provenance
-from scripts.files import read_csv, write_csv, write_json
+from scripts.command import InputError
+from scripts.files import read_csv, read_json, write_csv, write_json
 from scripts.labels import Labels
 from scripts.tables.choices import choices as table
 from scripts.tables.format import Table, write
@@ -49,6 +50,22 @@ def test_what_is_recorded(found: pd.DataFrame) -> None:
     assert cft["examples"].dropna().to_dict() == {"epoch": 40, "g": 30}
     assert cft["candidates"].dropna().to_dict() == {"epoch": "1 to 3", "g": "0.5, 0.75"}
     assert cft.loc[cft["decoder"] != "", "decoder"].to_dict() == {"g": "assisted"}
+
+
+def test_models_of_a_backbone_that_moved_stand_in_no_table(tmp_path: Path) -> None:
+    runs = [tmp_path / f"toys/qwen/plain/seed-{seed}/run.json" for seed in (0, 1)]
+    for run in runs:
+        origin = {"commit": run.parent.name, "sha256": {"model.safetensors": run.parent.name}}
+        settings = {"objective": {"token_weights": "linear", "beta": 1}, "training": {"epochs": 1}}
+        facts = {"alpha": 0, "beta": 1, "best_epoch": 1}
+        write_json({"backbone": origin, "settings": settings} | facts, run)
+    with pytest.raises(InputError, match=f"^{runs[1]}: .* other weights than in {runs[0]}; "):
+        choices(runs, [])
+    for run in runs:  # Scratch backbones differ from data set to data set.
+        record = read_json(run)
+        record["backbone"]["settings"] = {}
+        write_json(record, run)
+    assert len(choices(runs, [])) == 8
 
 
 def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:

@@ -118,7 +118,11 @@ def with_own_code(repository, hub):
 REFUSED = {
     "login": (lambda r, _: (r / ".gated").touch(), {}, "is gated: accept its terms .* `hf auth lo"),
     "repository": (None, {"id": "someone/else"}, "someone/else is not on the hub, or private"),
-    "name": (None, {"id": "some--one/else"}, "could not be fetched .*some--one"),
+    "name": (
+        None,
+        {"id": "some--one/else"},
+        "HFValidationError: .*some--one/else",
+    ),
     "revision": (None, {"revision": "v9"}, "something has no revision v9: give one that"),
     "commit": (None, {"revision": "0" * 40}, f"something has no revision {'0' * 40}: give one"),
     "pickle": (pickled, {}, r"has no model\.safetensors, and only safetensors are read"),
@@ -159,9 +163,9 @@ def altered(hub, right):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (cut, "could not be fetched .peer closed connection"),
-        (shorter, "could not be fetched .Consistency check failed"),
-        (altered, "could not be fetched .model.safetensors arrived with another content"),
+        (cut, "RemoteProtocolError: peer closed connection"),
+        (shorter, "OSError: Consistency check failed"),
+        (altered, "OSError: model.safetensors arrived with another content"),
     ],
 )
 def test_a_fault_on_the_way_is_tried_again_and_leaves_nothing(hub, tmp_path, waits, fault, words):

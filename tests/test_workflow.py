@@ -20,6 +20,7 @@ import yaml
 
 from scripts.study.outputs import OUTPUTS
 from tests.generate_amazon import generate
+from tests.hub_server import commit_of, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
@@ -227,6 +228,36 @@ def test_new_backbone_runs_its_own_cells(finished: Path) -> None:
     jobs = planned(finished, config=variant(finished, change))
     assert "scratch_backbone generated small" in jobs
     assert all("small" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
+
+
+def test_a_backbone_of_a_hub_from_download_to_table(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter on the scratch backbone of the smoke study, which a hub on this machine has."""
+    shutil.copytree(finished / "results/smoke/backbones/generated/tiny", tmp_path / "some/tiny")
+
+    def change(config: dict) -> None:
+        kept = ("device", "threads", "datasets", "backbones", "decoders", "methods")
+        block, kept = config["experiments"][0], {key: config[key] for key in kept}
+        kept["backbones"]["tiny"]["source"] = {"kind": "hub", "id": "some/tiny"}
+        kept["backbones"]["tiny"]["training"]["lora"] = {}
+        kept["experiments"] = [block | {"objectives": ["cft"], "seeds": [0]}]
+        kept["methods"] = [{"label": "D3 + CFT", "objective": "cft", "decoder": "constrained"}]
+        config.clear()
+        config.update(kept, study="hub")
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    with serve(tmp_path) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        snakemake(finished, "table_accuracy", "--configfile", variant(finished, change))
+    results, commit = finished / "results/hub", commit_of(tmp_path / "some/tiny")
+    model = results / "models/generated/tiny/cft/seed-0"
+    run = json.loads((model / "run.json").read_text(encoding="utf-8"))
+    assert (run["backbone"]["id"], run["backbone"]["commit"]) == ("some/tiny", commit)
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert f"some/tiny at revision {commit}" in card
+    assert f'"some/tiny", revision="{commit}"' in card
+    assert len(pd.read_csv(results / "tables/accuracy.csv"))
 
 
 def test_new_data_set_and_its_settings_touch_only_its_cells(finished: Path) -> None:

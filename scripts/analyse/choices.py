@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from scripts.cells import cell_of, model_of
+from scripts.command import InputError
 from scripts.files import read_json
 
 COLUMNS = [
@@ -31,10 +32,22 @@ def choices(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
         dataset, backbone, objective, seed, decoder (for g alone), setting (alpha, beta,
         token_weights as `weights_of` has it, epoch, g), value, candidates (what it was taken from,
         null where it was set), rule, examples (that decided it, null where it was set).
+
+    Raises:
+        InputError: models of one backbone began with different weights.
     """
     rows: list[dict[str, Any]] = []
+    begun: dict[str, tuple[Path, Any]] = {}
     for path in runs:
         model, record = model_of(path.parent)._asdict(), read_json(path)
+        origin = record.get("backbone", {})
+        if "settings" not in origin:  # A scratch backbone is another for every data set.
+            first, weights = begun.setdefault(model["backbone"], (path, origin.get("sha256")))
+            if weights != origin.get("sha256"):
+                raise InputError(
+                    f"{path}: the backbone had other weights than in {first}; see `backbone` in "
+                    "both, set one of the commits as `revision` in the config, and train anew"
+                )
         settings = record["settings"]
         weights = weights_of(settings["objective"])
         given = {"alpha": record["alpha"], "beta": record["beta"], "token_weights": weights}

@@ -7,12 +7,13 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable
+from json import JSONDecodeError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import torch
-from huggingface_hub import HfApi, is_offline_mode, snapshot_download
+from huggingface_hub import HfApi, constants, is_offline_mode, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -33,8 +34,8 @@ from scripts.files import atomic, read_json, write_json
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-#: What huggingface_hub raises where a request fails.
-FAULTS = (HTTPError, OSError, XetDownloadError)
+#: What huggingface_hub raises where a request fails, or gets the answer of something else.
+FAULTS = (HTTPError, OSError, XetDownloadError, JSONDecodeError)
 #: Seconds to wait before each further try.
 WAITS = (2, 10)
 #: All that a model needs besides its weights.
@@ -78,6 +79,7 @@ def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
     Raises:
         InputError: the hub is out of reach or refuses, or has no model that is read.
     """
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # It logs every request.
     remedy = f"or put the model's files into {folder} by hand"
     try:
         from_cache = out_of_reach(id, revision)
@@ -97,7 +99,10 @@ def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
         ) from error
     except (*FAULTS, HFValidationError) as error:
         said = " ".join(str(error).split())
-        raise InputError(f"{id} could not be fetched ({said}); try again, {remedy}") from error
+        raise InputError(
+            f"{id} could not be fetched from {constants.ENDPOINT} ({type(error).__name__}: {said})"
+            f"; try again, {remedy}"
+        ) from error
     output.mkdir()
     for file in files:
         shutil.copyfile(file, output / file.name)
@@ -172,9 +177,8 @@ def cached_files(id: str, revision: str, verify: bool) -> list[Path]:
     )
     check_code(snapshot)
     index = snapshot / "model.safetensors.index.json"
-    weights = ["model.safetensors"]
-    if index.is_file():
-        weights = sorted(set(read_json(index)["weight_map"].values()))
+    shards = read_json(index).get("weight_map", {}) if index.is_file() else {}
+    weights = sorted(set(shards.values())) or ["model.safetensors"]
     snapshot_download(id, revision=snapshot.name, allow_patterns=weights)
     for name in weights:
         if not (snapshot / name).is_file():
