@@ -29,8 +29,8 @@ class HubServer(ThreadingHTTPServer):
 
     `sent` lists what was answered: method, path, status and bytes of content. By a file's path in
     the folder, `spoiled` holds the content that is sent in the place of the right one, and `cuts`
-    after how many bytes the connection is cut, for one answer after the other. A `broken` server
-    answers nothing but that it is.
+    after how many bytes the connection is cut, for one answer after the other. With `broken`,
+    every answer is this status, and empty.
     """
 
     daemon_threads = True
@@ -42,7 +42,7 @@ class HubServer(ThreadingHTTPServer):
         self.sent: list[tuple[str, str, int, int]] = []
         self.spoiled: dict[str, bytes] = {}
         self.cuts: dict[str, list[int]] = {}
-        self.broken = False
+        self.broken = 0
 
 
 @cache
@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         if self.server.broken:
-            self.answer(503)
+            self.answer(self.server.broken)
         elif parts[0] == "files":
             self.file(self.server.folder.joinpath(*parts), {})
         elif parts[:2] == ["api", "models"] and len(parts) >= 4:

@@ -111,6 +111,10 @@ def pickled(repository, hub):
     (repository / "model.safetensors").rename(repository / "pytorch_model.bin")
 
 
+def with_a_page_in_its_place(repository, hub):
+    hub.broken = 200
+
+
 def with_own_code(repository, hub):
     change_config(repository, model_type="mine", auto_map={"AutoConfig": "modeling.Mine"})
 
@@ -125,6 +129,7 @@ REFUSED = {
     ),
     "revision": (None, {"revision": "v9"}, "something has no revision v9: give one that"),
     "commit": (None, {"revision": "0" * 40}, f"something has no revision {'0' * 40}: give one"),
+    "page": (with_a_page_in_its_place, {}, "could not be fetched from http.* .JSONDecodeError"),
     "pickle": (pickled, {}, r"has no model\.safetensors, and only safetensors are read"),
     "code": (
         with_own_code,
@@ -199,8 +204,7 @@ def test_a_hub_out_of_reach(hub, tmp_path, monkeypatch, caplog, waits, filled, h
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "offline")
     if how == "down":  # Nothing listens on port 9.
         monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    if how == "faulty":
-        monkeypatch.setattr(hub, "broken", True)
+    hub.broken = 503 if how == "faulty" else 0
     if not filled:
         with pytest.raises(InputError, match=f"{NAME} could not be fetched .*; try again, or put"):
             fetch(tmp_path / "model", id=NAME)
@@ -211,7 +215,7 @@ def test_a_hub_out_of_reach(hub, tmp_path, monkeypatch, caplog, waits, filled, h
     record = {"id": NAME, "revision": "main", "commit": commit, "from_cache": True}
     assert read_json(tmp_path / "model/backbone.json") == record
     assert f"main is {commit} in the cache" in caplog.text
-    assert (how == "faulty") == (len(hub.sent) > asked)
+    assert bool(hub.broken) == (len(hub.sent) > asked)
     assert bool(waits) == (how != "offline")
 
 

@@ -237,8 +237,9 @@ def test_a_backbone_of_a_hub_from_download_to_table(
     shutil.copytree(finished / "results/smoke/backbones/generated/tiny", tmp_path / "some/tiny")
 
     def change(config: dict) -> None:
-        kept = ("device", "threads", "datasets", "backbones", "decoders", "methods")
-        block, kept = config["experiments"][0], {key: config[key] for key in kept}
+        block, decoders = config["experiments"][0], config["decoders"]
+        kept = {key: config[key] for key in ("device", "threads", "datasets", "backbones")}
+        kept["decoders"] = {"constrained": decoders["constrained"]}
         kept["backbones"]["tiny"]["source"] = {"kind": "hub", "id": "some/tiny"}
         kept["backbones"]["tiny"]["training"]["lora"] = {}
         kept["experiments"] = [block | {"objectives": ["cft"], "seeds": [0]}]

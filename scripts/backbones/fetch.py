@@ -126,9 +126,10 @@ def patiently(step: Callable[[], T]) -> T:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the hub answered, and would answer the same again."""
+    """Whether the hub, or a page in its place, answered and would answer the same again."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
-    return 400 <= status < 500 and status not in (408, 429)
+    page = isinstance(error, JSONDecodeError)
+    return page or (400 <= status < 500 and status not in (408, 429))
 
 
 def out_of_reach(id: str, revision: str) -> bool:
