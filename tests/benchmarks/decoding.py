@@ -373,7 +373,7 @@ def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> 
     curves = pd.concat(lines)[["varied", "value", *measures, "ratio"]]
     print(curves.to_string(index=False, float_format="{:.4g}".format), flush=True)
     write_csv(curves, output / "decoding.csv")
-    draw(curves, output / "decoding.svg", "seconds" if on_gpu(device) else "CPU seconds")
+    draw(curves, output / "decoding.png", "seconds" if on_gpu(device) else "CPU seconds")
 
 
 def draw(curves: pd.DataFrame, path: Path, unit: str) -> None:
@@ -402,7 +402,7 @@ def draw(curves: pd.DataFrame, path: Path, unit: str) -> None:
     ]
     style.legend(figure, handles)
     with atomic(path) as partial:
-        figure.savefig(partial, format="svg", metadata={"Date": None})
+        figure.savefig(partial, format="png", dpi=200)
 
 
 def measure(
