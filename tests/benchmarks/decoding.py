@@ -47,7 +47,9 @@ from scripts.decode.constrained import search, to_device
 from scripts.decode.trie import build_trie
 from scripts.device import Device, torch_device
 from scripts.files import atomic, write_csv
-from tests.benchmarks.finetune_step import machine, now, on_gpu
+from scripts.provenance import device_name
+from tests.benchmarks.finetune_step import now, on_gpu
+from tests.benchmarks.measure import bar, machine
 
 Part = Literal["trie", "step", "throughput", "curves"]
 Title = tuple[int, ...]
@@ -232,11 +234,6 @@ def seconds(action: Callable[[], Any], device: torch.device) -> tuple[float, Any
     start = now(device)
     result = action()
     return now(device) - start, result
-
-
-def bar(ratio: float, least: float) -> str:
-    """A ratio beside its bar."""
-    return f"{ratio:.1f} x (bar: at least {least:g} x, {'held' if ratio >= least else 'MISSED'})"
 
 
 BUILDERS: dict[str, Callable[[list[Title]], Any]] = {
@@ -434,7 +431,7 @@ def measure(
     torch.set_num_threads(threads)
     place = torch_device(device)
     chosen = parts or ["trie", "step", "throughput", "curves"]
-    print(machine(place), flush=True)
+    print(f"machine: {device_name(place)}; {machine('torch')}", flush=True)
     with torch.inference_mode():
         if "trie" in chosen:
             trie_part(rounds, words)

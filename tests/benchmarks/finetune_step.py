@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -55,6 +53,7 @@ from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import Training
 from scripts.finetune.step import Inputs, add_gradients, step_inputs
 from scripts.provenance import device_name
+from tests.benchmarks.measure import machine
 
 Shape = Literal["tiny", "qwen2-0.5b-3-layers", "qwen2-0.5b"]
 ALPHA, BETA = 0.1, 0.25
@@ -470,22 +469,12 @@ def matrix_rate(device: torch.device) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def machine(device: torch.device) -> str:
-    """Device, processor, load and torch's version."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "")
-    return (
-        f"machine: {device_name(device)}; {processor}, {os.cpu_count()} cores, load average "
-        f"{os.getloadavg()[0]:.1f}, {platform.system()}; torch {torch.__version__}"
-    )
-
-
 def print_machine(device: torch.device, shape: Shape, batches: list[list[Encoded]]) -> None:
     """The machine, the model and the lengths of the prompts."""
     prompts = [len(example.prompt) for batch in batches for example in batch]
     answers = [len(example.answer) for batch in batches for example in batch]
     print(
-        f"{machine(device)}\n"
+        f"machine: {device_name(device)}; {machine('torch')}\n"
         f"model: {shape}, batches of {len(batches[0])}\n"
         f"prompts: {statistics.mean(prompts):.0f} tokens (longest {max(prompts)}), "
         f"answers {statistics.mean(answers):.1f} (longest {max(answers)})"

@@ -19,11 +19,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +33,7 @@ from scripts.command import run
 from scripts.contracts import CUTOFFS
 from scripts.decode.grounded import TEXTS, merged, nearest
 from scripts.metrics import at_cutoffs
+from tests.benchmarks.measure import bar, machine
 
 BEAMS, WIDTH, DEPTH = 5, 896, 50
 NOISES = 997
@@ -148,13 +147,7 @@ def benchmark(
         rounds: runs of each way.
         threads: CPU threads of each.
     """
-    cpus = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in cpus if line.startswith("model name")]
-    print(
-        f"{next(iter(names), platform.machine())}, {os.cpu_count()} cores, {threads} threads, "
-        f"torch {torch.__version__}, load {os.getloadavg()[0]:.1f}",
-        flush=True,
-    )
+    print(f"{machine('torch')}, {threads} threads", flush=True)
     runs: dict[str, list[Run]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way in WAYS:
@@ -174,8 +167,7 @@ def benchmark(
     for what, ratio, least in zip(
         ["time", "CPU time", "memory"], ratios, [5.5, 5.5, 20], strict=True
     ):
-        verdict = "held" if ratio >= least else "MISSED"
-        print(f"  {what}: 1/{ratio:.1f} of plain (bar: at most 1/{least:g}, {verdict})")
+        print(f"  {what}: plain / ours {bar(ratio, least)}")
     means = pd.DataFrame({way: found[0].means for way, found in runs.items()})
     print(f"  largest difference of a metric: {(means['plain'] - means['ours']).abs().max():.1g}")
     print(means.T.round(4).to_string())

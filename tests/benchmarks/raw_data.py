@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scripts.command import InputError, run
+from tests.benchmarks.measure import machine
 
 #: Sizes of the pools that users and items are drawn from, per review.
 USERS, ITEMS = 0.5, 0.05
@@ -45,7 +45,6 @@ class Measurement(NamedTuple):
 def benchmark(
     folder: Path,
     output: Path,
-    figure: Path,
     reviews: list[int] = [1_000_000, 3_000_000, 10_000_000],  # noqa: B006 - never changed
     published: int = 3_000_000,
     repeats: int = 3,
@@ -57,7 +56,6 @@ def benchmark(
     Args:
         folder: Scratch folder of the raw files (about 210 bytes a review) and results.
         output: CSV of all measurements.
-        figure: PNG of the growth.
         reviews: Numbers of reviews.
         published: The published algorithm runs on sizes up to this one.
         repeats: Runs of each candidate at each size.
@@ -86,20 +84,7 @@ def benchmark(
     # Imported late: a child's peak memory is never below what its parent holds when it starts it.
     from tests.benchmarks.raw_data_report import report
 
-    report(output, figure)
-
-
-def machine() -> str:
-    """The processor, the cores that may be used, the memory and the load average."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    loads = " ".join(f"{load:.2f}" for load in os.getloadavg())
-    return (
-        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
-        f"Python {platform.python_version()}, load average {loads}"
-    )
+    report(output)
 
 
 def raw_files(folder: Path, reviews: int, seed: int) -> Path:
@@ -116,7 +101,7 @@ def raw_files(folder: Path, reviews: int, seed: int) -> Path:
 def candidates(files: Path, output: Path, published: bool) -> list[tuple[str, list[str]]]:
     """Name and arguments of Python of every candidate."""
     raw = {"reviews": str(files / "reviews.json.gz"), "metadata": str(files / "meta.json.gz")}
-    inflate = ["-m", "tests.benchmarks.inflate", "--files", json.dumps(list(raw.values()))]
+    floor = ["-m", "tests.benchmarks.floors", "--folder", str(files), "--kind"]
     ours = [
         *("-m", "scripts.data.prepare", "--source", json.dumps({"kind": "amazon-2018"} | raw)),
         *("--files", json.dumps(raw), "--settings", "{}", "--output", str(output / "ours")),
@@ -124,9 +109,9 @@ def candidates(files: Path, output: Path, published: bool) -> list[tuple[str, li
     found = [
         ("empty interpreter", ["-c", "pass"]),
         ("imports", ["-c", "import scripts.data.prepare"]),
-        ("ids", ["-m", "tests.benchmarks.ids", "--facts", str(files / "facts.json")]),
-        ("inflate (isal)", [*inflate, "--reader", "ours"]),
-        ("inflate (gzip)", [*inflate, "--reader", "gzip"]),
+        ("ids", [*floor, "ids"]),
+        ("inflate (isal)", [*floor, "isal"]),
+        ("inflate (gzip)", [*floor, "gzip"]),
         ("ours", ours),
     ]
     if published:

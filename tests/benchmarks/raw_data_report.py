@@ -1,16 +1,14 @@
-"""Medians, bars, extrapolation and figure of the raw-data benchmark, from its measurements."""
+"""Medians, bars and extrapolation of the raw-data benchmark, from its measurements."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from scripts.command import run
-from scripts.files import atomic, read_csv
-from scripts.style import NEUTRAL, PAGE
+from scripts.files import read_csv
 
 #: Reviews of the largest category and of all of Amazon 2018.
 BOOKS, ALL = 51_300_000, 233_000_000
@@ -18,20 +16,12 @@ BOOKS, ALL = 51_300_000, 233_000_000
 #: multiple of the bare inflate, most bytes a review beyond the distinct ids.
 FASTER, SMALLER, INFLATES, BYTES = 10, 12, 3, 30
 
-LOOKS = {
-    "published": ("#D55E00", "D"),
-    "ours": ("#0072B2", "o"),
-    "inflate (isal)": (NEUTRAL, "s"),
-    "ids": ("#009E73", "^"),
-}
 
-
-def report(measurements: Path, figure: Path) -> None:
-    """Print the tables and draw the growth.
+def report(measurements: Path) -> None:
+    """Print the tables.
 
     Args:
         measurements: CSV that `tests.benchmarks.raw_data` wrote.
-        figure: PNG to write.
     """
     rows = read_csv(measurements)
     columns = ["seconds", "cpu_seconds", "peak_mb"]
@@ -42,7 +32,6 @@ def report(measurements: Path, figure: Path) -> None:
     print(f"{table.to_string()}\n")
     for line in bars(medians, fastest) + extrapolation(medians):
         print(line)
-    draw(medians, figure)
 
 
 def bars(medians: pd.DataFrame, fastest: pd.DataFrame) -> list[str]:
@@ -96,49 +85,6 @@ def extrapolation(medians: pd.DataFrame) -> list[str]:
                     f"{memory:6.1f} GB (from {n:,} reviews)"
                 )
     return lines
-
-
-def draw(medians: pd.DataFrame, figure: Path) -> None:
-    """Time and memory over the number of reviews, extrapolations dashed."""
-    drawing, axes = plt.subplots(1, 2, figsize=(PAGE, 2.8), layout="constrained")
-    panels = [
-        ("seconds", "seconds", 1.0, ("published", "ours", "inflate (isal)")),
-        ("peak_mb", "peak memory in GB", 1000.0, ("published", "ours", "ids")),
-    ]
-    for ax, (what, label, unit, names) in zip(axes, panels, strict=True):
-        for name in [name for name in names if name in medians.index]:
-            colour, marker = LOOKS[name]
-            values = medians.loc[name, what] / unit
-            ax.plot(values.index, values, marker=marker, color=colour, label=name)
-            if name in ("ours", "published"):
-                n = values.index[-1]
-                points = np.array([n, BOOKS, ALL])
-                ax.plot(points, values.iloc[-1] / n * points, ":", color=colour)
-                ax.plot(
-                    points[1:],
-                    values.iloc[-1] / n * points[1:],
-                    marker,
-                    color=colour,
-                    fillstyle="none",
-                )
-        ax.set(xscale="log", yscale="log", xlabel="reviews", ylabel=label)
-        for label, n in (("Books", BOOKS), ("all", ALL)):
-            ax.axvline(n, color=NEUTRAL, linewidth=0.5)
-            ax.annotate(
-                label,
-                (n, 1),
-                xycoords=("data", "axes fraction"),
-                ha="center",
-                va="bottom",
-                fontsize=7,
-            )
-    axes[0].plot([], [], ":", color=NEUTRAL, label="extrapolated")
-    handles = {line.get_label(): line for ax in axes for line in ax.get_lines()}
-    shown = [name for name in handles if not name.startswith("_")]
-    drawing.legend([handles[name] for name in shown], shown, loc="outside lower center", ncols=5)
-    with atomic(figure) as partial:
-        drawing.savefig(partial, format="png", dpi=200)
-    plt.close(drawing)
 
 
 if __name__ == "__main__":

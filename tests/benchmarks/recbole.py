@@ -23,7 +23,6 @@ where other work is going on.
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import time
 from pathlib import Path
@@ -43,6 +42,7 @@ from scripts.data.prepare import prepare
 from scripts.data.settings import MovieLensWheel, Preparation
 from scripts.files import read_csv, read_table, sha256, write_csv, write_text
 from scripts.metrics import gains, hits
+from tests.benchmarks.measure import machine
 
 DATASET = "movielens"
 CPU = torch.device("cpu")
@@ -200,7 +200,7 @@ def compare(
                 runs.append(name | found)
                 write_csv(pd.DataFrame(runs), output)
                 print(json.dumps(name | found), flush=True)
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {threads=}")
+    print(f"{machine('torch')}, {threads=}")
     print(table(pd.DataFrame(runs)).to_string(index=False))
 
 

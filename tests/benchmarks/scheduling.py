@@ -11,7 +11,6 @@ Both are measured for Snakemake as it comes, and as this workflow starts it.
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -19,9 +18,9 @@ import time
 from pathlib import Path
 
 import psutil
-import snakemake
 
 from scripts.command import run
+from tests.benchmarks.measure import machine
 
 ROOT = Path(__file__).parents[2]
 #: How this workflow starts Snakemake.
@@ -76,8 +75,7 @@ def benchmark(jobs: list[int], seconds: int = 20) -> None:
         jobs: numbers of quick jobs.
         seconds: that each of the last jobs sleeps.
     """
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    print(f"{machine}, Snakemake {snakemake.__version__}")
+    print(machine("snakemake"))
     for count in jobs:
         for ours in (False, True):
             running, waiting = measure(count, seconds, ours)
