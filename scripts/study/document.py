@@ -7,12 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from scripts.command import run
 from scripts.files import write_json, write_text
 from scripts.labels import one_line
 from scripts.study.schema import Study
 
 INTRODUCTION = Path(__file__).with_name("config_readme.md")
+
+
+class Untitled(GenerateJsonSchema):
+    """A schema without the titles that pydantic makes of the keys, which say them once more."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """No key has a title of its own."""
+        return False
 
 
 def document(output: Path | None = None, schema: Path | None = None) -> None:
@@ -25,7 +35,7 @@ def document(output: Path | None = None, schema: Path | None = None) -> None:
     if output is not None:
         write_text(reference(), output)
     if schema is not None:
-        write_json(Study.model_json_schema(), schema)
+        write_json(Study.model_json_schema(schema_generator=Untitled), schema)
 
 
 def reference() -> str:
