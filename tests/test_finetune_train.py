@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -117,22 +118,59 @@ def load(folder, output):
     return AutoModelForCausalLM.from_pretrained(output)
 
 
-def valid_loss(folder, model, beta, size=16):
-    """The weighted normal loss of the validation examples, one whole forward pass at a time."""
+class Drawn(NamedTuple):
+    """An example that a run draws."""
+
+    example_id: int
+    text: str
+    prompt: list[int]
+    answer: list[int]
+
+
+def drawn(folder, size=8, split="train", seed=0):
+    """The examples that a run draws of a split, with their tokens."""
     tokenizer = load_tokenizer(folder / "backbone")
     titles = read_titles(folder / "data" / "catalogue.parquet")
-    examples = read_table(folder / "data" / "examples" / "valid.parquet", EXAMPLES)
-    total = weight_sum = 0.0
-    for example in subsample(examples, size, EVALUATION_SEED).itertuples():
-        prompt = tokenizer(prompt_text(PROMPT, [titles[i] for i in example.history])).input_ids
+    examples = read_table(folder / "data" / "examples" / f"{split}.parquet", EXAMPLES)
+    rows = []
+    for example in subsample(examples, size, seed).itertuples():
+        text = prompt_text(PROMPT, [titles[i] for i in example.history])
         answer = [*tokenizer(quoted(titles[example.target])).input_ids, tokenizer.eos_token_id]
-        with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([prompt + answer])).logits[0]
-        losses = -logits.double().log_softmax(-1)[len(prompt) - 1 : -1]
+        rows.append(Drawn(example.example_id, text, tokenizer(text).input_ids, answer))
+    return rows
+
+
+def scores(model, prompt, answer):
+    """Logits of an answer's tokens, from one whole forward pass: (tokens, words)."""
+    return model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+
+
+@torch.inference_mode()
+def valid_loss(folder, model, beta, size=16):
+    """The weighted normal loss of the validation examples, one whole forward pass at a time."""
+    total = weight_sum = 0.0
+    for *_, prompt, answer in drawn(folder, size, "valid", EVALUATION_SEED):
+        losses = -scores(model, prompt, answer).double().log_softmax(-1)
         weight = np.linspace(1, beta, len(answer))
         total += float((losses[range(len(answer)), answer].numpy() * weight).sum())
         weight_sum += weight.sum()
     return total / weight_sum
+
+
+def altered(folder, output, change):
+    """The backbone with something changed, in a folder of its own."""
+    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    change(model)
+    model.save_pretrained(output)
+    load_tokenizer(folder / "backbone").save_pretrained(output)
+    return output
+
+
+def assert_resumed(output, undisturbed):
+    """That a run was resumed, and came to the same."""
+    assert read_json(output / "run.json")["resumed"]
+    assert weights(output) == weights(undisturbed)
+    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
@@ -191,22 +229,16 @@ def test_one_step_by_hand(folder, tmp_path, objective):
     found = load(folder, finetune(folder, tmp_path / "model", objective, **settings))
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
     tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "catalogue.parquet")
-    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
+    counterfactual = prompt_text(PROMPT, [])
+    if objective == PLACEHOLDER:
+        counterfactual = prompt_text(PROMPT, ["(unknown)"]).replace('"(unknown)"', "(unknown)")
+    other = tokenizer(counterfactual).input_ids
     total, weight_sum = 0.0, 0.0
-    for example in subsample(examples, 8, 0).itertuples():
-        answer = [*tokenizer(quoted(titles[example.target])).input_ids, tokenizer.eos_token_id]
-        logits = []
-        counterfactual = prompt_text(PROMPT, [])
-        if objective == PLACEHOLDER:
-            counterfactual = prompt_text(PROMPT, ["(unknown)"]).replace('"(unknown)"', "(unknown)")
-        for text in (prompt_text(PROMPT, [titles[i] for i in example.history]), counterfactual):
-            prompt = tokenizer(text).input_ids
-            output = model(input_ids=torch.tensor([prompt + answer])).logits[0]
-            logits.append(output[len(prompt) - 1 : -1])
+    for *_, prompt, answer in drawn(folder):
+        logits = [scores(model, shown, answer) for shown in (prompt, other)]
         weight = torch.linspace(1, objective.beta, len(answer))
-        for scale, scores in ((1, logits[0]), (objective.alpha, logits[0] - logits[1])):
-            total -= scale * (scores.log_softmax(-1)[range(len(answer)), answer] * weight).sum()
+        for scale, of_one in ((1, logits[0]), (objective.alpha, logits[0] - logits[1])):
+            total -= scale * (of_one.log_softmax(-1)[range(len(answer)), answer] * weight).sum()
         weight_sum += weight.sum()
     (total / weight_sum).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -236,17 +268,22 @@ def test_small_updates_round_away_in_bf16(folder, tmp_path, kept):
     assert read_json(tmp_path / "model" / "config.json")["dtype"] == str(dtype).split(".")[1]
 
 
-def test_bf16_weights_survive_an_interruption(folder, tmp_path):
-    settings = {"weights": "bf16", "precision": "bf16", "train_examples": 57, "micro_batch_size": 4}
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weights": "bf16", "precision": "bf16", "train_examples": 57, "micro_batch_size": 4},
+        {"lora": LoRA(rank=4, dropout=0.3).model_dump()},
+    ],
+    ids=["bf16", "dropout"],
+)
+def test_an_interrupted_run_ends_the_same(folder, tmp_path, settings):
     undisturbed = finetune(folder, tmp_path / "undisturbed", **settings)
     interrupt(folder, tmp_path / "model", step=19, **settings)
     [state] = tmp_path.glob("model.checkpoints/*/checkpoint-16/optimizer.pt")
     moments = [value for of_one in torch.load(state)["state"].values() for value in of_one.values()]
-    assert {value.dtype for value in moments if value.dim()} == {torch.bfloat16}
-    output = finetune(folder, tmp_path / "model", **settings)
-    assert read_json(output / "run.json")["resumed"]
-    assert weights(output) == weights(undisturbed)
-    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+    dtype = torch.bfloat16 if "weights" in settings else torch.float32
+    assert {value.dtype for value in moments if value.dim()} == {dtype}
+    assert_resumed(finetune(folder, tmp_path / "model", **settings), undisturbed)
 
 
 def test_settings_that_bf16_weights_exclude():
@@ -264,10 +301,9 @@ def test_steps_and_micro_batches_are_drawn_at_random_if_asked(folder, tmp_path, 
     monkeypatch.setattr(trainer, "add_gradients", spy)
     released = {"order": "random", "normalisation": "micro-batch", "micro_batch_size": 4}
     finetune(folder, tmp_path / "model", epochs=1, **released)
-    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
-    sample = subsample(examples, 64, 0)["example_id"].to_numpy()
-    drawn = [[sample[i] for i in step] for step in StepOrder([0] * 64, 8, seed=0)]
-    assert shown == [[step[:4], step[4:]] for step in drawn]
+    sample = [example.example_id for example in drawn(folder, 64)]
+    steps = [[sample[i] for i in step] for step in StepOrder([0] * 64, 8, seed=0)]
+    assert shown == [[step[:4], step[4:]] for step in steps]
 
 
 def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp_path):
@@ -276,24 +312,17 @@ def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp
     equal = finetune(folder, tmp_path / "equal", Objective(alpha=0.1, beta=1), **settings)
     assert weights(learned) == weights(equal)  # One step, before anything has been learned.
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
-    tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "catalogue.parquet")
-    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
     losses: dict[int, list[float]] = {}
-    for example in subsample(examples, 8, 0).itertuples():
-        prompt = tokenizer(prompt_text(PROMPT, [titles[i] for i in example.history])).input_ids
-        answer = [*tokenizer(quoted(titles[example.target])).input_ids, tokenizer.eos_token_id]
+    for *_, prompt, answer in drawn(folder):
         with torch.inference_mode():
-            scores = model(input_ids=torch.tensor([prompt + answer])).logits[0]
+            of_tokens = -scores(model, prompt, answer).log_softmax(-1)
         for place, token in enumerate(answer):
-            loss = -scores[len(prompt) - 1 + place].log_softmax(-1)[token].item()
-            losses.setdefault(place, []).append(loss)
-    found = read_json(learned / "run.json")["position_losses"]
-    assert found[: len(losses)] == pytest.approx([np.mean(losses[p]) for p in sorted(losses)], 1e-4)
-    assert set(found[len(losses) :]) == {None}
-    # The weights that follow: a softmax of the losses, of mean 1 over the positions seen.
+            losses.setdefault(place, []).append(of_tokens[place, token].item())
     record = read_json(learned / "run.json")
     means = np.array([np.mean(losses[place]) for place in sorted(losses)])
+    assert record["position_losses"][: len(means)] == pytest.approx(means, 1e-4)
+    assert set(record["position_losses"][len(means) :]) == {None}
+    # The weights that follow: a softmax of the losses, of mean 1 over the positions seen.
     expected = np.exp(means)
     expected *= len(means) / expected.sum()
     assert record["token_weights"][: len(means)] == pytest.approx(expected, rel=1e-3)
@@ -305,11 +334,7 @@ def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp
 
 
 def test_linear_weights_are_recorded_as_the_mean_over_the_answers(folder, undisturbed):
-    tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "catalogue.parquet")
-    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
-    shown = [titles[target] for target in subsample(examples, 64, 0)["target"]]
-    answers = [len(tokenizer(quoted(title)).input_ids) + 1 for title in shown]
+    answers = [len(example.answer) for example in drawn(folder, 64)]
     record = read_json(undisturbed / "run.json")
     for place in range(max(answers)):
         found = [np.linspace(1, CFT.beta, n)[place] for n in answers if n > place]
@@ -336,9 +361,7 @@ def test_learned_weights_survive_an_interruption(folder, tmp_path):
     undisturbed = finetune(folder, tmp_path / "undisturbed", LEARNED)
     interrupt(folder, tmp_path / "model", step=19, objective=LEARNED)
     output = finetune(folder, tmp_path / "model", LEARNED)
-    assert read_json(output / "run.json")["resumed"]
-    assert weights(output) == weights(undisturbed)
-    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+    assert_resumed(output, undisturbed)
     # Equal weights in the validation, whatever the training weighs.
     found = read_csv(output / "curves.csv").query("split == 'valid'")
     model = load(folder, output)
@@ -346,10 +369,6 @@ def test_learned_weights_survive_an_interruption(folder, tmp_path):
     assert found["equal_weight_loss"].tolist() == pytest.approx(found["loss"].tolist(), rel=1e-6)
     learned = finetune(folder, tmp_path / "equal", Objective(alpha=0.1, beta=1))
     assert weights(learned) != weights(output)
-
-
-def test_the_counterfactual_input_may_be_a_placeholder(folder, undisturbed, tmp_path):
-    assert weights(finetune(folder, tmp_path / "model", PLACEHOLDER)) != weights(undisturbed)
 
 
 def test_tied_weights_are_not_reported_missing(folder, tmp_path, caplog):
@@ -361,13 +380,7 @@ def test_tied_weights_are_not_reported_missing(folder, tmp_path, caplog):
 
 
 def test_prompts_that_lost_titles_are_counted(folder, tmp_path):
-    tokenizer = load_tokenizer(folder / "backbone")
-    titles = read_titles(folder / "data" / "catalogue.parquet")
-    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
-    tokens = [
-        len(tokenizer(prompt_text(PROMPT, [titles[i] for i in example.history])).input_ids)
-        for example in subsample(examples, 64, 0).itertuples()
-    ]
+    tokens = [len(example.prompt) for example in drawn(folder, 64)]
     limit = max(tokens) - 4
     shortened = sum(count > limit for count in tokens)
     output = finetune(folder, tmp_path / "model", PLAIN, epochs=1, max_tokens=limit)
@@ -375,45 +388,24 @@ def test_prompts_that_lost_titles_are_counted(folder, tmp_path):
     assert 0 < shortened < 64
 
 
-def test_accumulation_changes_nothing_but_rounding(folder, tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"micro_batch_size": 4},
+        {"micro_batch_size": 2},
+        {"gradient_checkpointing": True},
+        {"gradient_checkpointing": True, "lora": LORA.model_dump()},
+    ],
+    ids=["4", "2", "checkpointing", "checkpointing lora"],
+)
+def test_saving_memory_changes_nothing_but_rounding(folder, tmp_path, settings):
+    step = {"epochs": 1, "train_examples": 8, "warmup_steps": 0, "lora": settings.get("lora")}
     models = [
-        load(
-            folder,
-            finetune(
-                folder,
-                tmp_path / str(size),
-                epochs=1,
-                train_examples=8,
-                warmup_steps=0,
-                micro_batch_size=size,
-            ),
-        )
-        for size in (8, 4, 2)
-    ]
-    for other in models[1:]:
-        for expected, found in zip(models[0].parameters(), other.parameters(), strict=True):
-            # AdamW's first step is as long as the learning rate wherever there is a gradient.
-            torch.testing.assert_close(found, expected, rtol=0, atol=1e-3 * TRAINING.learning_rate)
-
-
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-def test_gradient_checkpointing_changes_nothing_but_rounding(folder, tmp_path, lora):
-    models = [
-        load(
-            folder,
-            finetune(
-                folder,
-                tmp_path / str(checkpointing),
-                epochs=1,
-                train_examples=8,
-                warmup_steps=0,
-                lora=lora and lora.model_dump(),
-                gradient_checkpointing=checkpointing,
-            ),
-        )
-        for checkpointing in (False, True)
+        load(folder, finetune(folder, tmp_path / name, **step | own))
+        for name, own in (("whole", {}), ("saving", settings))
     ]
     for expected, found in zip(*(model.parameters() for model in models), strict=True):
+        # AdamW's first step is as long as the learning rate wherever there is a gradient.
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-3 * TRAINING.learning_rate)
 
 
@@ -483,11 +475,9 @@ def test_a_run_killed_three_times_ends_the_same(folder, undisturbed, tmp_path):
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
         assert {p.name for p in tmp_path.glob("model.checkpoints/*/checkpoint-*")} == checkpoints
         assert not output.exists()
-    finetune(folder, output)
-    assert weights(output) == weights(undisturbed)
-    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+    assert_resumed(finetune(folder, output), undisturbed)
     records = [read_json(path / "run.json") for path in (output, undisturbed)]
-    assert [record["resumed"] for record in records] == [True, False]
+    assert not records[1]["resumed"]
     for name in ("steps", "epochs_run", "best_epoch", "settings", "code"):
         assert records[0][name] == records[1][name]
     assert not (tmp_path / "model.checkpoints").exists()
@@ -502,8 +492,7 @@ def test_a_checkpoint_whose_state_was_cut_off_is_passed_over(
     os.truncate(state, left)
     output = finetune(folder, tmp_path / "model")
     assert f"{state} is broken" in caplog.text
-    assert read_json(output / "run.json")["resumed"]
-    assert weights(output) == weights(undisturbed)
+    assert_resumed(output, undisturbed)
 
 
 #: The same run by several processes, of which the second may die at the beginning of step 11.
@@ -706,19 +695,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(folder, tmp_path, monkeypatc
     monkeypatch.setattr(trainer, "add_gradients", overflow)
     with pytest.raises(InputError, match=r"norm is inf .*learning_rate") as error:
         finetune(folder, tmp_path / "model", train_examples=8)
-    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
-    ids = subsample(examples, 8, 0)["example_id"].tolist()
-    assert str(sorted(ids)) in str(error.value)
-
-
-def test_an_adapter_with_dropout_resumes_to_the_same_weights(folder, tmp_path):
-    settings = {"lora": LoRA(rank=4, dropout=0.3).model_dump()}
-    undisturbed = finetune(folder, tmp_path / "undisturbed", **settings)
-    interrupt(folder, tmp_path / "model", step=19, **settings)
-    output = finetune(folder, tmp_path / "model", **settings)
-    assert read_json(output / "run.json")["resumed"]
-    assert weights(output) == weights(undisturbed)
-    assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
+    assert str(sorted(example.example_id for example in drawn(folder))) in str(error.value)
 
 
 @pytest.mark.parametrize("patience", [1, 2])
@@ -739,10 +716,8 @@ def test_early_stopping_keeps_the_best_epoch_and_survives_interruptions(folder, 
     interrupt(folder, tmp_path / "end", **settings)
     for name in ("last epoch", "end"):
         output = finetune(folder, tmp_path / name, **settings)
+        assert_resumed(output, undisturbed)
         found = read_json(output / "run.json")
-        assert found["resumed"]
-        assert weights(output) == weights(undisturbed)
-        assert sha256(output / "curves.csv") == sha256(undisturbed / "curves.csv")
         for field in ("steps", "epochs_run", "best_epoch"):
             assert found[field] == record[field]
 
@@ -751,11 +726,9 @@ def test_early_stopping_keeps_the_best_epoch_and_survives_interruptions(folder, 
     "other", [{"objective": PLAIN}, {"seed": 1}, {"epochs": 4}, {"backbone": "backbone-2"}]
 )
 def test_a_checkpoint_of_anything_else_is_never_resumed(folder, undisturbed, tmp_path, other):
-    if not (folder / "backbone-2").exists():
-        model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
-        model.get_input_embeddings().weight.data[5] += 1
-        model.save_pretrained(folder / "backbone-2")
-        load_tokenizer(folder / "backbone").save_pretrained(folder / "backbone-2")
+    altered(
+        folder, folder / "backbone-2", lambda m: m.get_input_embeddings().weight.data[5].add_(1)
+    )
     interrupt(folder, tmp_path / "model", step=9, **other)
     output = finetune(folder, tmp_path / "model")
     assert not read_json(output / "run.json")["resumed"]
@@ -773,27 +746,23 @@ def test_a_warm_up_as_long_as_the_training_is_warned_of(folder, tmp_path, caplog
 
 def test_examples_longer_than_the_backbone_sees_are_refused(folder, tmp_path):
     """Rotary embeddings would go on beyond it in silence."""
-    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
-    model.config.max_position_embeddings = 64
-    model.save_pretrained(tmp_path / "short")
-    load_tokenizer(folder / "backbone").save_pretrained(tmp_path / "short")
+    short = altered(
+        folder, tmp_path / "short", lambda m: m.config.update({"max_position_embeddings": 64})
+    )
     with pytest.raises(InputError, match=r"the backbone sees 64 with the answer.* larger context"):
-        finetune(folder, tmp_path / "model", backbone=tmp_path / "short", train_examples=8)
+        finetune(folder, tmp_path / "model", backbone=short, train_examples=8)
 
 
 def test_a_loss_that_is_no_number_names_the_examples(folder, tmp_path, monkeypatch):
     """Were the backbone not tried first, which refuses it, the first step would find it."""
-    model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
-    model.get_input_embeddings().weight.data[:] = float("nan")
-    model.save_pretrained(tmp_path / "broken")
-    load_tokenizer(folder / "backbone").save_pretrained(tmp_path / "broken")
+    broken = altered(
+        folder, tmp_path / "broken", lambda m: m.get_input_embeddings().weight.data.fill_(torch.nan)
+    )
     with pytest.raises(InputError, match="broken: the backbone gives logits that are not finite"):
-        finetune(folder, tmp_path / "model", backbone=tmp_path / "broken", train_examples=8)
+        finetune(folder, tmp_path / "model", backbone=broken, train_examples=8)
     monkeypatch.setattr(train, "find_shortcuts", lambda *_: Shortcuts(True, True, True))
-    examples = read_table(folder / "data" / "examples" / "train.parquet", EXAMPLES)
-    ids = subsample(examples, 8, 0)["example_id"].tolist()
     with pytest.raises(InputError, match=r"loss is nan on examples \[.*learning_rate") as error:
-        finetune(folder, tmp_path / "model", backbone=tmp_path / "broken", train_examples=8)
+        finetune(folder, tmp_path / "model", backbone=broken, train_examples=8)
     named = json.loads(str(error.value).partition("examples ")[2].partition("]")[0] + "]")
-    assert sorted(named) == ids
+    assert sorted(named) == sorted(example.example_id for example in drawn(folder))
     assert not (tmp_path / "model").exists()
