@@ -11,6 +11,7 @@ import json
 import lzma
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -171,9 +172,29 @@ def test_cuts_go_on_as_long_as_something_new_arrives(server, raw, waits):
     assert set(waits) == {2.0}
 
 
-def test_a_server_that_cannot_resume_starts_anew(server, raw):
-    assert raw(Answer(cut=300_000), Answer(ranges=False)) == CONTENT
-    assert server.asked[1][1] is not None
+AROUND = {
+    "a server that cannot resume": (
+        [Answer(cut=300_000), Answer(ranges=False)],
+        ["bytes=[0-9]+-"],
+    ),
+    "another part than was asked for": ([Answer(cut=300_000), Answer(shift=10), Answer()], []),
+    "less than was asked for": (
+        [Answer(cut=300_000), Answer(short=1000), Answer()],
+        ["bytes=[0-9]+-", f"bytes={len(CONTENT) - 1000}-"],
+    ),
+    "a length told too long": ([Answer(lie=1000)], [f"bytes={len(CONTENT)}-"]),
+    "a length told too short, once": ([Answer(lie=-1000), Answer()], ["None"]),
+}
+
+
+@pytest.mark.parametrize(("answers", "asked"), AROUND.values(), ids=AROUND)
+def test_the_file_comes_whole_all_the_same(server, raw, caplog, answers, asked):
+    """Also with the ranges that are asked for after the first answer."""
+    assert raw(*answers) == CONTENT
+    for pattern, (_, found, _) in zip(asked, server.asked[1:], strict=False):
+        assert re.fullmatch(pattern, str(found))
+    # Where a mixture was never assembled.
+    assert ("damaged" in caplog.text) == (answers[0].lie < 0)
 
 
 def test_cuts_at_changing_places_without_ranges_end(server, raw, waits):
@@ -185,18 +206,21 @@ def test_cuts_at_changing_places_without_ranges_end(server, raw, waits):
     assert waits == [2.0, 2.0, 2.0, 4.0, 8.0, 16.0]
 
 
-@pytest.mark.parametrize("have", [1_000, len(CONTENT)])
-def test_what_an_earlier_run_left_is_kept(server, raw, tmp_path, have):
-    """The complete one gets 416, which says that nothing is missing."""
-    leave_part(tmp_path, f"{server.url}/raw.gz", CONTENT[:have])
+LEFT = {
+    "some": (CONTENT[:1000], ["bytes=1000-"]),
+    # It gets 416, which says that nothing is missing.
+    "all": (CONTENT, [f"bytes={len(CONTENT)}-"]),
+    "too much": (CONTENT + b"more", [f"bytes={len(CONTENT) + 4}-", None]),
+    "damaged": (bytes(1000), ["bytes=1000-", None]),
+}
+
+
+@pytest.mark.parametrize(("left", "ranges"), LEFT.values(), ids=LEFT)
+def test_what_an_earlier_run_left_is_kept_if_it_is_right(server, raw, tmp_path, left, ranges):
+    leave_part(tmp_path, f"{server.url}/raw.gz", left)
     assert raw(Answer()) == CONTENT
-    assert [asked for _, asked, _ in server.asked] == [f"bytes={have}-"]
+    assert [asked for _, asked, _ in server.asked] == ranges
     assert names(tmp_path) == ["raw.gz"]
-
-
-def test_a_part_longer_than_the_file_is_thrown_away(server, raw, tmp_path):
-    leave_part(tmp_path, f"{server.url}/raw.gz", CONTENT + b"more")
-    assert raw(Answer()) == CONTENT
 
 
 def test_a_part_of_unknown_origin_is_not_continued(server, raw, tmp_path):
@@ -215,17 +239,6 @@ def test_a_file_changed_between_attempts_starts_anew(server, raw, caplog, condit
     assert len(server.asked) == (2 if condition else 3)
     assert ("the file has changed on the server" in caplog.text) != condition
     assert "damaged" not in caplog.text  # The mixture was never assembled.
-
-
-def test_a_part_of_the_file_that_was_not_asked_for_starts_anew(raw, caplog):
-    assert raw(Answer(cut=300_000), Answer(shift=10), Answer()) == CONTENT
-    assert "damaged" not in caplog.text
-
-
-def test_less_than_was_asked_for_is_continued(server, raw, caplog):
-    assert raw(Answer(cut=300_000), Answer(short=1000), Answer()) == CONTENT
-    assert server.asked[2][1] == f"bytes={len(CONTENT) - 1000}-"
-    assert "damaged" not in caplog.text
 
 
 def test_a_changed_length_starts_anew(server, raw, caplog):
@@ -277,21 +290,22 @@ def test_redirects_are_followed(server, raw):
     assert server.asked[3][1] is not None
 
 
-def test_a_redirect_in_a_circle_is_refused_at_once(raw, waits):
-    with pytest.raises(InputError, match=r"Exceeded 30 redirects.*put the file by hand"):
-        raw(Answer(302, headers={"Location": "/raw.gz"}))
-    assert not waits
-
-
-def test_a_missing_file_is_named_with_the_remedy(server, raw, tmp_path, waits):
-    with pytest.raises(InputError, match=r"raw\.gz: 404.*put the file by hand at .*raw\.gz"):
-        raw(Answer(404))
-    assert len(server.asked) == 1
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(302, headers={"Location": "/raw.gz"}), r"Exceeded 30 redirects"),
+        (Answer(404), r"raw\.gz: 404"),
+    ],
+    ids=["circle", "missing"],
+)
+def test_what_no_waiting_mends_is_refused_at_once(raw, tmp_path, waits, answer, says):
+    with pytest.raises(InputError, match=rf"{says}.*put the file by hand at .*raw\.gz"):
+        raw(answer)
     assert not waits
     assert names(tmp_path) == []
 
 
-def test_an_answer_without_content_is_no_file(server, raw, tmp_path):
+def test_an_answer_without_content_is_no_file(raw, tmp_path):
     with pytest.raises(InputError, match="unexpected answer 204"):
         raw(Answer(204))
     assert names(tmp_path) == []
@@ -310,34 +324,28 @@ def test_twice_unavailable_then_fine(raw, waits):
 
 
 @pytest.mark.parametrize(
-    ("asked", "wait"),
+    ("asked", "low", "high"),
     [
-        ("7", 7.0),
-        ("1", 2.0),
-        ("100000", 300.0),
-        ("soon", 2.0),
-        ("Mon, 01 Jan 2018 00:00:00 GMT", 2),
+        ("7", 7, 7),
+        ("1", 2, 2),
+        ("100000", 300, 300),
+        ("soon", 2, 2),
+        ("Mon, 01 Jan 2018 00:00:00 GMT", 2, 2),
+        (60, 50, 60),
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_retry_after_is_honoured_within_bounds(raw, waits, status, asked, wait):
+def test_a_retry_after_is_honoured_within_bounds(raw, waits, status, asked, low, high):
+    """Seconds or a date, the last here about a minute ahead."""
+    if isinstance(asked, int):
+        ahead = time.gmtime(time.time() + asked)
+        asked = time.strftime("%a, %d %b %Y %H:%M:%S GMT", ahead)
     assert raw(Answer(status, headers={"Retry-After": asked}), Answer()) == CONTENT
-    assert waits == [wait]
-
-
-def test_a_retry_after_date(raw, waits):
-    """The other form of the header: a date, here about a minute ahead."""
-    ahead = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
-    assert raw(Answer(429, headers={"Retry-After": ahead}), Answer()) == CONTENT
-    assert 50 < waits[0] <= 60
+    assert len(waits) == 1
+    assert low <= waits[0] <= high
 
 
 # ---- lies and damage -----------------------------------------------------------------------------
-
-
-def test_a_length_told_too_long_is_found_out_by_a_range(server, raw):
-    assert raw(Answer(lie=1000)) == CONTENT
-    assert [asked for _, asked, _ in server.asked] == [None, f"bytes={len(CONTENT)}-"]
 
 
 def test_a_length_told_too_long_for_ever_is_given_up(raw, tmp_path):
@@ -350,10 +358,6 @@ def test_a_length_told_too_short_is_no_intact_file(raw, tmp_path):
     with pytest.raises(InputError, match="is damaged"):
         raw(Answer(lie=-1000))
     assert names(tmp_path) == []
-
-
-def test_a_length_told_too_short_once(raw):
-    assert raw(Answer(lie=-1000), Answer()) == CONTENT
 
 
 DAMAGED = {
@@ -372,12 +376,6 @@ def test_a_damaged_body_is_deleted_and_fetched_once_more(server, raw, tmp_path, 
     assert names(tmp_path) == []
     assert [asked for _, asked, _ in server.asked] == [None, None]
     assert raw(Answer(body=body), Answer()) == CONTENT
-
-
-def test_a_damaged_part_of_an_earlier_run_starts_anew(server, raw, tmp_path):
-    leave_part(tmp_path, f"{server.url}/raw.gz", bytes(1000))
-    assert raw(Answer()) == CONTENT
-    assert [asked for _, asked, _ in server.asked] == ["bytes=1000-", None]
 
 
 @pytest.mark.parametrize("fault", ["", "flipped bit", "truncated"])
@@ -421,18 +419,9 @@ def test_a_packed_file_is_known_by_its_content(server, tmp_path, name, body):
     assert not lock.exists()
 
 
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        (b"\n<!DOCTYPE html>", "a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"\x80\x04\x95", "a Python pickle"),
-        (b"", "empty"),
-    ],
-)
-def test_what_nothing_reads_is_named(server, tmp_path, body, says):
-    server.answers["/raw?download=1"] = [Answer(body=body)]
-    with pytest.raises(InputError, match=f"twice, is damaged .*{says}"):
+def test_what_nothing_reads_is_named(server, tmp_path):
+    server.answers["/raw?download=1"] = [Answer(body=b"version https://git-lfs.github.com/spec/v1")]
+    with pytest.raises(InputError, match=r"twice, is damaged .*git lfs pull"):
         obtain(tmp_path / "raw", urls=[f"{server.url}/raw?download=1"])
 
 
