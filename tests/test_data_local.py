@@ -20,9 +20,9 @@ from scripts.command import InputError
 from scripts.data.settings import Columns, Local
 from scripts.data.sources import read
 
-REVIEWS = "user,item,timestamp\nu,1,10\nv,2,20\n"
+REVIEWS = "user,item,timestamp\nu,1,10\nv,2,20.5\n"
 ITEMS = "item,title\n1,1917\n2,Café du Monde\n"
-FOUND = ([("u", "1", 10_000), ("v", "2", 20_000)], [("1", "1917"), ("2", "Café du Monde")])
+FOUND = ([("u", "1", 10_000), ("v", "2", 20_500)], [("1", "1917"), ("2", "Café du Monde")])
 TIME = 1_500_000_000
 
 
@@ -110,6 +110,10 @@ def test_a_file_is_known_by_its_content(tmp_path, pack):
         (zipped({"a": "x", "b": ""}), r"an archive of 2 files \['a', 'b'\]"),
         (gzip.compress(parquet(user=["u"])), r"Parquet, packed.*unpack it"),
         (b'[{"user": 1},', r"begins as a JSON array and is none.*one row a line"),
+        (b"", r"r: the file is empty"),
+        (b"user,item,timestamp\n", r"r: the file is empty"),
+        (b"PAR1 and no more", r"r: cannot be read as Parquet"),
+        (parquet(user=["u"], item=["1"]), r"r lacks the columns \['timestamp'\]; found"),
         (b'{"u": 1}\n', r"no row has the keys \['item', 'timestamp', 'user'\].*\['u'\]"),
         (REVIEWS.replace(",", ";").encode(), r"lacks.*`delimiter` and `encoding`"),
         (b"user,item,timestamp,user\nu,1,1,v\n", r"has the columns \['user'\] twice"),
@@ -172,7 +176,7 @@ def test_quotes(tmp_path, text, quotes, title):
 
 def test_columns_have_any_names_once(tmp_path):
     columns = Columns(user="o:user", item='"i"\\', time="t", metadata_item="i d", title="n.m")
-    rows = [{"o:user": "u", '"i"\\': 1, "t": 10}, {"o:user": "v", '"i"\\': 2, "t": 20}]
+    rows = [{"o:user": "u", '"i"\\': 1, "t": 10}, {"o:user": "v", '"i"\\': 2, "t": 20.5}]
     items = " i d , n.m \n1,1917\n2,Café du Monde\n"
     assert found(loaded(tmp_path, lines_of(rows), items, columns=columns)) == FOUND
     for same in ({"user": "item"}, {"title": "item"}):
@@ -181,7 +185,7 @@ def test_columns_have_any_names_once(tmp_path):
 
 
 def test_blank_cells_and_lines_are_no_rows_and_ids_have_no_blanks_around_them(tmp_path):
-    reviews = "\n\nuser,item,timestamp\n u ,1,10\n,,\n \nv, 2, 20 \n\n,,\n"
+    reviews = "\n\nuser,item,timestamp\n u ,1,10\n,,\n \nv, 2, 20.5 \n\n,,\n"
     raw = loaded(tmp_path, reviews, lines_of([{"item": " 1", "title": 1917}]) + ITEMS[:0])
     assert found(raw)[0] == FOUND[0]
     assert found(raw)[1] == FOUND[1][:1]
@@ -208,7 +212,7 @@ def test_plain_values_of_parquet_are_text(tmp_path, column, text):
 
 
 def test_the_same_text_from_json_and_what_is_no_id(tmp_path):
-    ids = ["007", 7, 7.0, -0.0, 1.5, 10**30, "3.0"]
+    ids = ["007", 7, "7", 7.0, -0.0, 1.5, 10**30, "3.0"]
     bad = [None, "", " ", True, {"$oid": 1}, [1], float("nan"), 2.0**53, "\ud83d"]
     rows = [{"user": user, "item": 1, "timestamp": 10} for user in ids + bad]
     raw = loaded(tmp_path, lines_of(rows))
