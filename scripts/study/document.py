@@ -17,12 +17,25 @@ from scripts.study.schema import Study
 INTRODUCTION = Path(__file__).with_name("config_readme.md")
 
 
-class Untitled(GenerateJsonSchema):
-    """A schema without the titles that pydantic makes of the keys, which say them once more."""
+class Plain(GenerateJsonSchema):
+    """A schema for editors, without what pydantic says once more: titles made of the keys, null as
+    an alternative of its own, and OpenAPI's discriminators."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """No key has a title of its own."""
         return False
+
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        """One type more, where there is one."""
+        found = super().nullable_schema(schema)
+        kind = found["anyOf"][0]
+        if "enum" in kind or not isinstance(kind.get("type"), str):
+            return found
+        return kind | {"type": [kind["type"], "null"]}
+
+    def tagged_union_schema(self, schema: Any) -> dict[str, Any]:
+        """The kinds alone."""
+        return {"oneOf": super().tagged_union_schema(schema)["oneOf"]}
 
 
 def document(output: Path | None = None, schema: Path | None = None) -> None:
@@ -35,7 +48,7 @@ def document(output: Path | None = None, schema: Path | None = None) -> None:
     if output is not None:
         write_text(reference(), output)
     if schema is not None:
-        write_json(Study.model_json_schema(schema_generator=Untitled), schema)
+        write_json(Study.model_json_schema(schema_generator=Plain), schema)
 
 
 def reference() -> str:
