@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 
@@ -126,7 +126,7 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def panels(
-    rows: int, columns: int, width: float, height: float, sharex: bool = False, sharey: bool = False
+    rows: int, columns: int, width: float, height: float, sharey: bool = False
 ) -> tuple[Figure, np.ndarray]:
     """A grid of panels.
 
@@ -135,7 +135,6 @@ def panels(
         columns: number of columns.
         width: of the figure, in inches.
         height: of one row, in inches.
-        sharex: whether the panels of a column share the x axis.
         sharey: whether the panels of a row share the y axis.
 
     Returns:
@@ -145,7 +144,6 @@ def panels(
         rows,
         columns,
         figsize=(width, height * rows + 0.45),
-        sharex="col" if sharex else False,
         sharey="row" if sharey else False,
         squeeze=False,
         layout="constrained",
@@ -195,12 +193,35 @@ def panel_name(axis: Axes, *parts: str) -> None:
     axis.set_title("\n".join(part for part in parts if part), loc="left", linespacing=1.1, pad=4)
 
 
-def bars(low: pd.Series, value: pd.Series, high: pd.Series) -> np.ndarray:
-    """Interval bounds as the lengths that `errorbar` wants, float (2, n).
+def intervals(
+    axis: Axes,
+    place: Any,
+    points: pd.DataFrame,
+    look: tuple[str, str],
+    names: Sequence[str] = ("value", "low", "high"),
+    line: str = "",
+    across: bool = False,
+    **options: Any,
+) -> None:
+    """Points with their intervals.
 
     A percentile interval need not hold the value; a length is never negative.
+
+    Args:
+        axis: the panel.
+        place: (n,), where on the other axis they stand.
+        points: n rows.
+        look: colour and marker.
+        names: the columns of value, low and high.
+        line: that joins the points.
+        across: whether the values lie on the x axis.
+        options: of `errorbar`.
     """
-    return np.clip(np.stack([value - low, high - value]), 0, None)
+    value, low, high = (points[name] for name in names)
+    lengths = np.clip(np.stack([value - low, high - value]), 0, None)
+    colour, marker = look
+    where, error = ((value, place), "xerr") if across else ((place, value), "yerr")
+    axis.errorbar(*where, **{error: lengths}, fmt=f"{marker}{line}", color=colour, **options)
 
 
 def some(frame: pd.DataFrame) -> pd.DataFrame:

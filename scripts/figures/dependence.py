@@ -74,17 +74,9 @@ def _mark(row: list, points: pd.DataFrame, height: float, look: tuple[str, str])
         (METRIC, "difference", "difference_low", "difference_high"),
         ("overlap", "value", "low", "high"),
     ]
-    colour, marker = look
-    for axis, (metric, value, low, high) in zip(row, columns, strict=True):
-        if metric in points.index and pd.notna(points.loc[metric, value]):
-            point = points.loc[[metric]]
-            axis.errorbar(
-                point[value],
-                [height],
-                xerr=style.bars(point[low], point[value], point[high]),
-                fmt=marker,
-                color=colour,
-                markersize=3.5,
-                elinewidth=1,
-                clip_on=False,
+    for axis, (metric, *names) in zip(row, columns, strict=True):
+        if metric in points.index and pd.notna(points.loc[metric, names[0]]):
+            options = {"markersize": 3.5, "elinewidth": 1, "clip_on": False}
+            style.intervals(
+                axis, [height], points.loc[[metric]], look, names, across=True, **options
             )

@@ -31,17 +31,11 @@ def gains(values: pd.DataFrame, labels: Labels) -> Drawing:
         for axis, (metric, decoder) in zip(row, columns, strict=True):
             here = block[(block["metric"] == metric) & (block["decoder"] == decoder)]
             axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
-            for i, (objective, (colour, marker)) in enumerate(looks.items()):
+            for i, (objective, look) in enumerate(looks.items()):
                 points = here[here["objective"] == objective]
-                axis.errorbar(
-                    points["k"].map(cutoffs) + 0.2 * (i - (len(looks) - 1) / 2),
-                    points["difference"],
-                    yerr=style.bars(points["low"], points["difference"], points["high"]),
-                    fmt=marker,
-                    color=colour,
-                    markersize=3,
-                    elinewidth=1,
-                )
+                place = points["k"].map(cutoffs) + 0.2 * (i - (len(looks) - 1) / 2)
+                names = ("difference", "low", "high")
+                style.intervals(axis, place, points, look, names, markersize=3, elinewidth=1)
             axis.set_xticks(list(cutoffs.values()), [str(k) for k in cutoffs])
             axis.set_xlim(-0.6, len(cutoffs) - 0.4)
             axis.grid(visible=False, axis="x")

@@ -28,17 +28,11 @@ def history_length(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
     for row, ((dataset, backbone, decoder), here) in zip(axes, blocks, strict=True):
         lengths = sorted(here["length"].unique())
         for axis, (metric, name) in zip(row, MEASURES.items(), strict=True):
-            for i, (objective, (colour, marker)) in enumerate(looks.items()):
+            for i, (objective, look) in enumerate(looks.items()):
                 points = here[(here["metric"] == metric) & (here["objective"] == objective)]
                 points = points.sort_values("length")
-                axis.errorbar(
-                    points["length"] * (1 + APART * (i - (len(looks) - 1) / 2)),
-                    points["value"],
-                    yerr=style.bars(points["low"], points["value"], points["high"]),
-                    fmt=f"{marker}-",
-                    color=colour,
-                    elinewidth=1,
-                )
+                place = points["length"] * (1 + APART * (i - (len(looks) - 1) / 2))
+                style.intervals(axis, place, points, look, line="-", elinewidth=1)
             axis.set_xscale("log")
             axis.set_xticks(lengths, [str(length) for length in lengths])
             axis.set_xticks([], minor=True)

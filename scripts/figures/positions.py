@@ -85,8 +85,7 @@ def _line(axis: Axes, points: pd.DataFrame, look: tuple[str, str]) -> None:
     axis.fill_between(
         words["place"], words["low"], words["high"], color=colour, alpha=0.2, linewidth=0
     )
-    bars = style.bars(last["low"], last["value"], last["high"])
-    axis.errorbar(last["place"], last["value"], yerr=bars, fmt=marker, color=colour, ms=2.5)
+    style.intervals(axis, last["place"], last, look, ms=2.5)
 
 
 def _differences(axis: Axes, points: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
@@ -96,11 +95,9 @@ def _differences(axis: Axes, points: pd.DataFrame, looks: dict[str, tuple[str, s
         return
     others = [name for name in looks if name in set(points["objective"])]
     for i, objective in enumerate(others):
-        colour, marker = looks[objective]
         own = points[points["objective"] == objective].set_index("measure").loc[BRANCHES]
         heights = [height + 0.8 * ((i + 0.5) / len(others) - 0.5) for height in range(2)]
-        bars = style.bars(own["low"], own["value"], own["high"])
-        axis.errorbar(own["value"], heights, xerr=bars, fmt=marker, color=colour, ms=2.5)
+        style.intervals(axis, heights, own, looks[objective], across=True, ms=2.5)
     axis.axvline(0, color=style.NEUTRAL, linewidth=0.8)
     axis.margins(x=0.1)
     _scale(axis.xaxis, 1, DIFFERENCES)

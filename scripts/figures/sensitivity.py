@@ -18,7 +18,7 @@ def sensitivity(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
     blocks = data.groupby(["dataset", "backbone", "decoder"], sort=False)
     columns = [(metric, parameter) for metric in METRICS for parameter in parameters]
     figure, axes = style.panels(len(blocks), len(columns), style.PAGE, 1.7)
-    colour, marker = style.OBJECTIVES["cft"]
+    look = style.OBJECTIVES["cft"]
     bases = data.loc[data["parameter"] == "base", "objective"].unique()
     base_colour = style.looks(bases)[bases[0]][0] if len(bases) else style.NEUTRAL
     for row, ((dataset, backbone, decoder), here) in zip(axes, blocks, strict=True):
@@ -29,14 +29,7 @@ def sensitivity(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
                 axis.axhline(base.value, color=base_colour, linestyle="--")
             points = measured[measured["parameter"] == parameter].sort_values("parameter_value")
             places = range(len(points))
-            axis.errorbar(
-                places,
-                points["value"],
-                yerr=style.bars(points["low"], points["value"], points["high"]),
-                fmt=f"{marker}-",
-                color=colour,
-                elinewidth=1,
-            )
+            style.intervals(axis, places, points, look, line="-", elinewidth=1)
             values = [f"{value:g}" for value in points["parameter_value"]]
             axis.set_xticks(list(places), values, rotation=90 if len(values) > 4 else 0)
             axis.margins(x=0.12)
@@ -51,7 +44,7 @@ def sensitivity(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
         # In three lines, as a longer name would push the panels apart.
         names = labels.dataset(dataset), labels.block(backbone), labels.decoder(decoder)
         style.panel_name(row[0], *names)
-    handles = [style.handle("points of the grid", (colour, marker))]
+    handles = [style.handle("points of the grid", look)]
     handles += [style.handle(f"{base} (base)", (base_colour, ""), "--") for base in bases]
     style.legend(figure, handles)
     return Drawing(figure, data)

@@ -30,28 +30,14 @@ def strata(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
             place = {stratum: i for i, stratum in enumerate(sizes.index)}
             axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
             for i, objective in enumerate(shown):
-                colour, marker = looks[objective]
                 points = side[side["objective"] == objective]
                 x = points["stratum"].map(place).astype(float) + 0.2 * (i - (len(shown) - 1) / 2)
                 known = points["low"].notna()
-                bars = style.bars(points["low"], points["difference"], points["high"])
-                axis.errorbar(
-                    x[known],
-                    points["difference"][known],
-                    yerr=bars[:, known.to_numpy()],
-                    fmt=marker,
-                    color=colour,
-                    markersize=3.5,
-                    elinewidth=1,
-                )
-                axis.plot(
-                    x[~known],
-                    points["difference"][~known],
-                    marker,
-                    color=colour,
-                    mfc="white",
-                    markersize=3.5,
-                )
+                look, names = looks[objective], ("difference", "low", "high")
+                size = {"markersize": 3.5}
+                style.intervals(axis, x[known], points[known], look, names, elinewidth=1, **size)
+                few = points["difference"][~known]
+                axis.plot(x[~known], few, look[1], color=look[0], mfc="white", **size)
             axis.set_xticks(list(place.values()), [f"{name}\n({n:,})" for name, n in sizes.items()])
             axis.set_xlim(-0.6, max(len(place), 1) - 0.4)
             axis.grid(visible=False, axis="x")
