@@ -39,6 +39,7 @@ from scripts.finetune.batches import answer_logits, branches, no_history_prompt
 from scripts.finetune.shortcuts import find_shortcuts
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
+from tests.test_decode_constrained import title_scores
 
 #: Seconds and memory of a family; a model that asks for more is not built.
 LIMIT, MEMORY = 300, 12 << 30
@@ -172,19 +173,11 @@ def search_deviation(model: Any, tokenizer: Any, shared: bool) -> tuple[float, i
     found = search(model, trie, ids, mask, 2 * len(titles), 0.0, shared=shared)
     worst, differing = 0.0, 0
     for prompt, ranking in zip(prompts, found, strict=True):
-        expected = np.array([title_score(model, prompt, title) for title in titles])
+        expected = title_scores(model, titles, prompt)
         worst = max(worst, float(np.abs(ranking.scores - expected[ranking.titles]).max()))
         best = np.sort(expected)[::-1]
         differing += int((np.abs(expected[ranking.titles] - best) > 1e-3).sum())
     return worst, differing
-
-
-@torch.inference_mode()
-def title_score(model: Any, prompt: tuple[int, ...], title: tuple[int, ...]) -> float:
-    """Log-probability of a title, from a pass over it and its prompt alone."""
-    logits = model(input_ids=torch.tensor([[*prompt, *title]]), use_cache=False).logits[0]
-    behind = logits[len(prompt) - 1 : -1].log_softmax(-1)
-    return float(behind.gather(1, torch.tensor(title)[:, None]).sum())
 
 
 def gradient_deviation(model: Any, tokenizer: Any, share: bool) -> float:

@@ -15,9 +15,9 @@ patience and softmax cross-entropy over all items; all else of RecBole is its de
 stopped by NDCG@10 on our validation split. Metrics are over all items, an item being its own
 target, as RecBole counts. The allocator's settings are those of the workflow, for both.
 
-Each run is a row of `FOLDER/recbole.csv`; runs that are there already are not repeated. Seconds are
-of a training epoch without its validation, the median over a run's epochs; CPU seconds say more
-where other work is going on.
+Printed are all runs, then means, standard deviations and median seconds. Seconds are of a training
+epoch without its validation, the median over a run's epochs; CPU seconds say more where other work
+is going on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from scripts.command import run
 from scripts.contracts import CATALOGUE, EXAMPLES, SPLITS
 from scripts.data.prepare import prepare
 from scripts.data.settings import MovieLensWheel, Preparation
-from scripts.files import read_csv, read_table, sha256, write_csv, write_text
+from scripts.files import read_table, sha256, write_text
 from scripts.metrics import gains, hits
 from tests.benchmarks.measure import machine
 
@@ -146,19 +146,6 @@ def theirs(peer: Path, folder: Path, settings: Any, seed: int, threads: int) -> 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Means, standard deviations over seeds (n - 1) and median seconds, by model and library."""
-    rows = []
-    for (kind, library), group in runs.groupby(["kind", "library"], sort=False):
-        row = {"model": NAMES[str(kind)], "library": library, "seeds": len(group)}
-        for metric in ("validation", "hr", "ndcg"):
-            row[metric] = f"{group[metric].mean():.4f} ± {group[metric].std(ddof=1):.4f}"
-        row["epochs"] = "/".join(map(str, group["epochs"]))
-        row |= {f"{unit}_s": round(group[f"{unit}_s"].median(), 2) for unit in ("wall", "cpu")}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def compare(
     peer: Path,
     wheel: Path,
@@ -173,7 +160,7 @@ def compare(
     Args:
         peer: Python of RecBole's environment.
         wheel: RecBole's wheel.
-        folder: where data, checkpoints and `recbole.csv` are written.
+        folder: where data and checkpoints are written.
         kinds: models to compare.
         seeds: seeds of both.
         patience: epochs without a better validation NDCG@10 before a run is stopped.
@@ -182,26 +169,23 @@ def compare(
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     data = prepared(wheel, folder)
-    output = folder / "recbole.csv"
-    runs = read_csv(output).to_dict("records") if output.is_file() else []
+    runs = []
     for seed in seeds:
         for kind in kinds:
             settings = TypeAdapter(Sequential).validate_python({"kind": kind, "patience": patience})
             for library in ("ours", "RecBole"):
-                name = {"kind": kind, "library": library, "seed": seed, "patience": patience}
-                if any(name.items() <= run.items() for run in runs):
-                    continue
                 if library == "ours":
                     found = ours(data, settings, seed)
                 else:
                     found = theirs(peer, folder, settings, seed, threads)
                 wall, cpu = np.median(found["epochs"], axis=0)
                 found |= {"epochs": len(found["epochs"]), "wall_s": wall, "cpu_s": cpu}
-                runs.append(name | found)
-                write_csv(pd.DataFrame(runs), output)
-                print(json.dumps(name | found), flush=True)
+                runs.append({"model": NAMES[kind], "library": library, "seed": seed} | found)
+                print(json.dumps(runs[-1]), flush=True)
     print(f"{machine('torch')}, {threads=}")
-    print(table(pd.DataFrame(runs)).to_string(index=False))
+    groups = pd.DataFrame(runs).groupby(["model", "library"], sort=False)
+    print(groups[["validation", "hr", "ndcg"]].agg(["mean", "std"]).round(4).to_string())
+    print(groups[["wall_s", "cpu_s"]].median().round(2).to_string())
 
 
 if __name__ == "__main__":
