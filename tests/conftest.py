@@ -1,6 +1,8 @@
 """What holds for every test run."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -21,6 +23,25 @@ settings.load_profile("tests")
 def any_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative gains of studies by hand, whose hits are few."""
     monkeypatch.setattr("scripts.evaluate.measure.LEAST_HITS", 1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in words and a tiny backbone with random weights."""
+    from tests.small_language import make_small_backbone, write_language_data
+
+    folder = tmp_path_factory.mktemp("folder")
+    write_language_data(folder)
+    make_small_backbone(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> Any:
+    """The tokenizer of that backbone."""
+    from scripts.backbones.load import load_tokenizer
+
+    return load_tokenizer(folder / "backbone")
 
 
 #: Files that take longest: they begin first, so that the workers end at about the same time.

@@ -6,21 +6,30 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS
-from scripts.files import write_table
+from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS, SPLITS
+from scripts.data.settings import Amazon
+from scripts.files import read_table, write_table
+
+#: Whatever lies in its two files.
+AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
 
 
-def write_catalogue(path: Path, titles: list[str]) -> Path:
+def raw_files(folder: Path, ending: str = ".json.gz") -> dict[str, Path]:
+    """The two files of a source as the preparation takes them."""
+    return {"reviews": folder / f"reviews{ending}", "metadata": folder / f"meta{ending}"}
+
+
+def read_splits(folder: Path) -> list[pd.DataFrame]:
+    """The examples of a prepared data set: train, valid, test."""
+    return [read_table(folder / "examples" / f"{split}.parquet", EXAMPLES) for split in SPLITS]
+
+
+def write_catalogue(
+    path: Path, titles: list[str], counts: list[int] | int = 0, groups: list[int] | int = 0
+) -> Path:
     n = len(titles)
-    frame = pd.DataFrame(
-        {
-            "item_id": range(n),
-            "item": [f"i{i}" for i in range(n)],
-            "title": titles,
-            "train_count": 0,
-            "popularity_group": 0,
-        }
-    )
+    frame = pd.DataFrame({"item_id": range(n), "item": [f"i{i}" for i in range(n)]})
+    frame = frame.assign(title=titles, train_count=counts, popularity_group=groups)
     write_table(frame, path, CATALOGUE)
     return path
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
+import torch
 
 from scripts.backbones.scratch import make_scratch
 from scripts.backbones.settings import Scratch
-from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
 from scripts.decode.model import Finetuned
-from scripts.files import read_table, write_table
+from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_data import write_catalogue, write_examples
 
 PROMPT = Prompt(instruction="Recommend a book.", history="The user has read:")
@@ -40,10 +40,7 @@ ROWS = [
 
 def write_language_data(folder: Path) -> None:
     """Write catalogue.parquet and examples.parquet."""
-    write_catalogue(folder / "catalogue.parquet", TITLES)
-    items = read_table(folder / "catalogue.parquet", CATALOGUE)
-    items["train_count"] = pd.array(TRAIN_COUNTS, "int32")
-    write_table(items, folder / "catalogue.parquet", CATALOGUE)
+    write_catalogue(folder / "catalogue.parquet", TITLES, TRAIN_COUNTS)
     write_examples(folder / "examples.parquet", ROWS, first=10)
 
 
@@ -60,6 +57,15 @@ def make_small_backbone(folder: Path, output: str = "backbone", seed: int = 0) -
         device="cpu",
     )
     return folder / output
+
+
+def log_probabilities(model: Any, tokenizer: Any, history: list[str], title: str) -> np.ndarray:
+    """Of a title's tokens after the prompt with a history, from one whole forward pass."""
+    prompt = prompt_ids(tokenizer, prompt_text(PROMPT, history))
+    answer = answer_ids(tokenizer, title)
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+    return logits.log_softmax(-1)[range(len(answer)), answer].numpy()
 
 
 def finetuned(folder: Path, **options: Any) -> Finetuned:

@@ -25,13 +25,7 @@ from scripts.decode.trie import build_trie
 from scripts.decode.tune_assistant import best_weight, tune_assistant
 from scripts.examples import EVALUATION_SEED
 from scripts.files import read_json, read_table, write_table
-from tests.small_language import (
-    ROWS,
-    TITLES,
-    finetuned,
-    make_small_backbone,
-    write_language_data,
-)
+from tests.small_language import ROWS, TITLES, finetuned
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
 from tests.tiny_models import tiny_model
 
@@ -44,10 +38,7 @@ ASSISTANTS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("assist")
-    write_language_data(folder)
-    make_small_backbone(folder)
+def folder(folder):
     torch.manual_seed(0)
     for settings in reversed(ASSISTANTS):
         model = make_model(len(TITLES), 4, settings)

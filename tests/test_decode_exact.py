@@ -11,7 +11,7 @@ from scripts.decode.audit import audit
 from scripts.decode.constrained import search, to_device
 from scripts.decode.exact import score_catalogue
 from scripts.decode.trie import build_trie
-from tests.small_language import TITLES, finetuned, make_small_backbone, write_language_data
+from tests.small_language import TITLES, finetuned
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
 from tests.tiny_models import tiny_model
 
@@ -55,12 +55,10 @@ def test_equal_scores_stand_in_the_order_of_the_titles():
     assert found.titles.tolist() == expected
 
 
-def test_audit(tmp_path):
-    write_language_data(tmp_path)
-    make_small_backbone(tmp_path)
+def test_audit(folder, tmp_path):
     audit(
-        finetuned(tmp_path),
-        test=tmp_path / "examples.parquet",
+        finetuned(folder),
+        test=folder / "examples.parquet",
         beams=[1, 20],
         examples=4,
         output=tmp_path / "audit.csv",

@@ -19,10 +19,10 @@ from tests.small_language import (
     ROWS,
     TITLES,
     finetuned,
+    log_probabilities,
     make_small_backbone,
     write_language_data,
 )
-from tests.test_decode_token_effects import log_probabilities
 
 pytestmark = pytest.mark.slow  # Every call draws its figure in three formats.
 

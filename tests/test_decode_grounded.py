@@ -1,8 +1,5 @@
 """Grounding against brute force: one text at a time, and all distances in numpy."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +9,7 @@ from pydantic import ValidationError
 from transformers import GenerationConfig
 
 from scripts.backbones.generation import generate_texts
-from scripts.backbones.load import load_finetuned, load_tokenizer
+from scripts.backbones.load import load_finetuned
 from scripts.backbones.passes import padded
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE, RECOMMENDATIONS
@@ -22,31 +19,11 @@ from scripts.decode.recommend import recommend
 from scripts.decode.settings import Grounded, GroundedMerged
 from scripts.files import read_table, write_table
 from scripts.prompts import prompt_text
-from tests.small_language import (
-    PROMPT,
-    ROWS,
-    TITLES,
-    finetuned,
-    make_small_backbone,
-    write_language_data,
-)
+from tests.small_language import PROMPT, ROWS, TITLES, finetuned
 from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
 HISTORIES = [[TITLES[item] for item in history] for _, history, _ in ROWS]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("grounded")
-    write_language_data(folder)
-    make_small_backbone(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return load_tokenizer(folder / "backbone")
 
 
 @pytest.fixture(scope="module")
@@ -227,12 +204,6 @@ def test_each_distinct_text_is_grounded_once(model, tokenizer, monkeypatch):
         np.testing.assert_allclose(ranking.scores, -distance[order], rtol=1e-4, atol=1e-5)
 
 
-def test_a_catalogue_of_one_title(model, tokenizer):
-    for ranking in ground(model, tokenizer, ["", "1984"], ["Amber Harbour"], 50, CPU):
-        assert ranking.titles.tolist() == [0]
-        assert len(ranking.scores) == 1
-
-
 def test_merged_by_hand():
     lists = [np.array(one) for one in ([3, 1, 4, 0], [1, 3, 0, 4], [3, 2, 1, 5])]
     ranking = merged(lists)
@@ -252,9 +223,9 @@ def test_merged_as_a_loop(orders, depth):
     assert ranking.titles.tolist() == expected[:depth]
 
 
-def run_step(folder, decoder, output, backbone="backbone", items="catalogue.parquet"):
+def run_step(folder, decoder, output, items="catalogue.parquet"):
     recommend(
-        finetuned(folder, model=folder / backbone, catalogue=folder / items),
+        finetuned(folder, catalogue=folder / items),
         test=folder / "examples.parquet",
         decoder=decoder,
         histories=["with"],
@@ -303,20 +274,3 @@ def test_a_run_on_one_title(folder, decoder):
     found = run_step(folder, decoder, "one_list.parquet", items="one.parquet")
     assert found["rank"].unique().tolist() == [1]
     assert found["item_id"].unique().tolist() == [7]  # It has the most training targets.
-
-
-@pytest.mark.parametrize("decoder", [PLAIN, MERGED], ids=lambda decoder: decoder.kind)
-def test_sampling_that_an_instruct_model_asks_for_has_no_effect(folder, decoder):
-    shutil.copytree(folder / "backbone", folder / "instruct", dirs_exist_ok=True)
-    shipped = {
-        "do_sample": True,
-        "temperature": 2.0,
-        "top_k": 20,
-        "repetition_penalty": 1.5,
-        "length_penalty": -2.0,
-        "max_new_tokens": 2,
-    }
-    (folder / "instruct/generation_config.json").write_text(json.dumps(shipped))
-    expected = run_step(folder, decoder, "neutral.parquet")
-    found = run_step(folder, decoder, "instruct.parquet", backbone="instruct")
-    assert found.equals(expected)

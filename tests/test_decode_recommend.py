@@ -30,27 +30,12 @@ from scripts.finetune.settings import Objective, Training
 from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from scripts.provenance import forget_peak_memory, peak_memory_mb
-from tests.small_language import (
-    PROMPT,
-    ROWS,
-    TITLES,
-    finetuned,
-    make_small_backbone,
-    write_language_data,
-)
+from tests.small_language import PROMPT, ROWS, TITLES, finetuned, log_probabilities
 
 DECODERS = {
     "constrained": Constrained(kind="constrained", beams=6, batch_size=4),
     "grounded": Grounded(kind="grounded", beams=2, max_new_tokens=6, batch_size=4, depth=6),
 }
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recommend")
-    write_language_data(folder)
-    make_small_backbone(folder)
-    return folder
 
 
 def run(folder, decoder, history="with", test_examples=None, **options):
@@ -132,26 +117,11 @@ def test_constrained_lists_are_the_best_scored_titles(folder, history):
     items = [item for item in range(len(TITLES)) if item != 2]
     for row, (_, history_items, _) in enumerate(ROWS):
         titles = [TITLES[item] for item in history_items] if history == "with" else []
-        prompt = prompt_ids(tokenizer, prompt_text(PROMPT, titles))
-        scores = []
-        for item in items:
-            answer = answer_ids(tokenizer, TITLES[item])
-            with torch.inference_mode():
-                logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-            log_probability = logits.log_softmax(-1)[range(len(answer)), answer]
-            scores.append(log_probability.mean().item())
+        scores = [log_probabilities(model, tokenizer, titles, TITLES[i]).mean() for i in items]
         order = np.argsort(-np.array(scores), kind="stable")
         group = lists[lists["example_id"] == 10 + row]
         assert group["item_id"].tolist() == [items[i] for i in order]
         np.testing.assert_allclose(group["score"], np.array(scores)[order], atol=1e-4)
-
-
-def test_lists_do_not_depend_on_the_batch_size(folder):
-    expected, _ = run(folder, DECODERS["constrained"])
-    for batch_size in (1, 6):
-        decoder = DECODERS["constrained"].model_copy(update={"batch_size": batch_size})
-        found, _ = run(folder, decoder)
-        assert by_example(found) == by_example(expected)
 
 
 def test_subsample_and_truncation(folder):
@@ -334,17 +304,13 @@ def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path):
             assert decoded["truncated_prompts"] == record["truncated_prompts"]
     # The long history has lost its oldest titles, no more than it must.
     token_effects(finetuned(data, max_tokens=alone), data / "examples.parquet", data / "effects")
-    rows = ROWS[3]
     kept = next(
-        prompt
+        titles
         for start in range(len(shown[3]))
-        if len(prompt := prompt_ids(tokenizer, prompt_text(PROMPT, shown[3][start:]))) <= alone
+        if len(prompt_ids(tokenizer, prompt_text(PROMPT, titles := shown[3][start:]))) <= alone
     )
-    answer = answer_ids(tokenizer, items["title"][rows[2]])
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
-    with torch.inference_mode():
-        logits = model(torch.tensor([kept + answer])).logits[0, len(kept) - 1 : -1]
-    expected = logits.log_softmax(-1)[range(len(answer)), answer]
+    expected = log_probabilities(model, tokenizer, kept, items["title"][ROWS[3][2]])
     effects = read_table(data / "effects", TOKEN_EFFECTS)
     found = effects.loc[effects["example_id"] == 13, "with_history"]
     np.testing.assert_allclose(found, expected, atol=1e-4)

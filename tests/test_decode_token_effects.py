@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from transformers import AutoModelForCausalLM
 
 from scripts.backbones.load import load_tokenizer
@@ -10,33 +9,8 @@ from scripts.contracts import TOKEN_EFFECTS
 from scripts.decode import token_effects as module
 from scripts.decode.token_effects import token_effects
 from scripts.files import read_table
-from scripts.prompts import answer_ids, prompt_ids, prompt_text
-from tests.small_language import (
-    PROMPT,
-    ROWS,
-    TITLES,
-    finetuned,
-    make_small_backbone,
-    write_language_data,
-)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("effects")
-    write_language_data(folder)
-    make_small_backbone(folder)
-    return folder
-
-
-def log_probabilities(model, tokenizer, history, title):
-    prompt, answer = (
-        prompt_ids(tokenizer, prompt_text(PROMPT, history)),
-        answer_ids(tokenizer, title),
-    )
-    with torch.inference_mode():
-        logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-    return logits.log_softmax(-1)[range(len(answer)), answer].numpy()
+from scripts.prompts import answer_ids
+from tests.small_language import ROWS, TITLES, finetuned, log_probabilities
 
 
 @pytest.mark.parametrize("batch", [2, 32])

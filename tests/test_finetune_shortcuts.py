@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from scripts.backbones.load import load_backbone, load_tokenizer
+from scripts.backbones.load import load_backbone
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS
 from scripts.decode.model import load
@@ -18,7 +18,7 @@ from scripts.finetune.settings import Objective, Training
 from scripts.finetune.shortcuts import Shortcuts, find_shortcuts
 from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
-from tests.small_language import PROMPT, TITLES, finetuned, make_small_backbone, write_language_data
+from tests.small_language import PROMPT, TITLES, finetuned
 from tests.test_decode_constrained import title_scores
 from tests.test_decode_grounded import plain_texts
 from tests.test_finetune_batches import BATCHES, assert_exact
@@ -42,19 +42,6 @@ FAMILIES = {
     "mamba": ("mamba", {}, (False, False)),
     "lfm2, convolutions": ("lfm2", HYBRID, (False, False)),
 }
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shortcuts")
-    write_language_data(folder)
-    make_small_backbone(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return load_tokenizer(folder / "backbone")
 
 
 def found(model, tokenizer):

@@ -29,7 +29,7 @@ from scripts.backbones.settings import Scratch
 from scripts.command import InputError
 from scripts.contracts import EXAMPLES
 from scripts.data.prepare import prepare
-from scripts.data.settings import Amazon, Preparation
+from scripts.data.settings import Preparation
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import read_csv, read_json, read_table, sha256
 from scripts.finetune import callbacks, train, trainer
@@ -38,7 +38,9 @@ from scripts.finetune.settings import LoRA, Objective, Training
 from scripts.finetune.shortcuts import Shortcuts
 from scripts.prompts import prompt_text, quoted
 from tests.generate_amazon import generate
+from tests.small_data import AMAZON, raw_files
 from tests.small_language import PROMPT
+from tests.test_finetune_batches import whole_logits
 
 pytestmark = pytest.mark.slow
 
@@ -65,15 +67,8 @@ TRAINING = Training(
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finetune")
     generate(folder / "raw", users=20, items=18, seed=0)
-    prepare(
-        Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata"),
-        {
-            "reviews": folder / "raw" / "reviews.json.gz",
-            "metadata": folder / "raw" / "meta.json.gz",
-        },
-        Preparation(minimum_items=0, max_history=2),
-        folder / "data",
-    )
+    rules = Preparation(minimum_items=0, max_history=2)
+    prepare(AMAZON, raw_files(folder / "raw"), rules, folder / "data")
     make_scratch(
         train=folder / "data" / "examples" / "train.parquet",
         catalogue=folder / "data" / "catalogue.parquet",
@@ -140,17 +135,12 @@ def drawn(folder, size=8, split="train", seed=0):
     return rows
 
 
-def scores(model, prompt, answer):
-    """Logits of an answer's tokens, from one whole forward pass: (tokens, words)."""
-    return model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-
-
 @torch.inference_mode()
 def valid_loss(folder, model, beta, size=16):
     """The weighted normal loss of the validation examples, one whole forward pass at a time."""
     total = weight_sum = 0.0
     for *_, prompt, answer in drawn(folder, size, "valid", EVALUATION_SEED):
-        losses = -scores(model, prompt, answer).double().log_softmax(-1)
+        losses = -whole_logits(model, prompt, answer).double().log_softmax(-1)
         weight = np.linspace(1, beta, len(answer))
         total += float((losses[range(len(answer)), answer].numpy() * weight).sum())
         weight_sum += weight.sum()
@@ -235,7 +225,7 @@ def test_one_step_by_hand(folder, tmp_path, objective):
     other = tokenizer(counterfactual).input_ids
     total, weight_sum = 0.0, 0.0
     for *_, prompt, answer in drawn(folder):
-        logits = [scores(model, shown, answer) for shown in (prompt, other)]
+        logits = [whole_logits(model, shown, answer) for shown in (prompt, other)]
         weight = torch.linspace(1, objective.beta, len(answer))
         for scale, of_one in ((1, logits[0]), (objective.alpha, logits[0] - logits[1])):
             total -= scale * (of_one.log_softmax(-1)[range(len(answer)), answer] * weight).sum()
@@ -315,7 +305,7 @@ def test_learned_weights_begin_equal_and_follow_the_loss_by_position(folder, tmp
     losses: dict[int, list[float]] = {}
     for *_, prompt, answer in drawn(folder):
         with torch.inference_mode():
-            of_tokens = -scores(model, prompt, answer).log_softmax(-1)
+            of_tokens = -whole_logits(model, prompt, answer).log_softmax(-1)
         for place, token in enumerate(answer):
             losses.setdefault(place, []).append(of_tokens[place, token].item())
     record = read_json(learned / "run.json")
