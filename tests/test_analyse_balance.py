@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
 from scripts.analyse.balance import balance
-from scripts.contracts import CATALOGUE
 from scripts.evaluate.blocks import FULL_TEST
 from scripts.evaluate.bootstrap import Draws, cluster_bootstrap, interval, jackknife_error
 from scripts.evaluate.catalogue import read_catalogue
@@ -19,7 +18,7 @@ from scripts.evaluate.spread import (
     jensen_shannon,
     total_variation,
 )
-from scripts.files import write_table
+from tests.small_data import write_catalogue
 from tests.tiny_study import as_read, baseline, catalogue, llm, prepared, recommendations, split
 
 
@@ -102,16 +101,8 @@ def test_lists_of_equal_spread_do_not_differ(tmp_path: Path) -> None:
 
 
 def test_equal_titles_are_one_whichever_item_is_listed(tmp_path: Path) -> None:
-    frame = pd.DataFrame(
-        {
-            "item_id": range(4),
-            "item": list("abcd"),
-            "title": ["Heat", "Dune", "Heat", "Heat"],
-            "train_count": [1, 5, 7, 7],
-            "popularity_group": [0, 2, 3, 4],
-        }
-    )
-    write_table(frame, tmp_path / "data/toy/catalogue.parquet", CATALOGUE)
+    path, titles = tmp_path / "data/toy/catalogue.parquet", ["Heat", "Dune", "Heat", "Heat"]
+    write_catalogue(path, titles, [1, 5, 7, 7], [0, 2, 3, 4])
     read = read_catalogue(tmp_path / "data/toy")
     assert read.title_of.tolist() == [0, 1, 0, 0]
     # Item 2: the most training targets, and before item 3.

@@ -1,17 +1,14 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.analyse.strata import LEAST_DIFFERING, by_activity, by_popularity, compare, strata
 from scripts.command import InputError
-from scripts.contracts import CATALOGUE
 from scripts.evaluate.bootstrap import Draws
-from scripts.files import write_table
-from tests.small_data import write_examples
+from tests.small_data import write_catalogue, write_examples
 from tests.tiny_study import llm, metrics, prepared
 
 
@@ -62,16 +59,8 @@ def test_interval_only_where_enough_users_differ() -> None:
 @pytest.fixture
 def datasets(tmp_path: Path) -> list[Path]:
     """Users ann, ann, bob, cid in the test split, with 1, 2, 3 and 5 earlier interactions."""
-    frame = pd.DataFrame(
-        {
-            "item_id": range(3),
-            "item": list("abc"),
-            "title": ["Heat", "Dune", "Big"],
-            "train_count": [0, 4, 9],
-            "popularity_group": [0, 3, 4],
-        }
-    )
-    write_table(frame, tmp_path / "data/toy/catalogue.parquet", CATALOGUE)
+    path = tmp_path / "data/toy/catalogue.parquet"
+    write_catalogue(path, ["Heat", "Dune", "Big"], [0, 4, 9], [0, 3, 4])
     folder = tmp_path / "data/toy/examples"
     earlier = [("bob", [0], 1)] * 2 + [("cid", [0], 1)] * 3 + [("dan", [0], 1)] * 2
     test = [("ann", [0], 0), ("ann", [0], 2), ("bob", [0], 2), ("cid", [0], 1)]

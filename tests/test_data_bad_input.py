@@ -10,8 +10,8 @@ from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, Preparation
 from scripts.files import read_json, read_table
+from tests.small_data import AMAZON, raw_files
 
-AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
 EVERYTHING = Preparation(start=None, end=None, minimum_items=0, k_core=1)
 
 
@@ -24,7 +24,7 @@ def review(user, item, time):
 
 
 def run(folder, reviews, metadata, settings=EVERYTHING, source=AMAZON, checksums=None):
-    files = {"reviews": folder / "reviews.json", "metadata": folder / "meta.json"}
+    files = raw_files(folder, ".json")
     files["reviews"].write_text(lines(reviews))
     files["metadata"].write_text(lines(metadata))
     prepare(source, files, settings, folder / "out", checksums)
@@ -225,7 +225,7 @@ def test_titles_have_most_characters_and_one_form(tmp_path):
 
 
 def test_utf16_is_read_by_its_mark_and_a_page_is_named(tmp_path):
-    files = {"reviews": tmp_path / "reviews", "metadata": tmp_path / "meta"}
+    files = raw_files(tmp_path, "")
     files["reviews"].write_text(lines(GOOD), encoding="utf-16")
     files["metadata"].write_text(lines(TITLES), encoding="utf-32")
     prepare(AMAZON, files, EVERYTHING, tmp_path / "out")

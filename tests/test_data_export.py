@@ -10,10 +10,10 @@ import pytest
 
 from scripts.data.export import export_d3
 from scripts.data.prepare import prepare
-from scripts.data.settings import Amazon, Preparation
+from scripts.data.settings import Preparation
+from tests.small_data import AMAZON, raw_files
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
 
 REVIEWS = """{"reviewerID": "u", "asin": "a", "unixReviewTime": 1, "overall": 5.0}
 {"reviewerID": "u", "asin": "b", "unixReviewTime": 2}
@@ -29,7 +29,7 @@ METADATA = """{"asin": "a", "title": "It's, a"}
 
 
 def test_by_hand(tmp_path):
-    files = {"reviews": tmp_path / "r.json", "metadata": tmp_path / "m.json"}
+    files = raw_files(tmp_path, ".json")
     files["reviews"].write_text(REVIEWS)
     files["metadata"].write_text(METADATA)
     settings = Preparation(start=None, end=None, minimum_items=0, k_core=1, max_history=2)
@@ -63,8 +63,8 @@ def with_ids(lines, ids, history_times=True):
 )
 def test_the_published_lines_come_out_byte_for_byte(tmp_path, name, differing, rebuilt):
     folder = SHARED / name
-    files = {"reviews": folder / "reviews.json.gz", "metadata": folder / "meta.json.gz"}
-    prepare(AMAZON, files, Preparation(start=None, end=None, minimum_items=0), tmp_path / "data")
+    rules = Preparation(start=None, end=None, minimum_items=0)
+    prepare(AMAZON, raw_files(folder), rules, tmp_path / "data")
     export_d3(tmp_path / "data", tmp_path / "d3")
     published = {
         split: gzip.decompress((folder / "d3" / f"{split}.csv.gz").read_bytes()).decode()

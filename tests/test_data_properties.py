@@ -11,16 +11,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scripts.command import InputError
-from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS
+from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.prepare import prepare
-from scripts.data.settings import Amazon, Preparation
+from scripts.data.settings import Preparation
 from scripts.files import read_table
+from tests.small_data import AMAZON, raw_files, read_splits
 
 pytestmark = pytest.mark.slow
 
-AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
 TITLES = "".join(f'{{"asin": "i{item}", "title": "Title {item}"}}\n' for item in range(6))
-SPLITS = ("train", "valid", "test")
 
 #: (user, item), one review each; its time is given by its place.
 reviews = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=25, max_size=60)
@@ -39,7 +38,7 @@ def prepared(rows, chosen):
     """Interactions, items and splits of reviews (user, item, time)."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = {"reviews": folder / "reviews.json", "metadata": folder / "meta.json"}
+        files = raw_files(folder, ".json")
         written = [
             json.dumps({"reviewerID": f"u{u}", "asin": f"i{i}", "unixReviewTime": t})
             for u, i, t in rows
@@ -53,10 +52,7 @@ def prepared(rows, chosen):
         return (
             read_table(folder / "out" / "interactions.parquet", INTERACTIONS),
             read_table(folder / "out" / "catalogue.parquet", CATALOGUE),
-            [
-                read_table(folder / "out" / "examples" / f"{split}.parquet", EXAMPLES)
-                for split in SPLITS
-            ],
+            read_splits(folder / "out"),
         )
 
 

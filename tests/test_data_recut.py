@@ -7,15 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scripts.contracts import EXAMPLES
 from scripts.data.prepare import prepare
-from scripts.data.recut import SPLITS, recut
-from scripts.data.settings import Amazon, Preparation
-from scripts.files import read_table, write_text
+from scripts.data.recut import recut
+from scripts.data.settings import Preparation
+from scripts.files import write_text
 from tests.generate_amazon import generate
-from tests.small_data import write_examples
+from tests.small_data import AMAZON, raw_files, read_splits, write_examples
 
-AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
 SETTINGS = Preparation(start=None, end=None, minimum_items=0, max_history=4)
 
 
@@ -28,10 +26,7 @@ def test_by_hand(tmp_path: Path) -> None:
     write_examples(folder / "test.parquet", [("a", [5], 8)], first=5)
     write_text("catalogue", tmp_path / "short" / "catalogue.parquet")
     recut(tmp_path / "short", 3, tmp_path / "long")
-    frames = [
-        read_table(tmp_path / "long" / "examples" / f"{split}.parquet", EXAMPLES)
-        for split in SPLITS
-    ]
+    frames = read_splits(tmp_path / "long")
     histories = [[list(history) for history in frame["history"]] for frame in frames]
     assert histories == [[[7], [9], [7, 5], [7, 5, 6]], [[9, 6]], [[5, 6, 5]]]
     assert pd.concat(frames)["example_id"].tolist() == [0, 1, 2, 3, 4, 5]
@@ -41,7 +36,7 @@ def test_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [1, 3, 12, 1000])
 def test_equals_a_whole_preparation(tmp_path: Path, length: int) -> None:
     generate(tmp_path, users=60, items=30, seed=1, reviews=25)
-    files = {"reviews": tmp_path / "reviews.json.gz", "metadata": tmp_path / "meta.json.gz"}
+    files = raw_files(tmp_path)
     prepare(AMAZON, files, SETTINGS, tmp_path / "base")
     prepare(AMAZON, files, SETTINGS.model_copy(update={"max_history": length}), tmp_path / "whole")
     recut(tmp_path / "base", length, tmp_path / "cut")
@@ -50,5 +45,5 @@ def test_equals_a_whole_preparation(tmp_path: Path, length: int) -> None:
     for path in written:
         whole = tmp_path / "whole" / path.relative_to(tmp_path / "cut")
         assert path.read_bytes() == whole.read_bytes(), path.name
-    longest = max(map(len, read_table(tmp_path / "cut/examples/test.parquet", EXAMPLES)["history"]))
+    longest = max(map(len, read_splits(tmp_path / "cut")[2]["history"]))
     assert longest == length or (length == 1000 and longest > 12)

@@ -33,20 +33,6 @@ def test_agrees_with_scipy_when_users_have_one_example() -> None:
     np.testing.assert_allclose(samples.std(axis=0), peer.standard_error, rtol=0.03)
 
 
-def test_follows_the_exact_distribution_over_users() -> None:
-    values = np.array([[0.0], [1.0], [1.0], [5.0], [2.0], [4.0]])
-    users = np.array(["b", "a", "b", "c", "b", "a"])
-    groups = [values[users == user, 0] for user in "abc"]
-    exact = [
-        np.concatenate(draw).mean() for draw in itertools.product(groups, repeat=3)
-    ]  # 27 equally likely draws
-    support, share = np.unique(np.round(exact, 9), return_counts=True)
-    samples = drawn(values, users, resamples=50_000)
-    found, counts = np.unique(np.round(samples[:, 0], 9), return_counts=True)
-    np.testing.assert_array_equal(found, support)
-    np.testing.assert_allclose(counts / 50_000, share / 27, atol=0.01)
-
-
 def test_clusters_widen_the_interval() -> None:
     """Nine copies of an example are worth one: treated as independent, they look thrice as sure."""
     one = np.random.default_rng(0).normal(size=(60, 1))

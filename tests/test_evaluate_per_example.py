@@ -113,15 +113,6 @@ def test_target_outside_the_catalogue_is_named(tmp_path: Path) -> None:
         metrics(tmp_path, ["a", "b", "c"], targets=[0, 4], lists={0: [0, 1], 1: [1, 2]})
 
 
-def test_two_items_of_the_targets_title_in_a_list(tmp_path: Path) -> None:
-    """The better rank counts, once."""
-    titles = ["Heat", "Alien", "Heat", "Heat", "Dune"]
-    found = metrics(tmp_path, titles, targets=[3, 4], lists={0: [1, 2, 0], 1: [0, 2, 3]})
-    assert found["rank"].fillna(-1).to_list() == [2, -1]
-    assert found["hr@3"].to_list() == [1, 0]
-    assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3), 0])
-
-
 def test_agrees_with_ranx(tmp_path: Path) -> None:
     ranx = pytest.importorskip("ranx")
     rng = np.random.default_rng(0)

@@ -1,6 +1,5 @@
 """The preparation against D3's published algorithm, written anew and plainly."""
 
-import ast
 import csv
 import json
 
@@ -11,67 +10,43 @@ from hypothesis import strategies as st
 from isal import igzip
 
 from scripts.command import InputError
-from scripts.contracts import CATALOGUE, EXAMPLES
+from scripts.contracts import SPLITS
+from scripts.data.export import export_d3
 from scripts.data.prepare import prepare
 from scripts.data.rules import month_start
-from scripts.data.settings import Amazon, Preparation
-from scripts.files import read_json, read_table
+from scripts.data.settings import Preparation
+from scripts.files import read_json
 from tests.benchmarks.published import prepare_as_published
 from tests.generate_amazon import generate
+from tests.small_data import AMAZON, raw_files
 
-SPLITS = ("train", "valid", "test")
 #: The settings that the published code has too; its window always has a start and an end.
 RULES = ["start", "end", "minimum_items", "k_core", "max_title_words", "max_history"]
 
 
-def published(folder, rules):
-    """The published splits as (user, history, history titles, target, title, time)."""
-    prepare_as_published(
-        folder / "reviews.json.gz",
-        folder / "meta.json.gz",
-        folder / "published",
-        **{name: getattr(rules, name) for name in RULES},
-    )
+def rows(folder):
+    """Splits in D3's columns, without the numbers of the items, which are each program's own."""
     splits = {}
     for split in SPLITS:
-        with (folder / "published" / f"{split}.csv").open(encoding="utf-8", newline="") as stream:
-            splits[split] = [
-                (
-                    row["user_id"],
-                    ast.literal_eval(row["item_asins"]),
-                    ast.literal_eval(row["history_item_title"]),
-                    row["item_asin"],
-                    row["item_title"],
-                    int(row["timestamp"]),
-                )
-                for row in csv.DictReader(stream)
-            ]
+        with (folder / f"{split}.csv").open(encoding="utf-8", newline="") as stream:
+            splits[split] = list(csv.DictReader(stream))
+        for row in splits[split]:
+            del row["history_item_id"], row["item_id"]
     return splits
+
+
+def published(folder, rules):
+    """The published splits."""
+    settings = {name: getattr(rules, name) for name in RULES}
+    prepare_as_published(*raw_files(folder).values(), folder / "published", **settings)
+    return rows(folder / "published")
 
 
 def ours(folder, rules):
     """Our splits in the same shape."""
-    files = {"reviews": folder / "reviews.json.gz", "metadata": folder / "meta.json.gz"}
-    names = {name: str(file) for name, file in files.items()}
-    prepare(Amazon(kind="amazon-2018", **names), files, rules, folder / "ours")
-    items = read_table(folder / "ours" / "catalogue.parquet", CATALOGUE)
-    item, title = items["item"].to_numpy(), items["title"].to_numpy()
-    return {
-        split: [
-            (
-                row.user,
-                item[row.history].tolist(),
-                title[row.history].tolist(),
-                item[row.target],
-                title[row.target],
-                row.timestamp,
-            )
-            for row in read_table(
-                folder / "ours" / "examples" / f"{split}.parquet", EXAMPLES
-            ).itertuples()
-        ]
-        for split in SPLITS
-    }
+    prepare(AMAZON, raw_files(folder), rules, folder / "ours")
+    export_d3(folder / "ours", folder / "d3")
+    return rows(folder / "d3")
 
 
 def agree(folder, rules):
@@ -184,7 +159,8 @@ def test_titles_are_cleaned_once_however_often_the_window_widens(tmp_path):
     write(tmp_path, reviews, [("p", "R&amp;amp;B"), ("q", "Soul")])
     narrow = Preparation(start="2017-05", minimum_items=2)
     once = agree(tmp_path, narrow)
-    assert {row[4] for row in once["train"]} == {"R&amp;B", "Soul"}
+    assert {row["item_title"] for row in once["train"]} == {"R&amp;B", "Soul"}
     wide = Preparation(start="2018-05", minimum_items=2)
     assert ours(tmp_path, wide) == once
-    assert {row[4] for row in published(tmp_path, wide)["train"]} == {"R&B", "Soul"}
+    again = published(tmp_path, wide)["train"]
+    assert {row["item_title"] for row in again} == {"R&B", "Soul"}

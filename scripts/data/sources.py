@@ -97,13 +97,11 @@ class AmazonItem2023(msgspec.Struct, gc=False):
 
 def read_amazon(source: Amazon, files: dict[str, Path]) -> RawData:
     """Read Amazon reviews: JSON lines; the metadata of 2014 are Python literals."""
-    tally = Tally()
+    tally, kinds, ticks = Tally(), (AmazonReview, AmazonItem), 1
     if source.kind == "amazon-2023":
-        reviews = collect(json_lines(files["reviews"], AmazonReview2023, tally), ticks=1000)
-        items = json_lines(files["metadata"], AmazonItem2023, tally)
-        return of_reviewed(reviews, ((row.item, row.title) for row in flat(items)), tally)
-    reviews = collect(json_lines(files["reviews"], AmazonReview, tally))
-    items = json_lines(files["metadata"], AmazonItem, tally)
+        kinds, ticks = (AmazonReview2023, AmazonItem2023), 1000
+    reviews = collect(json_lines(files["reviews"], kinds[0], tally), ticks)
+    items = json_lines(files["metadata"], kinds[1], tally)
     return of_reviewed(reviews, ((row.item, row.title) for row in flat(items)), tally)
 
 
