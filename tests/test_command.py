@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -112,6 +114,33 @@ def test_every_text_reaches_a_step(text: str) -> None:
 def test_a_name_without_a_module_is_refused(room: str, words: list[str]) -> None:
     with pytest.raises(SystemExit, match=f"with the name of a module in scripts/{room}"):
         step_of(f"scripts.{room}", words)
+
+
+SNAKEFILE = """
+from scripts.study.preflight import without_timers
+onstart:
+    limits = [workflow.scheduler.job_rate_limiter]
+    without_timers(workflow.scheduler)
+    limits.append(workflow.scheduler.job_rate_limiter)
+    print("limits:", *(limit and limit.max_jobs for limit in limits))
+rule all:
+    output: "done"
+    shell: "touch {output}"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "limits"), [("", "100 None"), ("7/2s", "7 7")])
+def test_snakemakes_own_limit_ends_and_a_users_stays(
+    tmp_path: Path, words: str, limits: str
+) -> None:
+    """Its timers would make the process itself busier with every job."""
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--workflow-profile", "none"]
+    command += ["--max-jobs-per-timespan", words] if words else []
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert f"limits: {limits}\n" in done.stdout, done.stderr
 
 
 @pytest.mark.slow

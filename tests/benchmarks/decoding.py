@@ -13,7 +13,7 @@ tokens, prompts of 200 tokens. The peers are written anew from their description
 
 Rounds take turns; times are medians over the rounds: wall time on a GPU, CPU time otherwise. A step
 is one token of every beam: the time of the prompts, or of a `generate` of a single token, is taken
-off. The figure's floor is the time inside the model's own forward passes of the same search. Memory
+off. The curves' floor is the time inside the model's own forward passes of the same search. Memory
 is by what a fresh process grows (resident) while it builds, and by Python's own count of what is
 kept.
 """
@@ -46,9 +46,9 @@ from scripts.command import progress, run
 from scripts.decode.constrained import search, to_device
 from scripts.decode.trie import build_trie
 from scripts.device import Device, torch_device
-from scripts.files import atomic, write_csv
+from scripts.files import write_csv
 from scripts.provenance import device_name
-from tests.benchmarks.finetune_step import now, on_gpu
+from tests.benchmarks.finetune_step import now
 from tests.benchmarks.measure import bar, machine
 
 Part = Literal["trie", "step", "throughput", "curves"]
@@ -370,36 +370,6 @@ def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> 
     curves = pd.concat(lines)[["varied", "value", *measures, "ratio"]]
     print(curves.to_string(index=False, float_format="{:.4g}".format), flush=True)
     write_csv(curves, output / "decoding.csv")
-    draw(curves, output / "decoding.png", "seconds" if on_gpu(device) else "CPU seconds")
-
-
-def draw(curves: pd.DataFrame, path: Path, unit: str) -> None:
-    """One panel per varied quantity: the search, and the model's own passes in it."""
-    # Sets the theme of all figures, which only this part wants.
-    from scripts import style
-
-    names = {"titles": "titles in the catalogue", "beams": "beams", "batch": "examples in a batch"}
-    looks = {"seconds": ("#0072B2", "o", "-"), "model": (style.NEUTRAL, "s", "--")}
-    figure, axes = style.panels(1, len(names), style.PAGE, 1.7, sharey=True)
-    for axis, (varied, name) in zip(axes[0], names.items(), strict=True):
-        part = curves[curves["varied"] == varied]
-        for measure, (colour, marker, line) in looks.items():
-            axis.plot(part["value"], part[measure], marker=marker, ls=line, color=colour)
-        axis.set(xscale="log", xlabel=name)
-        axis.set_xticks(
-            part["value"], [f"{n // 1000} k" if n >= 1000 else n for n in part["value"]]
-        )
-        axis.set_xticks([], minor=True)
-    # Shared: once every panel has had its say.
-    axes[0, 0].set_ylim(bottom=0)
-    axes[0, 0].set_ylabel(f"{unit} an example")
-    handles = [
-        style.handle("search", looks["seconds"][:2], "-"),
-        style.handle("in the model's own passes", looks["model"][:2], "--"),
-    ]
-    style.legend(figure, handles)
-    with atomic(path) as partial:
-        figure.savefig(partial, format="png", dpi=200)
 
 
 def measure(
@@ -426,7 +396,7 @@ def measure(
         rounds: measurements of each, of which the median counts.
         threads: CPU threads.
         device: where to run.
-        output: folder for the curves' CSV and figure.
+        output: folder for the curves' CSV.
     """
     torch.set_num_threads(threads)
     place = torch_device(device)
