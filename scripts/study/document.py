@@ -19,7 +19,8 @@ INTRODUCTION = Path(__file__).with_name("config_readme.md")
 
 class Plain(GenerateJsonSchema):
     """A schema for editors, without what pydantic says once more: titles made of the keys, null as
-    an alternative of its own, and OpenAPI's discriminators."""
+    an alternative of its own, OpenAPI's discriminators, and the defaults of a class that has them.
+    """
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """No key has a title of its own."""
@@ -32,6 +33,11 @@ class Plain(GenerateJsonSchema):
         if "enum" in kind or not isinstance(kind.get("type"), str):
             return found
         return kind | {"type": [kind["type"], "null"]}
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        """None beside a class, whose keys have theirs."""
+        found = super().default_schema(schema)
+        return {key: found[key] for key in found if key != "default" or "$ref" not in found}
 
     def tagged_union_schema(self, schema: Any) -> dict[str, Any]:
         """The kinds alone."""
