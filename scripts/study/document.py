@@ -14,7 +14,7 @@ from scripts.files import write_json, write_text
 from scripts.labels import one_line
 from scripts.study.schema import Study
 
-INTRODUCTION = Path(__file__).with_name("config_readme.md")
+PAGE = Path(__file__).parents[2] / "config" / "README.md"
 
 
 class Plain(GenerateJsonSchema):
@@ -58,9 +58,10 @@ def document(output: Path | None = None, schema: Path | None = None) -> None:
 
 
 def reference() -> str:
-    """The introduction, then one section with a table of keys for each settings class."""
+    """The page as it stands down to its tables, then one section with a table of keys for each
+    settings class."""
     schema = Study.model_json_schema()
-    return INTRODUCTION.read_text(encoding="utf-8") + "".join(
+    return PAGE.read_text(encoding="utf-8").partition('\n<a id="')[0] + "".join(
         f'\n<a id="{name.lower()}"></a>\n\n### {title}\n\n{one_line(node["description"])}\n\n'
         + table(node)
         for name, title, node in sections(schema)
