@@ -283,31 +283,23 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     assert list(of(found, "Beam search")["verdict"]) == ["undecided at this size"]
 
 
-def test_another_history_is_judged_by_the_contrast(tmp_path: Path) -> None:
-    row = GAIN | {"objective": "cft", "history": "wrong", "low": 0.1, "high": 0.2}
+def test_another_history_is_judged_by_the_contrast_on_the_seeds_that_the_base_shares(
+    tmp_path: Path,
+) -> None:
+    """A third seed of the objective says nothing of a difference to a base that lacks it."""
+    seeds = {"seeds": 3, "shared_seeds": 2}
+    row = GAIN | seeds | {"objective": "cft", "history": "wrong", "low": 0.1, "high": 0.2}
     # What is kept counts, not the difference, which is smaller where less can be lost.
     row |= {"contrast": 0.02, "contrast_low": 0.01, "contrast_high": 0.03, "contrast_p": 0.01}
-    kept = {"kept_contrast": -9.0, "kept_contrast_low": -16.0, "kept_contrast_high": -2.0}
-    rows = [
-        row | kept | {"kept_contrast_p": 0.04},
-        row | {"history": "without", "kept_contrast": 9, "kept_contrast_low": 9},
-    ]
-    (line,) = of(judged(tmp_path, {"dependence": rows}), "own history").itertuples()
-    assert (line.effect, line.low, line.high, line.p_holm) == (-9, -16, -2, 0.04)
-    assert line.verdict == "supported"
-
-
-def test_a_difference_has_the_seeds_that_the_base_shares(tmp_path: Path) -> None:
-    """The objective's second seed says nothing of a difference to a base that lacks it."""
-    seeds = {"seeds": 3, "shared_seeds": 2}
-    dependence = GAIN | seeds | {"objective": "cft", "history": "wrong", "low": 0.1, "high": 0.2}
-    dependence |= {"kept_contrast": -9, "kept_contrast_low": -16, "kept_contrast_high": -2}
+    row |= {"kept_contrast": -9.0, "kept_contrast_low": -16.0, "kept_contrast_high": -2.0}
+    other = row | {"history": "without", "kept_contrast": 9, "kept_contrast_low": 9}
     balance = WHERE | SIZE | seeds | {"objective": "cft", "measure": "total_variation", "k": 10}
     balance |= {"difference": -0.1, "difference_low": -0.2, "difference_high": -0.05}
     balance |= {"block": balance.pop("backbone"), "low": 0.2, "high": 0.4, "p": 0.01}
-    found = judged(
-        tmp_path, {"dependence": [dependence | {"kept_contrast_p": 0.01}], "balance": [balance]}
-    )
+    analyses = {"dependence": [row | {"kept_contrast_p": 0.04}, other], "balance": [balance]}
+    found = judged(tmp_path, analyses)
+    (line,) = of(found, "own history").itertuples()
+    assert (line.effect, line.low, line.high, line.p_holm) == (-9, -16, -2, 0.04)
     for claim in ("own history", "balanced"):
         (line,) = of(found, claim).itertuples()
         assert (line.seeds, line.verdict) == (2, "supported")

@@ -1,13 +1,11 @@
 """The text-free assistant: its shares, its mixture with the model, and the choice of g."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tokenizers import normalizers
 
 from scripts.backbones.load import load_tokenizer
 from scripts.backbones.passes import padded
@@ -27,6 +25,7 @@ from scripts.examples import EVALUATION_SEED
 from scripts.files import read_json, read_table, write_table
 from tests.small_language import ROWS, TITLES, finetuned
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
+from tests.test_decode_recommend import lower_case
 from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
@@ -188,15 +187,12 @@ def test_the_assistant_sees_the_history_that_the_model_sees(folder, tmp_path):
 
 def test_a_sequence_has_the_probability_of_all_its_titles(folder, tmp_path):
     """With a tokenizer that knows no capital letters, and a title in another writing."""
-    shutil.copytree(folder, tmp_path / "copy")
-    tokenizer = load_tokenizer(folder / "backbone")
-    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.save_pretrained(tmp_path / "copy" / "backbone")
+    copy = lower_case(folder, tmp_path / "copy", [])
     catalogue = read_table(folder / "catalogue.parquet", CATALOGUE)
     catalogue.loc[5, "title"] = TITLES[7].upper() + " AMBER HARBOUR"
     catalogue.loc[6, "title"] = TITLES[7] + " Amber Harbour"
-    write_table(catalogue, tmp_path / "copy" / "catalogue.parquet", CATALOGUE)
-    found, _ = run(tmp_path / "copy", assisted(g=[1e-6]))
+    write_table(catalogue, copy / "catalogue.parquet", CATALOGUE)
+    found, _ = run(copy, assisted(g=[1e-6]))
     same = catalogue["title"].str.lower()
     codes = pd.factorize(same)[0]
     counts = catalogue["train_count"].to_numpy()

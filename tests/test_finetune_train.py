@@ -417,9 +417,10 @@ def interrupt(folder, output, step=None, **settings):
     assert not output.exists()
 
 
-#: Fine-tune as the test does, and kill the process without notice at a point of the run.
-KILLED = """
-import os, signal, sys
+#: Fine-tune as the test does, and kill the process without notice at a point of the run; of several
+#: the second one.
+SCRIPT = """
+import json, os, signal, sys
 from pathlib import Path
 from scripts.finetune import callbacks, train
 from tests.test_finetune_train import finetune
@@ -436,15 +437,15 @@ def die_while_saving_step_16(self, output_dir):
         die()
     save(self, output_dir)
 
-point = sys.argv[3]
+folder, output, settings, point = sys.argv[1:]
 save = train.CounterfactualTrainer._save_optimizer_and_scheduler
-if point == "in the second epoch":
+if point == "in the second epoch" and os.environ.get("RANK") != "0":
     callbacks.StepTimer.on_step_begin = die_at_step_11
 elif point == "in the second checkpoint":
     train.CounterfactualTrainer._save_optimizer_and_scheduler = die_while_saving_step_16
-else:
+elif point == "before the output":
     train.write_csv = die
-finetune(Path(sys.argv[1]), Path(sys.argv[2]))
+finetune(Path(folder), Path(output), **json.loads(settings))
 """
 
 
@@ -457,7 +458,7 @@ def test_a_run_killed_three_times_ends_the_same(folder, undisturbed, tmp_path):
     }
     for point, checkpoints in left.items():
         killed = subprocess.run(
-            [sys.executable, "-c", KILLED, str(folder), str(output), point],
+            [sys.executable, "-c", SCRIPT, str(folder), str(output), "{}", point],
             cwd=Path(__file__).parents[1],
             capture_output=True,
             check=False,
@@ -485,29 +486,11 @@ def test_a_checkpoint_whose_state_was_cut_off_is_passed_over(
     assert_resumed(output, undisturbed)
 
 
-#: The same run by several processes, of which the second may die at the beginning of step 11.
-TOGETHER = """
-import json, os, signal, sys
-from pathlib import Path
-from scripts.command import run
-from scripts.finetune import callbacks, train
-from tests.test_finetune_train import finetune
-
-def die_at_step_11(self, args, state, control, **kwargs):
-    if state.global_step == 11 and os.environ["RANK"] == "1":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-if sys.argv[4] == "die":
-    callbacks.StepTimer.on_step_begin = die_at_step_11
-finetune(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3]))
-"""
-
-
 def finetune_together(folder, output, script, processes=2, die=False, **settings):
     """Fine-tune with several processes on the CPU; the launcher when it has ended."""
     settings = json.dumps(settings | {"processes": processes})
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    arguments = [script, folder, output, settings, "die" if die else "live"]
+    arguments = [script, folder, output, settings, "in the second epoch" * die]
     return subprocess.run(
         [*launcher, "--nproc-per-node", str(processes), *map(str, arguments)],
         capture_output=True,
@@ -520,7 +503,7 @@ def finetune_together(folder, output, script, processes=2, die=False, **settings
 @pytest.fixture
 def script(tmp_path):
     path = tmp_path / "together.py"
-    path.write_text(TOGETHER)
+    path.write_text(SCRIPT)
     return path
 
 
