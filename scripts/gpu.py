@@ -71,12 +71,8 @@ def visible_gpus() -> dict[str, str]:
 
 
 def take(gpus: dict[str, str], count: int, folder: Path) -> dict[str, int] | None:
-    """Hold `count` of these GPUs, all at once or none, without waiting.
-
-    Args:
-        gpus: as `visible_gpus` gives them.
-        count: how many are wanted.
-        folder: of the lock files.
+    """Hold `count` of the GPUs of `visible_gpus`, all at once or none, without waiting; their lock
+    files lie in `folder`.
 
     Returns:
         the names of the GPUs in the order given, each with the descriptor of its locked file, which

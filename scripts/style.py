@@ -128,18 +128,8 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 def panels(
     rows: int, columns: int, width: float, height: float, sharey: bool = False
 ) -> tuple[Figure, np.ndarray]:
-    """A grid of panels.
-
-    Args:
-        rows: number of rows.
-        columns: number of columns.
-        width: of the figure, in inches.
-        height: of one row, in inches.
-        sharey: whether the panels of a row share the y axis.
-
-    Returns:
-        the figure and its axes, object (rows, columns).
-    """
+    """A grid of panels: a figure, `width` inches wide, with rows of `height` inches, and its axes,
+    object (rows, columns). The panels of a row may share their y axis."""
     return plt.subplots(
         rows,
         columns,
@@ -203,20 +193,8 @@ def intervals(
     across: bool = False,
     **options: Any,
 ) -> None:
-    """Points with their intervals.
-
-    A percentile interval need not hold the value; a length is never negative.
-
-    Args:
-        axis: the panel.
-        place: (n,), where on the other axis they stand.
-        points: n rows.
-        look: colour and marker.
-        names: the columns of value, low and high.
-        line: that joins the points.
-        across: whether the values lie on the x axis.
-        options: of `errorbar`.
-    """
+    """Points with their intervals at their places, (n,), on the other axis; `across` puts values on
+    the x axis. A percentile interval need not hold the value; a length is never negative."""
     value, low, high = (points[name] for name in names)
     lengths = np.clip(np.stack([value - low, high - value]), 0, None)
     colour, marker = look

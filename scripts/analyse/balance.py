@@ -200,14 +200,8 @@ def _block(examples: pd.Index, dataset: Path, draws: Draws) -> tuple[Block, pd.D
 def _count(
     cells: dict[Cell, Path], first: Cell, method: Cell, seeds: list[int], block: Block
 ) -> tuple[list[int], Counted]:
-    """Read the lists of a method, one seed at a time, and keep what is counted of them.
-
-    Args:
-        cells: the block's lists.
-        first: the cell whose examples are the block's.
-        method: the method; its seed is not looked at.
-        seeds: the seeds to read.
-        block: the block.
+    """Read the lists of a method, one seed at a time, and keep what is counted of them; the block's
+    examples are those of the cell `first`.
 
     Returns:
         the cut-offs that every list reaches, and the counts.

@@ -86,13 +86,7 @@ def history_length(
 def accuracy_by_length(
     cells: dict[Cell, Path], test_of: dict[str, Path], block: str, draws: Draws
 ) -> pd.DataFrame:
-    """Accuracy of the cells of one block, and their mean history.
-
-    Args:
-        cells: the block's metrics, the shortest length first.
-        test_of: test examples by data set.
-        block: name of the block.
-        draws: of the bootstrap.
+    """Accuracy of the cells of one block, the shortest length first, and their mean history.
 
     Returns:
         `COLUMNS`, without length and device.

@@ -138,13 +138,8 @@ def train_epoch(
     parts: Iterator[tuple[np.ndarray, np.ndarray]],
     device: torch.device,
 ) -> float:
-    """One pass over the batches.
-
-    Args:
-        model: what is trained.
-        optimizer: of its parameters.
-        parts: inputs and targets, both int64 (n, length), a target `NONE` where there is none.
-        device: of the model.
+    """One pass over the batches: inputs and targets, both int64 (n, length), a target `NONE` where
+    there is none.
 
     Returns:
         The mean of the batches' losses.

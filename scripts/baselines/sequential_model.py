@@ -33,13 +33,7 @@ KINDS: dict[str, type[Model]] = {
 
 
 def make_model(items: int, longest: int, settings: Sequential) -> Model:
-    """A fresh network.
-
-    Args:
-        items: number of items.
-        longest: how many items of a history it sees.
-        settings: kind and sizes.
-    """
+    """A fresh network for so many items, which sees the `longest` last ones of a history."""
     return KINDS[settings.kind](items, longest, settings)
 
 

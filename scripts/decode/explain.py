@@ -119,12 +119,7 @@ def model_folder(results: Path, dataset: str, model: str) -> Path:
 
 
 def test_example(test: Path, items: int, example: int) -> pd.DataFrame:
-    """The row of a test example.
-
-    Args:
-        test: test examples.
-        items: size of the catalogue.
-        example: `example_id`.
+    """The row of a test example, whose items are among the first so many.
 
     Raises:
         InputError: there is no such test example, or one's item is not in the catalogue.
@@ -161,14 +156,8 @@ def as_finetuned(results: Path, folder: Path, catalogue: Path, device: Device) -
 def ranking(
     results: Path, finetuned: Finetuned, decoder: str, example: int, alone: Path
 ) -> tuple[pd.DataFrame, str]:
-    """The list of an example with its history, and the kind of its decoder.
-
-    Args:
-        results: folder of the study.
-        finetuned: a model of the study.
-        decoder: name of the decoder.
-        example: `example_id`.
-        alone: the example as a file of its own.
+    """The list of an example with its history, and the kind of its decoder; `alone` is the example
+    as a file of its own.
 
     Raises:
         InputError: the study has no lists of this decoder for the model, or the example cannot be

@@ -194,12 +194,7 @@ def compared(
 ) -> pd.DataFrame:
     """What `measured` gives, and the paired differences to a base over the seeds that both have.
 
-    Args:
-        frames: as `measured` takes them.
-        base_of: a cell's base, one of the same seed.
-        block: name of the block.
-        draws: of the bootstrap.
-        columns: what is measured.
+    Args are those of `measured`, and `base_of`: a cell's base, one of the same seed.
 
     Returns:
         the columns of `measured`, p apart, and `COMPARED`: the difference, its interval and its p;
@@ -230,13 +225,8 @@ def with_differences(
 ) -> pd.DataFrame:
     """Rows of `measured` beside the means of differences, where their cell has one.
 
-    Args:
-        values: rows of `measured`.
-        changes: per cell the differences, as `measured` takes them.
-        names: columns of the difference, its bounds and its p.
-        block: name of the block.
-        draws: of the bootstrap.
-        columns: what is measured.
+    Args are those of `measured`, with the differences per cell; `names` are the columns of the
+    difference, its bounds and its p.
 
     Returns:
         `values`, `names` and shared_seeds, the seeds of the differences; null where there is none.

@@ -21,15 +21,8 @@ def model_card(
     dataset: str,
     prompt: str,
 ) -> str:
-    """Text of the card, in Markdown with the metadata that model hubs read.
-
-    Args:
-        record: content of run.json.
-        objective: what was trained.
-        training: how.
-        dataset: name of the data set.
-        prompt: one prompt as the model sees it.
-    """
+    """Text of the card, in Markdown with the metadata that model hubs read, from the content of
+    run.json and one prompt as the model sees it."""
     origin = record["backbone"]
     base, on_hub = origin.get("id", origin["name"]), "id" in origin
     lora = training.lora

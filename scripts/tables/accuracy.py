@@ -32,16 +32,8 @@ def accuracy(
     methods: list[Method],
     references: dict[str, References],
 ) -> Table:
-    """Set baselines and methods side by side on the same examples.
-
-    Args:
-        accuracy: the analysis.
-        gains: likewise.
-        headline: likewise.
-        labels: names to show.
-        methods: the rows after the baselines; one without a cell in a block is left out of it.
-        references: numbers of others by data set, shown in a section of their own.
-    """
+    """Set baselines and methods side by side on the same examples; a method without a cell in a
+    block is left out of it, and the `references` of others stand in a section of their own."""
     means = comparisons.compared(headline, methods)
     lines = comparisons.lines(comparisons.compared(gains, methods), means)
     rows: list[dict[str, str]] = []
@@ -99,14 +91,7 @@ def cells(
     show: Callable[..., str],
     values: list[str],
 ) -> dict[str, str]:
-    """The cells of one recommender.
-
-    Args:
-        points: its rows of the analysis.
-        columns: metric and k of the table's columns.
-        show: puts `values` into words.
-        values: columns of the analysis.
-    """
+    """The cells of one recommender, whose `values` of each metric and k `show` puts into words."""
     measured = points.set_index(["metric", "k"])
     return {name: show(*measured.loc[point, values]) for name, point in columns.items()}
 
@@ -155,12 +140,8 @@ def blocks(
 
 
 def best(means: pd.DataFrame, columns: dict[str, tuple[str, int]]) -> set[tuple[int, str]]:
-    """Row number and column of the highest means of a block.
-
-    Args:
-        means: a column per row of the table, indexed by metric and k.
-        columns: metric and k of the table's columns.
-    """
+    """Row number and column of the highest means of a block, which has a column per row of the
+    table, indexed by metric and k."""
     return {
         (row, name)
         for name, point in columns.items()

@@ -24,13 +24,8 @@ from scripts.tables.format import (
 def methods_at(
     values: pd.DataFrame, k: int, labels: Labels
 ) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """The first cells of every row of a table, and the rows of the analysis behind it.
-
-    Args:
-        values: the analysis `balance`.
-        k: depth of the lists; the histories, which have none, stand first in their block.
-        labels: names to show.
-    """
+    """The first cells of every row of a table, and the rows of the analysis behind it; the
+    histories, which have no k, stand first in their block."""
     shown = values[(values["k"] == k) | values["k"].isna()]
     method = ["baseline", "objective", "decoder"]
     shown = in_order(shown, ["dataset", "block", "decoder"])

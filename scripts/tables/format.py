@@ -126,13 +126,8 @@ def bases(values: pd.DataFrame) -> str:
 
 
 def names_of(labels: Labels, columns: list[str], values: Iterable[Any]) -> dict[str, str]:
-    """The leading cells of a row: data set, backbone, decoder and objective, as far as given.
-
-    Args:
-        labels: names to show.
-        columns: columns of an analysis that name the row; others are left out.
-        values: their values in the row.
-    """
+    """The leading cells of a row: data set, backbone, decoder and objective, as far as the columns
+    of its analysis are these."""
     known = {
         "dataset": ("Data set", labels.dataset),
         "backbone": ("Backbone", labels.block),
