@@ -1,13 +1,18 @@
 """Counterfactual fine-tuning (arXiv 2410.22809): from raw reviews to every table and figure."""
 
+#: The checkout. `workflow.basedir` may be the one of a workflow that uses this one as a module.
+CHECKOUT = workflow.current_basedir.get_path_or_uri(secret_free=True)
+if not os.path.isdir(CHECKOUT):
+    raise WorkflowError(f"{CHECKOUT} holds no steps; clone the repository and name its Snakefile")
+
 # `--configfile` replaces the paper's study instead of being merged into it.
 if not workflow.config_settings.configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: f"{CHECKOUT}/config/config.yaml"
 
 
 # Used with `--sdm apptainer` alone; envs/Dockerfile says how it is built.
-container: f"{workflow.basedir}/envs/cft.sif"
+container: f"{CHECKOUT}/envs/cft.sif"
 
 
 include: "workflow/rules/common.smk"

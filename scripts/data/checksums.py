@@ -1,4 +1,8 @@
-"""The lock file of raw files: what each address gave the first time is enforced from then on."""
+"""Lock files of raw files: what each address gave the first time is enforced from then on.
+
+What a checkout records is enforced in whatever folder its workflow runs; what is new is recorded in
+that folder.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from scripts.files import sha256, write_json
 
 log = logging.getLogger(__name__)
 
+#: The checkout's lock file.
+CHECKOUT = Path(__file__).resolve().parents[2] / "config/checksums.json"
 #: Seconds to wait for another process that is recording.
 PATIENCE = 60.0
 
@@ -34,8 +40,18 @@ def checksum_of(path: Path) -> Checksum:
     return Checksum(sha256=sha256(path), bytes=path.stat().st_size)
 
 
+def recorded(lock: Path) -> dict[str, tuple[Checksum, Path]]:
+    """What is recorded of each address, and in which file: the checkout's before `lock`.
+
+    Raises:
+        InputError: one of the two is malformed.
+    """
+    files = (lock, CHECKOUT)
+    return {url: (entry, file) for file in files for url, entry in _read(file).items()}
+
+
 def difference(url: str, path: Path, found: Checksum, lock: Path, learn: bool = False) -> str:
-    """How a raw file differs from that recorded, as a message; empty where it does not.
+    """How a raw file differs from that `recorded`, as a message; empty where it does not.
 
     Args:
         url: The primary address of the file, its key in the lock file, wherever the file is from.
@@ -46,9 +62,10 @@ def difference(url: str, path: Path, found: Checksum, lock: Path, learn: bool = 
             file may that has been read to its end. Where it cannot be written, a warning says so.
 
     Raises:
-        InputError: the lock file is malformed.
+        InputError: a lock file is malformed.
     """
-    known = _read(lock).get(url) or (_record(url, found, lock) if learn else found)
+    entry = recorded(lock).get(url)
+    known, lock = entry or (_record(url, found, lock) if learn else found, lock)
     if known == found:
         return ""
     return (

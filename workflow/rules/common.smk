@@ -9,12 +9,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, workflow.basedir)
+sys.path.insert(0, CHECKOUT)
 from scripts.baselines.settings import SEQUENTIAL
 from scripts.cells import BASELINES
 from scripts.command import InputError
+from scripts.data.checksums import recorded
 from scripts.data.settings import addresses
-from scripts.files import read_yaml
+from scripts.files import read_yaml, sha256
 from scripts.fingerprint import fingerprint
 from scripts.study import cells as study_cells
 from scripts.study import config as study_config
@@ -28,18 +29,24 @@ from scripts.study.preflight import (
     without_timers,
 )
 
+#: Lock file of the raw files' checksums: of the working folder; the checkout's is enforced, too.
+CHECKSUMS = "config/checksums.json"
+
 try:
     # Snakemake has read them, but of two equal keys it takes the last in silence.
-    for file in workflow.config_settings.configfiles or ["config/config.yaml"]:
+    for file in workflow.config_settings.configfiles or [f"{CHECKOUT}/config/config.yaml"]:
         read_yaml(Path(file))
     STUDY = study_config.resolve(config)
+    RECORDED = recorded(Path(CHECKSUMS))
 except InputError as error:
     raise WorkflowError(str(error))
 
 os.environ.update(
     # Jobs find the steps wherever the workflow is run from, and the Python that runs it.
-    PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.getenv("PYTHONPATH")])),
+    PYTHONPATH=os.pathsep.join(filter(None, [CHECKOUT, os.getenv("PYTHONPATH")])),
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
+    # A container sees them too; it has a PATH of its own.
+    APPTAINER_BIND=",".join(filter(None, [CHECKOUT, os.getenv("APPTAINER_BIND")])),
     # Libraries' own progress bars write to log files now and then only.
     TQDM_MININTERVAL="15",
     # By default glibc hands every freed tensor back to the system, and each training or decoding
@@ -49,16 +56,20 @@ os.environ.update(
 )
 
 RESULTS = f"results/{STUDY.study}"
+for path in (f"{RESULTS}/", "resources/raw/"):
+    if workflow.modifier.path_modifier.replace_prefix(path, None) != path:
+        raise WorkflowError(
+            "As a module, this workflow takes neither `prefix` nor `replace_prefix`: its steps write "
+            "to results/ and resources/. Leave it out, or run the workflow by itself in another "
+            "folder: `snakemake --snakefile <checkout>/Snakefile --directory <folder>`"
+        )
 ANALYSES = f"{RESULTS}/analyses"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 #: Folder of a fine-tuned model.
 MODEL = f"{RESULTS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}"
-#: Lock file of the raw files' checksums, beside the configuration.
-CHECKSUMS = "config/checksums.json"
 #: A data set in D3's format, made on request.
 D3_FILES = ["train.csv", "valid.csv", "test.csv", "info.txt"]
-CAPTIONS = f"{workflow.basedir}/workflow/report"
 
 SOURCES = {name: dataset.source for name, dataset in STUDY.datasets.items()}
 BACKBONES = [backbone.source for backbone in STUDY.backbones.values()]
@@ -178,7 +189,10 @@ def raw_inputs(wildcards) -> dict[str, str]:
     """Raw files of a data set by the name of the option that takes them."""
     files = study_resources.raw_files(SOURCES[wildcards.dataset])
     require(*files.values())
-    return files
+    # A download whose checksum is recorded is held to it, so its time, which a copy changes, says
+    # nothing; and it may be too large for Snakemake to compare by content.
+    held = {file for file, urls in URLS.items() if urls[0] in RECORDED}
+    return {name: ancient(file) if file in held else file for name, file in files.items()}
 
 
 def source_of(wildcards) -> str:
@@ -208,6 +222,21 @@ def backbone_folder(wildcards) -> str:
     return folder
 
 
+def backbone_files(wildcards) -> list[str]:
+    """What tells the content of a backbone: the record that is written with it or, where the user
+    put the folder there, the model's own files."""
+    folder = Path(backbone_folder(wildcards))
+    own = STUDY.backbones[wildcards.backbone].source.kind in ("folder", "hub")
+    if own and (folder / "config.json").exists() and not (folder / "backbone.json").exists():
+        return sorted(map(str, [*folder.glob("*.json"), *folder.glob("*.safetensors")]))
+    return [f"{folder}/backbone.json"]
+
+
+def folder_of_output(wildcards, output) -> str:
+    """Folder of the first output."""
+    return str(Path(output[0]).parent)
+
+
 def names_of(kind: str) -> str:
     """Wildcard constraint: the folders of the pretrained backbones of a kind."""
     return one_of(Path(path).name for path, source in PRETRAINED.items() if source.kind == kind)
@@ -218,7 +247,7 @@ def model_options(wildcards, input) -> str:
     training = STUDY.backbones[wildcards.backbone].training
     options = {
         "model": str(Path(input.run).parent),
-        "backbone": input.backbone,
+        "backbone": backbone_folder(wildcards),
         "catalogue": input.catalogue,
         "prompt": prompt_of(wildcards),
         "max_tokens": training.max_tokens,

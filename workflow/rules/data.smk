@@ -92,7 +92,7 @@ rule d3_format:
         f"{LOGS}/d3_format/{{dataset}}.log",
     params:
         code=fingerprint("scripts.data.export"),
-        folder=lambda wildcards, output: str(Path(output[0]).parent),
+        folder=folder_of_output,
     shell:
         "python -m scripts.data.export --dataset {params.folder:q}/.. --output {params.folder:q}"
         " &> {log:q}"

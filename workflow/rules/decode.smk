@@ -3,7 +3,7 @@
 #: What every step on a fine-tuned model reads, and its parameters; see `on_model`.
 ON_MODEL = {
     "run": rules.finetune.output.run,
-    "backbone": backbone_folder,
+    "backbone": backbone_files,
     "catalogue": rules.prepare.output.catalogue,
 }
 MODEL_PARAMS = {"model": model_options, "device": device_of}
@@ -69,7 +69,7 @@ for histories, folders in BY_HISTORIES.items():
             sample=sample_options,
             decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
             histories=json.dumps(histories),
-            folder=lambda wildcards, output: str(Path(output[0]).parent),
+            folder=folder_of_output,
             assistant=lambda wildcards, input: as_options(
                 {name: input[name] for name in assistant_inputs(wildcards)}
             ),

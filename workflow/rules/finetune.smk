@@ -3,7 +3,7 @@
 
 rule finetune:
     input:
-        backbone=backbone_folder,
+        backbone=backbone_files,
         train=rules.prepare.output.train,
         valid=rules.prepare.output.valid,
         catalogue=rules.prepare.output.catalogue,
@@ -20,7 +20,8 @@ rule finetune:
         gpu=lambda wildcards: needs_gpu(wildcards) * processes_of(wildcards),
     params:
         code=fingerprint("scripts.finetune.train"),
-        model=lambda wildcards, output: str(Path(output.run).parent),
+        model=folder_of_output,
+        backbone=backbone_folder,
         prompt=prompt_of,
         objective=lambda wildcards: as_json(OBJECTIVES[wildcards.objective]),
         training=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].training),
@@ -29,7 +30,7 @@ rule finetune:
         gpus=lambda wildcards, output: needs_gpu(wildcards) * processes_of(wildcards),
         device=device_of,
     shell:
-        "python -m scripts.gpu {params.gpus} {params.launcher} scripts.finetune.train --backbone {input.backbone:q}"
+        "python -m scripts.gpu {params.gpus} {params.launcher} scripts.finetune.train --backbone {params.backbone:q}"
         " --train {input.train:q} --valid {input.valid:q} --catalogue {input.catalogue:q}"
         " --prompt {params.prompt:q} --objective {params.objective:q}"
         " --training {params.training:q} --seed {wildcards.seed} --device {params.device}"

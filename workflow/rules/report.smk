@@ -5,12 +5,7 @@ rule report:
     input:
         tables=expand(f"{RESULTS}/tables/{{name}}.json", name=TABLES),
         figures=expand(f"{RESULTS}/figures/{{name}}.svg", name=FIGURES),
-        captions=[
-            *expand(f"{CAPTIONS}/table_{{name}}.rst", name=TABLES),
-            *expand(f"{CAPTIONS}/figure_{{name}}.rst", name=FIGURES),
-        ],
         runs=results(study_outputs.runs(STUDY)),
-        template=f"{workflow.basedir}/scripts/report.html.j2",
     output:
         html=f"{RESULTS}/report.html",
         text=f"{RESULTS}/summary.txt",
@@ -20,7 +15,11 @@ rule report:
         code=fingerprint("scripts.report"),
         # Where a study runs is no part of it: the records of its runs say it.
         study=verbatim(STUDY.model_dump_json(exclude={"device", "missing_gpu"})),
-        captions=lambda wildcards, input: str(Path(input.captions[0]).parent),
+        # By content, as the checkout may be elsewhere tomorrow; so its path stays out of the record.
+        words=[
+            sha256(f"{CHECKOUT}/{name}") for name in ("workflow/report", "scripts/report.html.j2")
+        ],
+        captions=lambda wildcards, output: f"{CHECKOUT}/workflow/report",
     shell:
         "python -m scripts.report --study {params.study:q} --tables {input.tables:q}"
         " --figures {input.figures:q} --captions {params.captions:q} --runs {input.runs:q}"
