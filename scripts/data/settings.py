@@ -243,6 +243,10 @@ class Dataset(Settings):
     """Where the raw data come from."""
     preparation: Preparation = Preparation()
     """How they become examples."""
+    train_examples: int | None = Field(None, ge=1)
+    """Size of a random sub-sample of the training split that every backbone is fine-tuned on, drawn
+    by the seed; null takes all. A backbone's own `training.train_examples` may be smaller.
+    Baselines are trained on the whole split."""
     prompt: Prompt
     """How an example is put into words."""
     published: Published | None = None

@@ -8,7 +8,7 @@ from scripts.baselines.settings import Trained
 from scripts.cells import Cell, baseline_cell
 from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
-from scripts.finetune.settings import Objective
+from scripts.finetune.settings import Objective, Training
 from scripts.study.schema import Sensitivity, Study
 
 
@@ -149,6 +149,15 @@ def history_length_cells(study: Study) -> list[Cell]:
         for seed in ladder.seeds
     )
     return list(dict.fromkeys(cells))
+
+
+def training_of(study: Study, dataset: str, backbone: str) -> Training:
+    """How a backbone is fine-tuned on a data set: on the smaller sub-sample of the two's."""
+    training = study.backbones[backbone].training
+    base, _ = history_lengths(study).get(dataset, (dataset, None))
+    limits = [training.train_examples, study.datasets[base].train_examples]
+    smaller = min((limit for limit in limits if limit is not None), default=None)
+    return training.model_copy(update={"train_examples": smaller})
 
 
 def search_error_cells(study: Study) -> list[Cell]:

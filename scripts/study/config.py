@@ -16,7 +16,8 @@ from scripts.files import read_yaml
 from scripts.labels import one_line
 from scripts.study import resources
 from scripts.study.cells import experiment_cells, grid_objectives, recut_datasets, shown_cells
-from scripts.study.schema import Study
+from scripts.study.schema import Only, Study
+from scripts.study.stages import blocks, part, stages
 
 
 def load(configfile: Path) -> Study:
@@ -29,7 +30,7 @@ def load(configfile: Path) -> Study:
 
 
 def resolve(config: dict[str, Any]) -> Study:
-    """Check a configuration and fill in the defaults.
+    """Check a whole configuration, fill in the defaults, and leave out what is not asked for.
 
     Raises:
         InputError: one line per fault, with the key, what was found and what is allowed.
@@ -42,20 +43,20 @@ def resolve(config: dict[str, Any]) -> Study:
         faults = _faults_between_keys(study)
     if faults:
         raise InputError("The configuration has faults:\n" + "\n".join(faults))
-    return study
+    return part(study)
 
 
 def _fault(fault: Any, config: dict[str, Any]) -> str:
     """One fault in one line, its key as it stands in the configuration."""
     # pydantic puts the kind of a source, baseline or decoder between the keys.
     keys, node = [], config
-    for part in fault["loc"]:
+    for step in fault["loc"]:
         try:
-            node = node[part]
+            node = node[step]
         except (KeyError, IndexError, TypeError):
-            if fault["type"] != "missing" or part != fault["loc"][-1]:
+            if fault["type"] != "missing" or step != fault["loc"][-1]:
                 continue
-        keys.append(str(part))
+        keys.append(str(step))
     key = ".".join(keys)
     message = fault["msg"].removeprefix("Value error, ")
     if not key:
@@ -80,6 +81,7 @@ def _faults_between_keys(study: Study) -> list[str]:
         *_grid_faults(study),
         *_taken_names(study),
         *_unfit_labels(study),
+        *_empty_parts(study),
         *_unpaired_histories(study),
         *_clashing_downloads(study),
         *_paths_with_braces(study),
@@ -94,13 +96,14 @@ def _unknown_names(study: Study) -> Iterator[str]:
         "objective": study.objectives,
         "decoder": study.decoders,
     }
-    blocks = {
+    lists = {
         "experiments": study.experiments,
         "sensitivity": study.sensitivity,
         "history_length": study.history_length,
         "methods": study.methods,
     }
-    named = {f"{kind}.{i}": block for kind, of in blocks.items() for i, block in enumerate(of)}
+    named = {f"{kind}.{i}": block for kind, of in lists.items() for i, block in enumerate(of)}
+    named["only"] = study.only
     if study.search_error:
         named["search_error"] = study.search_error
     for name in study.headline:
@@ -193,17 +196,30 @@ def _unfit_labels(study: Study) -> Iterator[str]:
                 yield f"{key}.label: '{label}' is the label of {other}, too; choose another"
 
 
+def _empty_parts(study: Study) -> Iterator[str]:
+    """A stage that there is not, and an `only` that leaves no experiment."""
+    numbers = sorted({block.stage for block in blocks(study)})
+    if study.stage is not None and study.stage not in numbers:
+        yield f"stage: found {study.stage}; stages of this study: {', '.join(map(str, numbers))}"
+    elif not part(study).experiments:
+        yield (
+            "only: no experiment up to this stage has these data sets, backbones and seeds "
+            "together; name others, or a later `stage`"
+        )
+
+
 def _unpaired_histories(study: Study) -> Iterator[str]:
-    """The first cell whose model is not shown its own history as well."""
-    cells = experiment_cells(study)
-    shown = set(shown_cells(study))
-    for cell in cells:
-        if cell._replace(history="with") not in shown:
-            yield (
-                f"experiments: the history '{cell.history}' is compared with 'with', which "
-                f"{cell.model}, {cell.decoder} lacks; add 'with' to its histories"
-            )
-            return
+    """The first cell whose model is not shown its own history as well, up to the same stage."""
+    for number, stage in stages(study.model_copy(update={"only": Only()})).items():
+        shown = set(shown_cells(stage))
+        for cell in experiment_cells(stage):
+            if cell._replace(history="with") not in shown:
+                yield (
+                    f"experiments: the history '{cell.history}' is compared with 'with', which "
+                    f"{cell.model}, {cell.decoder} lacks up to stage {number}; add 'with' to its "
+                    "histories"
+                )
+                return
 
 
 def _clashing_downloads(study: Study) -> Iterator[str]:

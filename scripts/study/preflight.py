@@ -24,6 +24,7 @@ from scripts.study.cells import (
     history_lengths,
     search_error_cells,
     sensitivity_cells,
+    training_of,
 )
 from scripts.study.config import load
 from scripts.study.schema import Backbone, Study
@@ -337,7 +338,7 @@ def time_lines(study: Study, work: Work, on_gpu: bool) -> list[str]:
 
 def train_examples(study: Study, cell: Cell) -> int | None:
     """Training examples of a model; None until its data set is prepared."""
-    limit = study.backbones[cell.backbone].training.train_examples
+    limit = training_of(study, cell.dataset, cell.backbone).train_examples
     base, _ = history_lengths(study).get(cell.dataset, (cell.dataset, None))
     counts = preparation_file(study, base)
     if not counts.is_file():

@@ -44,7 +44,14 @@ class Backbone(Settings):
         return self
 
 
-class Experiment(Settings):
+class Block(Settings):
+    """What all blocks of a study have."""
+
+    stage: int = Field(1, ge=1)
+    """The stage that runs it first, see the top level's `stage`."""
+
+
+class Experiment(Block):
     """A block of the study: every combination of its lists is one cell."""
 
     backbones: list[str] = Field(min_length=1)
@@ -62,7 +69,7 @@ class Experiment(Settings):
     """Seeds of the fine-tuning."""
 
 
-class Sensitivity(Settings):
+class Sensitivity(Block):
     """A grid around one objective: alpha varies with its beta, then beta with its alpha."""
 
     backbone: str
@@ -81,7 +88,7 @@ class Sensitivity(Settings):
     """Seeds of the grid's points."""
 
 
-class HistoryLength(Settings):
+class HistoryLength(Block):
     """Models of a data set whose histories are cut at several lengths, on the same test examples.
 
     The backbone's `training.max_tokens` must hold the longest: the table tells how many prompts
@@ -102,7 +109,7 @@ class HistoryLength(Settings):
     """Seeds of the fine-tuning."""
 
 
-class SearchError(Settings):
+class SearchError(Block):
     """What beam search misses: a sample of the test examples ranked exactly, every title scored."""
 
     backbone: str
@@ -119,11 +126,26 @@ class SearchError(Settings):
     """Seeds of the fine-tuned models."""
 
 
+class Only(Settings):
+    """A part of the study: what names none of these is left out; an empty list takes all."""
+
+    datasets: list[str] = []
+    """Names of `datasets`."""
+    backbones: list[str] = []
+    """Names of `backbones`."""
+    seeds: list[Seed] = []
+    """Seeds of the fine-tuning; the baselines keep all of theirs."""
+
+
 class Study(Settings):
     """A whole study, checked."""
 
     study: str = Field(pattern=NAME)
     """Name of the study: everything is written to results/<study>/."""
+    stage: int | None = Field(None, ge=1)
+    """The blocks up to this stage are run; null runs all. A later stage adds to what is there."""
+    only: Only = Only()
+    """Run this part alone."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models are trained and decoded; `cuda` stops in the preflight where there is no GPU."""
     missing_gpu: Literal["stop", "warn"] = "stop"

@@ -24,7 +24,9 @@ rule finetune:
         backbone=backbone_folder,
         prompt=prompt_of,
         objective=lambda wildcards: as_json(OBJECTIVES[wildcards.objective]),
-        training=lambda wildcards: as_json(STUDY.backbones[wildcards.backbone].training),
+        training=lambda wildcards: as_json(
+            study_cells.training_of(STUDY, wildcards.dataset, wildcards.backbone)
+        ),
         launcher=finetune_launcher,
         # Not `resources.gpu`, which Snakemake lowers to its limit.
         gpus=lambda wildcards, output: needs_gpu(wildcards) * processes_of(wildcards),
