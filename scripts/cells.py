@@ -14,6 +14,9 @@ BASELINES = "baselines"
 #: The objective that the others are compared with.
 BASE = "plain"
 
+#: What stands for a data set where the mean over those of the headline is meant.
+ALL = "mean of the headline"
+
 
 class Cell(NamedTuple):
     """One cell. A baseline has its name alone: no backbone, objective or decoder."""

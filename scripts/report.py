@@ -107,8 +107,11 @@ def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
     records = [read_json(path) for path in runs]
     software = [{"python": r["python"], **r["versions"]} for r in records if "versions" in r]
     seeds = sorted({seed for block in study["experiments"] for seed in block["seeds"]})
+    part = [f"up to stage {study['stage']}"] if study["stage"] else []
+    part += [f"{kind} {listed(names)} alone" for kind, names in study["only"].items() if names]
     used = dict.fromkeys(name for block in study["experiments"] for name in block["objectives"])
     facts = {
+        "Part of the study": ", ".join(part),
         "Data sets": named("datasets"),
         "Backbones": named("backbones"),
         "Objectives": "; ".join(_objective(name, study["objectives"][name]) for name in used),

@@ -5,7 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scripts.analyse.choices import CONFIG, VALIDATION_LOSS, VALIDATION_NDCG, choices
+from scripts.analyse.choices import (
+    CONFIG,
+    SUBSAMPLE,
+    VALIDATION_LOSS,
+    VALIDATION_NDCG,
+    choices,
+)
 from scripts.analyse.provenance import provenance
 from scripts.command import InputError
 from scripts.files import read_csv, read_json, write_csv, write_json
@@ -23,8 +29,9 @@ def found(tmp_path: Path) -> pd.DataFrame:
         run = tmp_path / "models" / cell.model / "run.json"
         beta = 0.25 if objective == "cft" else 1.0
         settings = {"objective": {"token_weights": "linear", "beta": beta}}
-        settings["training"] = {"epochs": 5}
+        settings["training"] = {"epochs": 5, "train_examples": 60 if objective == "cft" else 90}
         epochs = {"best_epoch": best, "epochs_run": best + 1, "valid_examples": 40}
+        epochs["train_examples"] = 60
         weights = {"alpha": 0.1 if objective == "cft" else 0.0, "beta": beta}
         write_json({"settings": settings} | epochs | weights, run)
         runs.append(run)
@@ -40,10 +47,12 @@ def found(tmp_path: Path) -> pd.DataFrame:
 def test_what_is_recorded(found: pd.DataFrame) -> None:
     cft = found[(found["objective"] == "cft") & (found["seed"] == 1)].set_index("setting")
     assert cft["value"].to_dict() == {
-        **{"alpha": "0.1", "beta": "0.25", "token_weights": "linear", "epoch": "2", "g": "0.5"}
+        **{"alpha": "0.1", "beta": "0.25", "token_weights": "linear", "epoch": "2", "g": "0.5"},
+        "training examples": "60",
     }
     assert cft["rule"].to_dict() == {
         **dict.fromkeys(["alpha", "beta", "token_weights"], CONFIG),
+        "training examples": SUBSAMPLE.format("toy"),
         "epoch": VALIDATION_LOSS,
         "g": VALIDATION_NDCG,
     }
@@ -74,6 +83,7 @@ def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:
     assert shown["Objective"].tolist() == ["plain", "cft"]
     cft = shown.iloc[1]
     assert (cft["α"], cft["β"], cft["Token weights"]) == (0.1, 0.25, "linear")
+    assert cft["Training examples"] == 60
     assert cft["Epoch"] == "3, 2 of 1 to 4 / 1 to 3 (40 examples)"
     assert cft["g"] == "assisted 0.75, 0.5 of 0.5, 0.75 (30 examples)"
     write_csv(found, tmp_path / "choices.csv")
@@ -84,7 +94,8 @@ def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:
         assert (tmp_path / "t.md").read_text().splitlines()[-1] == (
             f"Device: {words}. "
             "Settings. plain α 0, β 1; cft α 0.1, β 0.25: set in the config before training. "
-            "epoch 1, 2, 3: lowest loss on validation examples (40). "
+            "epoch 1, 2, 3: lowest loss on validation examples (40). training examples 60: "
+            "a random sub-sample of the training split of toy, drawn by the seed. "
             "g 0.5, 0.75: highest NDCG@10 on validation examples (30). "
             "Nothing was chosen on the test split."
         )

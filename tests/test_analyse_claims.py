@@ -10,7 +10,7 @@ from scipy import stats
 
 from scripts.analyse.claimed import CLAIMS, Claim
 from scripts.analyse.claims import claims, verdict
-from scripts.analyse.headline import ALL
+from scripts.cells import ALL
 from scripts.files import read_csv, write_csv
 from scripts.labels import Labels
 from scripts.tables.claims import claims as table

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.analyse.headline import ALL, headline
+from scripts.analyse.headline import headline
+from scripts.cells import ALL
 from scripts.evaluate.bootstrap import Draws
 from tests.tiny_study import baseline, llm, metrics
 

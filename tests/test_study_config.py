@@ -174,6 +174,17 @@ def changed(key: str, value: Any) -> dict[str, Any]:
             ],
             ["sensitivity: found the objectives causal, cft", "around the same one"],
         ),
+        ("stage", 2, ["stage: found 2; stages of this study: 1"]),
+        ("only", {"datasets": ["z"]}, ["only.datasets: unknown dataset 'z'; datasets of this"]),
+        ("only", {"datasets": ["y"], "seeds": [0]}, ["only: no experiment", "data sets", "seeds"]),
+        (
+            "experiments",
+            [
+                SMALL["experiments"][0] | {"stage": 2},
+                SMALL["experiments"][1] | {"datasets": ["x"], "histories": ["without"]},
+            ],
+            ["experiments: the history 'without'", "x/tiny/cft/seed-1, grounded lacks", "stage 1"],
+        ),
         (
             "search_error",
             {"backbone": "tiny", "dataset": "z"},
@@ -404,13 +415,13 @@ def test_the_papers_study():
     assert (training.learning_rate, training.batch_size, training.epochs) == (1e-4, 64, 3)
     assert (training.warmup_steps, training.patience, training.max_tokens) == (20, 1, 1024)
     assert training.lora is None
-    # The released grids, alpha 0.1 being the centre: 6 + 8 points around it.
-    assert len(sensitivity_cells(study)) == 15
+    # The ends of the released grids and their centre, with three seeds.
+    assert len(sensitivity_cells(study)) == 5 * 3
 
 
 def test_backbones_are_compared_where_they_share_a_data_set() -> None:
     study = load(ROOT / "config" / "config.yaml")
-    assert set(shared_datasets(study)) == {"video-games", "toys"}
+    assert set(shared_datasets(study)) == {"toys"}
     # One backbone; and y has no plain model to compare with.
     assert shared_datasets(resolve(SMALL)) == []
     config = changed("backbones.other", SMALL["backbones"]["tiny"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.analyse.headline import ALL
+from scripts.cells import ALL
 from scripts.labels import Labels
 from scripts.tables.claims import DIGITS
 from scripts.tables.format import number

@@ -18,6 +18,7 @@ COLUMNS = [
 
 CONFIG = "set in the config before training"
 VALIDATION_LOSS = "lowest loss on validation examples"
+SUBSAMPLE = "a random sub-sample of the training split of {}, drawn by the seed"
 VALIDATION_NDCG = "highest NDCG@10 on validation examples"
 
 
@@ -30,8 +31,9 @@ def choices(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
 
     Returns:
         dataset, backbone, objective, seed, decoder (for g alone), setting (alpha, beta,
-        token_weights as `weights_of` has it, epoch, g), value, candidates (what it was taken from,
-        null where it was set), rule, examples (that decided it, null where it was set).
+        token_weights as `weights_of` has it, training examples, epoch, g), value, candidates (what
+        it was taken from, null where it was set), rule, examples (that decided it, null where it
+        was set).
 
     Raises:
         InputError: models of one backbone began with different weights.
@@ -54,6 +56,10 @@ def choices(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
         if weights == "learned":
             given.pop("beta")
         rows += [model | {"setting": s, "value": v, "rule": CONFIG} for s, v in given.items()]
+        sample = {"setting": "training examples", "value": record["train_examples"], "rule": CONFIG}
+        if record["train_examples"] == settings["training"]["train_examples"]:
+            sample["rule"] = SUBSAMPLE.format(model["dataset"])
+        rows.append(model | sample)
         epoch = {"setting": "epoch", "value": record["best_epoch"], "rule": CONFIG}
         if settings["training"]["epochs"] > 1:
             epoch |= {"candidates": f"1 to {record['epochs_run']}", "rule": VALIDATION_LOSS}

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from scripts.analyse.headline import ALL
-from scripts.cells import BASE
+from scripts.cells import ALL, BASE
 
 #: A relative gain within this many percent of 0, with a 90 % interval, is no relevant one.
 RELEVANT = 3.0

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.analyse.gains import pairs
-from scripts.cells import BASE, cell_of
+from scripts.cells import ALL, BASE, cell_of
 from scripts.evaluate.bootstrap import (
     DRAWS,
     Draws,
@@ -22,9 +22,6 @@ from scripts.evaluate.measure import METRICS, enough_hits
 
 #: The metrics whose relative gains are averaged (docs/paper.md, head).
 HEADLINE = ("ndcg@5", "hr@5")
-
-#: What stands in the column `dataset` for the mean over the headline's data sets.
-ALL = "mean of the headline"
 
 COLUMNS = [
     *("dataset", "backbone", "decoder", "objective", "base", "relative_gain", "low", "high"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts.analyse.choices import CONFIG
+from scripts.analyse.choices import CONFIG, SUBSAMPLE
 from scripts.files import read_csv
 from scripts.rows import plain_number, span
 
@@ -40,7 +40,8 @@ def settings(choices: pd.DataFrame) -> str:
         weights = f"β {values['beta']}" if "beta" in values else "learned token weights"
         objectives.append(f"{objective} α {values['alpha']}, {weights}")
     parts = [f"{'; '.join(objectives)}: {CONFIG}"]
-    later = frame[frame["setting"].isin(["epoch", "g"])]
+    sampled = frame["rule"].str.startswith(SUBSAMPLE.partition("{}")[0])
+    later = frame[frame["setting"].isin(["epoch", "g"]) | sampled]
     for (setting, rule), rows in later.groupby(["setting", "rule"], sort=False):
         values = ", ".join(sorted(rows["value"].unique()))
         on = rows["examples"].dropna()

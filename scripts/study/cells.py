@@ -10,6 +10,7 @@ from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
 from scripts.finetune.settings import Objective, Training
 from scripts.study.schema import Sensitivity, Study
+from scripts.study.stages import stages
 
 
 def experiment_cells(study: Study) -> list[Cell]:
@@ -34,14 +35,22 @@ def shown_cells(study: Study) -> list[Cell]:
     return [cell for cell in experiment_cells(study) if cell.history == "with"]
 
 
-def histories_of_decoders(study: Study) -> dict[str, tuple[str, ...]]:
-    """The histories that each decoder of each model runs with, `with` first, by the folder of its
-    lists."""
-    cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
-    found: dict[str, set[str]] = {}
-    for cell in cells:
-        found.setdefault(f"{cell.model}/{cell.decoder}", set()).add(cell.history)
-    return {folder: tuple(h for h in HISTORIES if h in found[folder]) for folder in found}
+def decodings(study: Study) -> list[tuple[str, tuple[str, ...]]]:
+    """The jobs of decoding: the folder of a model's lists with a decoder, and the histories that it
+    runs with, `with` first. Histories that a later stage adds are a job of their own, so that it is
+    the same whichever stages are run."""
+    jobs: dict[tuple[str, int], set[str]] = {}
+    known: set[Cell] = set()
+    for stage, part in stages(study).items():
+        cells = experiment_cells(part) + sensitivity_cells(part) + history_length_cells(part)
+        for cell in dict.fromkeys(cells):
+            if cell not in known:
+                jobs.setdefault((f"{cell.model}/{cell.decoder}", stage), set()).add(cell.history)
+        known.update(cells)
+    return [
+        (folder, tuple(history for history in HISTORIES if history in histories))
+        for (folder, _), histories in jobs.items()
+    ]
 
 
 def baseline_cells(study: Study) -> list[Cell]:

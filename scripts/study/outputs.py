@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from scripts.cells import Cell
+from scripts.cells import ALL, Cell
 from scripts.study.cells import (
     baseline_cells,
     beyond_amazon,
@@ -129,6 +129,8 @@ def labels(study: Study) -> dict[str, dict[str, str]]:
         shown[kind] = {
             n: f"{label} ({n})" if times[label] > 1 else label for n, label in given.items()
         }
+    named = [shown["datasets"][name] for name in headline_datasets(study) if name in study.datasets]
+    shown["datasets"][ALL] = f"mean of {', '.join(named)}"
     return shown
 
 

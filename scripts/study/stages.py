@@ -41,10 +41,9 @@ def part(study: Study) -> Study:
 
 
 def stages(study: Study) -> dict[int, Study]:
-    """The part up to each stage that has experiments, in the order of the stages."""
+    """The part up to each stage that the study has blocks of, in the order of the stages."""
     numbers = sorted({block.stage for block in blocks(study)})
-    parts = {number: part(study.model_copy(update={"stage": number})) for number in numbers}
-    return {number: found for number, found in parts.items() if found.experiments}
+    return {number: part(study.model_copy(update={"stage": number})) for number in numbers}
 
 
 def blocks(study: Study) -> list[Block]:

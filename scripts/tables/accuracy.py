@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from scripts.analyse.headline import ALL
+from scripts.cells import ALL
 from scripts.data.settings import References
 from scripts.evaluate.measure import SHOWN
 from scripts.labels import Labels, Method

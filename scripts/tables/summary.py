@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scripts.analyse.claims import CONTRADICTED, NO_GAIN, SUPPORTED
-from scripts.analyse.headline import ALL
+from scripts.cells import ALL
 from scripts.labels import Labels
 from scripts.rows import span
 from scripts.tables.claims import DIGITS

@@ -37,17 +37,18 @@ rule tune_assistant:
         )
 
 
-#: Decoders of models that run with the same histories, by these.
+#: Decoders of models that run with the same histories in one job, by these.
 BY_HISTORIES = {}
-for folder, histories in study_cells.histories_of_decoders(STUDY).items():
+for folder, histories in study_cells.decodings(STUDY):
     BY_HISTORIES.setdefault(histories, []).append(folder)
 
-# One job for all histories of a decoder, as each would load the model anew.
+# One job for all histories of a decoder and stage, as each would load the model anew.
 for histories, folders in BY_HISTORIES.items():
+    first = ("recommend", *histories[1:]) if histories[0] == "with" else ()
 
     rule:
         name:
-            "_".join(["recommend", *histories[1:]])
+            "_".join(first or ("recommend_also", *histories))
         input:
             unpack(assistant_inputs),
             **ON_MODEL,
@@ -56,7 +57,7 @@ for histories, folders in BY_HISTORIES.items():
             lists=[f"{LISTS}/{history}.parquet" for history in histories],
             records=[f"{LISTS}/{history}.json" for history in histories],
         log:
-            f"{LOGS}/recommend/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+            f"{LOGS}/{'recommend' if first else 'recommend_also'}/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
         wildcard_constraints:
             dataset=rf"(?=({one_of(folders)})/){NAME}",
         threads: threads_of
