@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import re
@@ -13,6 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scripts.cells import Cell
 from scripts.command import InputError
@@ -25,11 +28,13 @@ from scripts.study.cells import (
     case_cells,
     compared_beyond_amazon,
     compares_objectives,
+    decodings,
     experiment_cells,
     history_length_cells,
     recut_datasets,
     sensitivity_cells,
     shared_datasets,
+    training_of,
 )
 from scripts.study.config import load, resolve
 from scripts.study.document import document
@@ -417,6 +422,65 @@ def test_the_papers_study():
     assert training.lora is None
     # The ends of the released grids and their centre, with three seeds.
     assert len(sensitivity_cells(study)) == 5 * 3
+
+
+@settings(max_examples=25)
+@given(
+    of_blocks=st.tuples(*[st.integers(1, 3)] * 3),
+    datasets=st.sets(st.sampled_from(["x", "y"])),
+    seeds=st.sets(st.sampled_from([0, 1])),
+)
+def test_a_part_is_what_is_asked_and_makes_nothing_otherwise_than_the_whole(
+    of_blocks: tuple[int, ...], datasets: set[str], seeds: set[int]
+) -> None:
+    config = copy.deepcopy(SMALL)
+    config["experiments"][1] |= {"objectives": ["cft", "plain"], "histories": ["with", "shuffled"]}
+    blocks = [*config["experiments"], *config["sensitivity"]]
+    for block, stage in zip(blocks, of_blocks, strict=True):
+        block["stage"] = stage
+    whole = resolve(config)
+    for stage in of_blocks:
+        asked = [
+            {
+                Cell(*point)
+                for point in itertools.product(
+                    block["datasets"],
+                    block["backbones"],
+                    block["objectives"],
+                    block["seeds"],
+                    block["decoders"],
+                    block.get("histories", ["with", "without"]),
+                )
+                if point[0] in (datasets or {"x", "y"}) and point[3] in (seeds or {0, 1})
+            }
+            for block in config["experiments"]
+            if block["stage"] <= stage
+        ]
+        part = config | {"stage": stage, "only": {"datasets": [*datasets], "seeds": [*seeds]}}
+        if not any(asked):
+            with pytest.raises(InputError, match="only: no experiment"):
+                resolve(part)
+            continue
+        study = resolve(part)
+        assert set(experiment_cells(study)) == set().union(*asked)
+        assert set(decodings(study)) <= set(decodings(whole))
+        assert set(baseline_cells(study)) <= set(baseline_cells(whole))
+        assert set(sensitivity_cells(study)) == {
+            cell
+            for cell in sensitivity_cells(whole)
+            if of_blocks[2] <= stage and datasets != {"y"} and seeds != {1}
+        }
+
+
+@pytest.mark.parametrize(("backbone", "limit", "asked"), [(None, 9, 9), (5, 9, 5), (9, 5, 5)])
+def test_training_takes_the_smaller_sub_sample(backbone, limit: int, asked: int) -> None:
+    config = changed("datasets.x.train_examples", limit)
+    config["backbones"]["tiny"]["training"] = {"train_examples": backbone}
+    config["history_length"] = [{"backbone": "tiny", "dataset": "x", "lengths": [10, 50]}]
+    study = resolve(config)
+    for name in ("x", "x+history50"):
+        assert training_of(study, name, "tiny").train_examples == asked
+    assert training_of(study, "y", "tiny").train_examples == backbone
 
 
 def test_backbones_are_compared_where_they_share_a_data_set() -> None:
