@@ -168,6 +168,12 @@ def test_another_length_runs_its_own_cells(finished: Path) -> None:
     assert all("generated+history5" in j for j in jobs if not SUMMARIES.match(j.split()[0]))
 
 
+def test_a_part_of_a_finished_study_makes_summaries_alone(finished: Path) -> None:
+    jobs = planned(finished, "--config", "stage=1", "only={seeds: [0]}")
+    assert jobs
+    assert not rules_of(jobs)
+
+
 def test_touch_and_comments_rerun_nothing(finished: Path, edited) -> None:
     edited("scripts/finetune/objective.py", "from __future__", "# A comment.\nfrom __future__")
     edited("scripts/finetune/objective.py", '"""Weighted sums of the token', '"""Sums of the token')
