@@ -149,8 +149,9 @@ def test_three_thousand_files_fit_one_command(
 ) -> None:
     """As Snakemake starts it: one argument of a command may hold 128 KiB on Linux."""
     objective = {"beta": 1.0, "token_weights": "linear"}
-    settings = {"objective": objective, "training": {"epochs": 1}}
-    record = json.dumps({"alpha": 0.0, "beta": 1.0, "best_epoch": 1, "settings": settings})
+    settings = {"objective": objective, "training": {"epochs": 1, "train_examples": None}}
+    values = {"alpha": 0.0, "beta": 1.0, "best_epoch": 1, "train_examples": 9}
+    record = json.dumps(values | {"settings": settings})
     paths = []
     for seed in range(3000):
         path = tmp_path / llm("plain", seed).model / "run.json"
