@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
     for name in CODE:
         (tmp_path / name).symlink_to(ROOT / name)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--quiet", "rules"]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-3000:]
@@ -37,6 +38,14 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
         "report",
     ):
         assert f"\n{rule} " in output, rule
+    # What the primary claims need on Toys comes first.
+    job = r"rule finetune:(?:\n    .*)*?\n    wildcards: (.*)\n    priority: (\S+)"
+    jobs = sorted(re.findall(job, output), key=lambda found: -float(found[1]))
+    assert [wildcards for wildcards, _ in jobs[:6]] == [
+        f"dataset=toys, backbone=qwen2-0.5b, objective={objective}, seed={seed}"
+        for objective in ("plain", "cft")
+        for seed in range(3)
+    ]
 
 
 @pytest.mark.slow

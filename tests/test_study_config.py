@@ -38,6 +38,7 @@ from scripts.study.cells import (
 )
 from scripts.study.config import load, resolve
 from scripts.study.document import document
+from scripts.study.stages import stages
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ["config", "quickstart", "amazon-small", "movies", "smoke"]
@@ -420,6 +421,12 @@ def test_the_papers_study():
     assert (training.learning_rate, training.batch_size, training.epochs) == (1e-4, 64, 3)
     assert (training.warmup_steps, training.patience, training.max_tokens) == (20, 1, 1024)
     assert training.lora is None
+    assert {c[:4] for c in experiment_cells(stages(study)[1])} == {
+        (name, "qwen2-0.5b", objective, seed)
+        for name in ("toys", "video-games")
+        for objective in ("plain", "cft")
+        for seed in range(5)
+    }
     # The ends of the released grids and their centre, with three seeds.
     assert len(sensitivity_cells(study)) == 5 * 3
 

@@ -40,6 +40,7 @@ rule sequential:
         f"{BENCHMARKS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.tsv"
     wildcard_constraints:
         baseline=baselines_of(*SEQUENTIAL),
+    priority: 10
     resources:
         gpu=needs_gpu,
     params:

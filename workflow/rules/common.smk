@@ -82,6 +82,8 @@ PRETRAINED = dict(study_resources.pretrained(BACKBONES))
 MISSING = missing_paths(STUDY)
 
 OBJECTIVES = study_cells.all_objectives(STUDY)
+#: Lists of the models with their decoders, in the order of the stages and blocks.
+ORDER = [folder for folder, _ in study_cells.decodings(STUDY)]
 #: Data sets that are cut from another one at a length of their own, each with these two.
 RECUT = study_cells.recut_datasets(STUDY)
 
@@ -148,6 +150,13 @@ def prompt_of(wildcards) -> str:
 def needs_gpu(wildcards) -> int:
     """GPUs that a job on a model asks for; `scripts.gpu` gives it its own."""
     return int(ON_GPU)
+
+
+def sooner(wildcards) -> float:
+    """Priority of a job on a model, at most 1: the first blocks are finished first."""
+    model = "{0.dataset}/{0.backbone}/{0.objective}/seed-{0.seed}/".format(wildcards)
+    behind = (place for place, folder in enumerate(ORDER) if folder.startswith(model))
+    return 1 - next(behind, len(ORDER)) / len(ORDER)
 
 
 def processes_of(wildcards) -> int:

@@ -22,6 +22,7 @@ rule tune_assistant:
         f"{RESULTS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.json",
     log:
         f"{LOGS}/tune_assistant/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+    priority: sooner
     threads: threads_of
     resources:
         gpu=needs_gpu,
@@ -60,6 +61,7 @@ for histories, folders in BY_HISTORIES.items():
             f"{LOGS}/{'recommend' if first else 'recommend_also'}/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
         wildcard_constraints:
             dataset=rf"(?=({one_of(folders)})/){NAME}",
+        priority: sooner
         threads: threads_of
         resources:
             gpu=needs_gpu,
@@ -89,6 +91,7 @@ rule audit:
         f"{RESULTS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.csv",
     log:
         f"{LOGS}/audit/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+    priority: sooner
     threads: threads_of
     resources:
         gpu=needs_gpu,
@@ -113,6 +116,7 @@ rule token_effects:
         f"{RESULTS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.parquet",
     log:
         f"{LOGS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+    priority: sooner
     threads: threads_of
     resources:
         gpu=needs_gpu,

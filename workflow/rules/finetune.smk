@@ -15,6 +15,7 @@ rule finetune:
         f"{LOGS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.tsv"
+    priority: sooner
     threads: lambda wildcards: threads_of(wildcards) * processes_of(wildcards)
     resources:
         gpu=lambda wildcards: needs_gpu(wildcards) * processes_of(wildcards),
