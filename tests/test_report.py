@@ -55,8 +55,9 @@ def make(tmp_path: Path, label: str = "<script>alert(1)</script>") -> str:
     run = {"device": "a device", "python": "3.11", "versions": {"torch": "2.0"}}
     write_json(run, tmp_path / "run.json")
     datasets = {name: one | {"label": label} for name, one in STUDY["datasets"].items()}
+    part = {"stage": 1, "only": STUDY["only"] | {"seeds": [0, 3]}}
     report(
-        STUDY | {"datasets": datasets},
+        STUDY | {"datasets": datasets} | part,
         [tmp_path / "tables" / f"{name}.json" for name in ("accuracy", "statistics", "summary")],
         [figure],
         tmp_path / "captions",
@@ -80,6 +81,7 @@ def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     assert "<strong>0.5</strong>" in html
     for text in ("toy & co", "A note.", "What table_accuracy shows.", "a device", "torch 2.0"):
         assert text in page.text
+    assert "up to stage 1, seeds 0; 3 alone" in page.text
     links = [attrs["href"] for tag, attrs in page.tags if tag == "a"]
     anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     files = {link for link in links if not link.startswith("#")}

@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.cells import Cell
+from scripts.cells import ALL, Cell
 from scripts.command import InputError
 from scripts.files import read_yaml
 from scripts.study import resources
@@ -38,6 +38,7 @@ from scripts.study.cells import (
 )
 from scripts.study.config import load, resolve
 from scripts.study.document import document
+from scripts.study.outputs import labels
 from scripts.study.stages import stages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -477,6 +478,17 @@ def test_a_part_is_what_is_asked_and_makes_nothing_otherwise_than_the_whole(
             for cell in sensitivity_cells(whole)
             if of_blocks[2] <= stage and datasets != {"y"} and seeds != {1}
         }
+
+
+@pytest.mark.parametrize(
+    ("headline", "kept", "mean"),
+    # A headline that is left out as a whole is no headline of all that is left.
+    [(["x", "y"], ["x"], "mean of x"), (["y"], ["y"], "mean of "), ([], [], "mean of x")],
+)
+def test_the_headline_of_a_part(headline: list[str], kept: list[str], mean: str) -> None:
+    study = resolve(SMALL | {"headline": headline, "only": {"datasets": ["x"]}})
+    assert study.headline == kept
+    assert labels(study)["datasets"][ALL] == mean
 
 
 @pytest.mark.parametrize(("backbone", "limit", "asked"), [(None, 9, 9), (5, 9, 5), (9, 5, 5)])
