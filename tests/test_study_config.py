@@ -183,6 +183,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ),
         ("stage", 2, ["stage: found 2; stages of this study: 1"]),
         ("only", {"datasets": ["z"]}, ["only.datasets: unknown dataset 'z'; datasets of this"]),
+        ("only", {"seeds": [0, 9]}, ["only.seeds: unknown seed 9; seeds of this study: 0, 1"]),
         ("only", {"datasets": ["y"], "seeds": [0]}, ["only: no experiment", "data sets", "seeds"]),
         (
             "experiments",

@@ -197,10 +197,16 @@ def _unfit_labels(study: Study) -> Iterator[str]:
 
 
 def _empty_parts(study: Study) -> Iterator[str]:
-    """A stage that there is not, and an `only` that leaves no experiment."""
+    """A stage or a seed that no block has, and an `only` that leaves no experiment."""
     numbers = sorted({block.stage for block in blocks(study)})
+    seeds = sorted({seed for block in blocks(study) for seed in block.seeds})
     if study.stage is not None and study.stage not in numbers:
         yield f"stage: found {study.stage}; stages of this study: {', '.join(map(str, numbers))}"
+    elif unknown := [seed for seed in study.only.seeds if seed not in seeds]:
+        yield (
+            f"only.seeds: unknown seed {unknown[0]}; seeds of this study: "
+            f"{', '.join(map(str, seeds))}"
+        )
     elif not part(study).experiments:
         yield (
             "only: no experiment up to this stage has these data sets, backbones and seeds "
