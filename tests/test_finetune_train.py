@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from scripts.backbones.fetch import fetch
-from scripts.backbones.load import load_tokenizer
+from scripts.backbones.load import load_backbone, load_tokenizer
 from scripts.backbones.scratch import make_scratch
 from scripts.backbones.settings import Scratch
 from scripts.command import InputError
@@ -256,6 +256,30 @@ def test_small_updates_round_away_in_bf16(folder, tmp_path, kept):
         )
     assert sum("norm" in name for name in moves) == 5
     assert read_json(tmp_path / "model" / "config.json")["dtype"] == str(dtype).split(".")[1]
+
+
+def test_what_ran_in_bf16_is_saved_as_decoding_in_bf16_loads_it(folder, tmp_path, monkeypatch):
+    def in_bf16(*given):
+        arguments = trainer.training_arguments(*given)
+        arguments.bf16 = True
+        return arguments
+
+    def save_both(running, *others):
+        running.model.save_pretrained(tmp_path / "whole")
+        save(running, *others)
+
+    save = train.save
+    monkeypatch.setattr(train, "training_arguments", in_bf16)
+    monkeypatch.setattr(train, "save", save_both)
+    output = finetune(folder, tmp_path / "model", epochs=1, train_examples=8)
+    whole, half = (path / "model.safetensors" for path in (tmp_path / "whole", output))
+    assert {weights.dtype for weights in load_file(whole).values()} == {torch.float32}
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    found = load_backbone(output, "bf16").state_dict()
+    for name, weights in load_backbone(tmp_path / "whole", "bf16").state_dict().items():
+        assert torch.equal(found[name], weights)
+    assert read_json(output / "config.json")["use_cache"]
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "model"}
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ class Training(Settings):
     """Longest prompt; the oldest history items are dropped to fit, here as in decoding. The answer
     stands behind it, so that the backbone's context must hold the longest title, too."""
     precision: Literal["bf16", "fp32"] = "bf16"
-    """Arithmetic of the forward pass; a device without bf16 support must use fp32."""
+    """Arithmetic of the forward pass; a device without bf16 support must use fp32. Decoding uses it
+    too, and a fully trained model is saved in it; but a CPU trains, saves and decodes in fp32."""
     weights: Literal["fp32", "bf16"] = "fp32"
     """What the trained weights, their gradients and AdamW's states are kept in. With bf16, as the
     released code does, updates that are small beside a weight round away; the model is saved in it,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -323,11 +324,18 @@ def save(
 ) -> None:
     """Write the model or adapter, its tokenizer and the curves of its training to a folder.
 
+    A model whose passes ran in bf16 is saved as decoding in bf16 loads it, in half the bytes.
+
     An adapter names its backbone, see `origin_of`, by id and commit on the hub, or not at all: a
     path of this machine is none elsewhere, and a bare name is somebody else's on the hub.
     """
     model, log = trainer.model, trainer.state.log_history
     if trainer.training.lora is None:
+        if trainer.args.bf16 and trainer.training.weights == "fp32":
+            # Some families keep a few weights in float32, which only their loading knows.
+            with TemporaryDirectory(dir=folder.parent) as whole:
+                model.save_pretrained(whole)
+                model = load_backbone(Path(whole), "bf16")
         model.config.use_cache = True
         model.generation_config = neutral_generation_config(tokenizer)
         model.save_pretrained(folder)
