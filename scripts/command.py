@@ -139,6 +139,9 @@ def parser_of(step: Callable[..., Any]) -> ArgumentParser:
         # It reads a text within once more: the study "1e5" would be a number.
         if kind in (dict[str, Any], dict[str, Any] | None):
             own[name] = {"type": _mapping}
+        # `--name` alone is a yes.
+        if kind is bool:
+            own[name] = {"type": bool, "nargs": "?", "const": True}
     parser.add_function_arguments(step, skip=set(own))
     about = {parameter.arg_name: parameter.description for parameter in documented.params}
     for name, how in own.items():

@@ -21,6 +21,7 @@ instruct template: those of a prepared data set, or else ten made-up titles each
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
 import statistics
 import time
@@ -30,7 +31,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
@@ -53,6 +53,8 @@ from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import Training
 from scripts.finetune.step import Inputs, add_gradients, step_inputs
 from scripts.provenance import device_name
+from scripts.study.costs import nominal_rate
+from scripts.study.measure import made_up
 from tests.benchmarks.measure import machine
 
 Shape = Literal["tiny", "qwen2-0.5b-3-layers", "qwen2-0.5b"]
@@ -87,17 +89,6 @@ SHAPES: dict[str, PretrainedConfig] = {
 #: Words of a made-up title: prompts of ten come to about 125 and 270 tokens.
 TITLE_WORDS = {"tiny": 4, "qwen2-0.5b-3-layers": 16, "qwen2-0.5b": 16}
 Candidate = Literal["released", "ordinary plain", "our plain", "our CFT"]
-#: Nominal dense bf16 operations per second by a part of the GPU's name, the first that fits
-#: (NVIDIA's data sheets, without sparsity).
-NOMINAL = {
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "A10G": 70e12,
-}
 #: Examples that the batches are drawn from.
 EXAMPLES_DRAWN = 4096
 
@@ -158,7 +149,9 @@ def finetune_step(
         rates.append(matrix_rate(place))
     for pipe in pipes.values():
         pipe.send(None)
-    table = summary(steps, statistics.median(rates), nominal_rate(place), batch)
+    table = summary(
+        steps, statistics.median(rates), nominal_rate(device_name(place)) or math.nan, batch
+    )
     print(f"\nmatrix rate: {statistics.median(rates) / 1e9:,.0f} GFLOP/s\n")
     print(table.to_markdown(index=False, floatfmt=",.4g"))
     print_ratios(steps, table)
@@ -190,21 +183,6 @@ def draw_batches(
         steps = StepOrder(lengths, size, seed)
     batches = [[encoded[i] for i in step] for step in islice(steps, count)]
     return batches, no_history_prompt(tokenizer, prompt), tokenizer.pad_token_id
-
-
-def made_up(count: int, words: int, seed: int) -> tuple[pd.DataFrame, list[str]]:
-    """Examples with ten titles each, of about as many made-up words."""
-    rng = np.random.default_rng(seed)
-    syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er")]
-    lexicon = ["".join(rng.choice(syllables, rng.integers(1, 4))).title() for _ in range(20_000)]
-    frequency = 1 / np.arange(1, len(lexicon) + 1)
-    titles = [
-        " ".join(rng.choice(lexicon, n, p=frequency / frequency.sum()))
-        for n in np.clip(rng.poisson(words, 3000), 1, 2 * words)
-    ]
-    chosen = rng.integers(len(titles), size=(count, 11))
-    frame = {"example_id": np.arange(count), "history": [*chosen[:, 1:]], "target": chosen[:, 0]}
-    return pd.DataFrame(frame), titles
 
 
 def make_model(shape: Shape, seed: int, device: torch.device) -> Any:
@@ -507,13 +485,6 @@ def print_differences(
         f"released against ours: loss {losses[0]:.6f} and {losses[1]:.6f}, largest relative "
         f"difference of a parameter's gradient {worst:.1e}"
     )
-
-
-def nominal_rate(device: torch.device) -> float:
-    """Operations per second that the data sheet of the GPU promises, NaN if it is not known."""
-    if not on_gpu(device):
-        return float("nan")
-    return next((r for name, r in NOMINAL.items() if name in device_name(device)), float("nan"))
 
 
 def summary(

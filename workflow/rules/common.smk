@@ -23,6 +23,7 @@ from scripts.study import outputs as study_outputs
 from scripts.study import resources as study_resources
 from scripts.study.preflight import (
     find_gpus,
+    missing_gpu,
     missing_message,
     missing_paths,
     preflight,
@@ -103,11 +104,12 @@ wildcard_constraints:
 
 onstart:
     without_timers(workflow.scheduler)
-    try:
-        gpu_planned = any("gpu" in job.rule.resources for job in workflow.dag.needrun_jobs())
-        print(preflight(STUDY, gpu_planned), file=sys.stderr, flush=True)
-    except InputError as error:
-        raise WorkflowError(str(error))
+    print(preflight(STUDY), file=sys.stderr, flush=True)
+    gpu_planned = any("gpu" in job.rule.resources for job in workflow.dag.needrun_jobs())
+    if gpu_planned and (message := missing_gpu(STUDY)):
+        if STUDY.missing_gpu == "stop":
+            raise WorkflowError(message)
+        print(f"Warning: {message}", file=sys.stderr, flush=True)
 
 
 def as_json(settings) -> str:
