@@ -7,18 +7,39 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from scripts.backbones.settings import Folder, Scratch
-from scripts.command import InputError
+from scripts.backbones.settings import Folder, Hub, Scratch
+from scripts.command import run
+from scripts.decode.settings import Constrained
 from scripts.files import write_json
+from scripts.finetune.settings import LoRA, Training
+from scripts.study import costs, measure
 from scripts.study import preflight as module
 from scripts.study.config import load, resolve
-from scripts.study.preflight import Gpu, find_gpus, missing_paths, missing_work, preflight
+from scripts.study.costs import Speed
+from scripts.study.needs import (
+    MEASURED,
+    needs_of,
+    number_of_examples,
+    shape_of,
+    speed_of,
+    usual_history,
+)
+from scripts.study.preflight import (
+    Gpu,
+    find_gpus,
+    missing_gpu,
+    missing_paths,
+    preflight,
+    tell,
+)
 from scripts.study.schema import Study
 from tests.generate_amazon import generate
 
@@ -36,73 +57,189 @@ def study(name: str, **changes) -> Study:
 
 
 def make_everything(chosen: Study) -> None:
-    for path in missing_work(chosen).outputs:
-        file = Path(path) if path.endswith((".parquet", ".csv")) else Path(path, "run.json")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+    for path in chosen_files(chosen):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
     for name in chosen.datasets:
-        write_json({}, Path("results") / chosen.study / "data" / name / "preparation.json")
+        prepared(chosen.study, name, 40)
 
 
-def test_downloads_disk_memory_and_time(monkeypatch):
-    monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("H100", 80.0)])
-    text = preflight(study("config"))
-    # 12.5 + 0.65 + 2 + 1.2 + 1.35 + 0.014 GB of data; 2 bytes for each of 3.274e9 parameters.
-    assert "Downloads: 14, about 24 GB in all" in text
-    assert "resources/raw/Books.json.gz  12 GB" in text
-    assert "GPU: H100, 80 GB" in text
-    # 18 bytes x 4.94e8 = 8.9 GB.
-    assert "8.9 GB (full fine-tuning at 18 bytes per parameter, 4.94e+08 parameters)" in text
-    assert "MORE THAN THE GPU HAS" not in text
-    # 48 of the ablation, 3 with learned weights, 6 of Steam and of MovieLens, 14 of the grid, 6 of
-    # the lengths; 12 and 6 of the other backbones.
-    assert "Models: 101 to train, 0 already there" in text
-    # 6 x 1.236e9 x (200 + 15 half of the time) x 3 epochs x 10,000 / 1e14 s, six times.
-    assert "llama-3.2-1b: 6 models, about 46 minutes for every 10,000" in text
+def chosen_files(chosen: Study) -> list[str]:
+    return [path for need in needs_of(chosen).values() for path in need.files]
 
 
-def test_longer_histories_take_more_memory_and_time():
+def prepared(name: str, dataset: str, examples: int, history: float = 3.0) -> None:
+    split = {"examples": examples, "mean_history_length": history}
+    report = {"items": 10, "splits": dict.fromkeys(("train", "valid", "test"), split)}
+    write_json(report, Path("results") / name / "data" / dataset / "preparation.json")
+
+
+def test_what_each_stage_adds(monkeypatch):
+    monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("NVIDIA H100 80GB HBM3", 80.0)])
     chosen = study("config")
-    backbone = chosen.backbones["qwen2-0.5b"]
-    assert module.longest_history(chosen, "qwen2-0.5b") == 100
-    assert module.longest_history(chosen, "qwen2.5-1.5b") == 10
-    # bf16 weights: 2 bytes, and as many for the gradient and each of AdamW's two moments.
-    training = backbone.training.model_copy(update={"weights": "bf16"})
-    line = module.memory_line("x", backbone.model_copy(update={"training": training}), 10, [])
-    assert "(full fine-tuning at 8 bytes per parameter" in line
-    # 70 tokens and 13 a title, up to max_tokens.
-    assert module.example_tokens(backbone, 50, both=True) == (720, 15)
-    assert module.example_tokens(backbone, 100, both=False) == (1024, 0)
-    # A recut data set has the examples of the one that it is cut from.
-    report = {"splits": {"train": {"examples": 40}}}
-    write_json(report, Path("results/paper/data/toys/preparation.json"))
-    cells = [cell for cell in missing_work(chosen).models if cell.dataset == "toys+history50"]
-    assert [module.train_examples(chosen, cell) for cell in cells] == [40, 40]
+    needs = needs_of(chosen)
+    # What one stage makes or loads, no later one does; together they are the whole study's.
+    whole = needs_of(in_one_stage(chosen))[1]
+    for kind in ("files", "downloads"):
+        parts = [path for need in needs.values() for path in getattr(need, kind)]
+        assert sorted(parts) == sorted(getattr(whole, kind))
+    first, *_, last = preflight(chosen).split("\nStage ")[1:]
+    models = 2 * sum(len(set(block.seeds)) * len(block.datasets) for block in blocks_of(chosen, 1))
+    assert f"Models: {models} to train, 0 already there" in first
+    # Toys, Video Games and 2 bytes for each of 4.94e8 parameters.
+    assert "Downloads: 5, about 3.6 GB in all" in first
+    assert "resources/raw/Toys_and_Games.json.gz  2.0 GB" in first
+    assert "Books" not in first
+    # 2 bytes a parameter and model, and the lists; 3 checkpoints of 12 bytes a parameter.
+    kept = 3.638 + models * 0.988
+    stays = re.search(r"Disk: (\d+) GB stay, 18 GB more lie there while", first)
+    assert kept < float(stays[1]) < kept + 1.5
+    assert "Stage" not in preflight(in_one_stage(chosen))
+    assert "Times are of NVIDIA H100 80GB HBM3, up to several times off" in last
 
 
-def test_a_gpu_that_is_too_small(monkeypatch):
-    monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("small", 12.0)])
-    assert preflight(study("config")).count("MORE THAN THE GPU HAS: lower micro_batch_size") == 3
+def blocks_of(chosen: Study, stage: int) -> list:
+    return [block for block in chosen.experiments if block.stage == stage]
 
 
-def test_time_by_the_examples_that_are_there():
-    chosen = study("smoke")
-    report = {"splits": {"train": {"examples": 40}}}
-    write_json(report, Path("results/smoke/data/generated/preparation.json"))
-    # The study asks for 64; the data set holds 40.
-    assert module.train_examples(chosen, missing_work(chosen).models[0]) == 40
+def in_one_stage(chosen: Study) -> Study:
+    """The same study with all its blocks in the first stage."""
+    one = chosen.search_error.model_copy(update={"stage": 1})
+    lists = {
+        key: [block.model_copy(update={"stage": 1}) for block in getattr(chosen, key)]
+        for key in ("experiments", "sensitivity", "history_length")
+    }
+    return chosen.model_copy(update=lists | {"search_error": one})
 
 
-def test_unknown_parameters_are_said():
-    chosen = study("config", missing_gpu="warn")
+def test_formulas_by_hand():
+    training = Training(batch_size=64, micro_batch_size=32, epochs=3, max_tokens=1024)
+    hub = Hub(kind="hub", id="a/b", parameters=5e8)
+    # 14 a title, 15 an answer, with history and without; 70 tokens a step. 6 x 5e8 operations each.
+    seconds = costs.training_seconds(5e8, training, 1000, 6, True, Speed(1e14))
+    assert seconds == pytest.approx(1000 * 3 * (14 * 6 + 15 + 15 + 70 / 64) * 3e9 / 1e14)
+    # A prompt and 30 steps of 10 beams at 1e9 operations each; 30 x 0.04 s for a batch of 32.
+    decoder = Constrained(kind="constrained", beams=10, batch_size=32)
+    seconds = costs.decoding_seconds(5e8, decoder, 1000, 169, Speed(1e14, 0.04))
+    assert seconds == pytest.approx(1000 * ((169 + 300) * 1e9 / 1e14 + 30 * 0.04 / 32))
+    # What was measured replaces both.
+    measured = Speed(1e14, 0.04, token=1e-5, decoded={"constrained": 0.5})
+    assert costs.decoding_seconds(5e8, decoder, 1000, 169, measured) == 500
+    assert costs.training_seconds(5e8, training, 1000, 6, False, measured) == pytest.approx(
+        1000 * 3 * (14 * 6 + 15 + 70 / 64) * 1e-5
+    )
+    # 32 longest examples of 1.6 x 155 tokens, and once for the step 70 and 64 answers of 15.
+    memory = costs.training_memory(hub, training, 10)
+    assert (memory.weights, memory.tokens) == (18 * 5e8, 32 * 248 + 70 + 64 * 15)
+    assert memory.total == pytest.approx(memory.weights + 1.8e6 * memory.tokens)
+    # No prompt is longer than max_tokens.
+    assert costs.training_memory(hub, training, 1000).tokens == 32 * 1024 + 70 + 64 * 15
+    for changes, per_parameter, saved, checkpoints in (
+        ({}, 18, 2, 36),
+        ({"precision": "fp32"}, 16, 4, 36),
+        ({"weights": "bf16"}, 8, 2, 18),
+        # Adapters of rank 8: 0.016 of the parameters, in fp32.
+        ({"lora": LoRA()}, 6, 0.016 * 4, 0.016 * 36),
+    ):
+        changed = training.model_copy(update=changes)
+        assert costs.training_memory(hub, changed, 10).per_parameter == per_parameter
+        assert costs.saved_bytes(hub, changed, True) == pytest.approx(5e8 * saved)
+        assert costs.checkpoint_bytes(hub, changed) == pytest.approx(5e8 * checkpoints)
+    assert costs.saved_bytes(hub, training, on_gpu=False) == 4 * 5e8
+    # An A10G does not reach an H100's rate; one that is not known counts as an H100.
+    assert costs.gpu_speed("NVIDIA A10G").operations == pytest.approx(0.35 * 70e12)
+    assert costs.gpu_speed("Odd") == costs.gpu_speed(costs.USUAL_GPU)
+
+
+@pytest.mark.parametrize(("micro_batch", "fits"), [(32, False), (16, True)])
+def test_a_card_of_24_gb_is_told_of_each_block(monkeypatch, micro_batch, fits):
+    """By the longest histories of its own data sets, not by the study's."""
+    monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("NVIDIA GeForce RTX 4090", 25.76)])
+    chosen = study("config")
+    main = chosen.backbones["qwen2-0.5b"]
+    training = main.training.model_copy(update={"micro_batch_size": micro_batch})
+    backbones = chosen.backbones | {"qwen2-0.5b": main.model_copy(update={"training": training})}
+    lines = preflight(chosen.model_copy(update={"backbones": backbones})).splitlines()
+    [short] = [line for line in lines if line.startswith("Memory for qwen2-0.5b on toys, video")]
+    assert ("MORE THAN THE GPU HAS: lower micro_batch_size" not in short) == fits
+    [long] = [line for line in lines if line.startswith("Memory for qwen2-0.5b on ml-1m+history50")]
+    assert "MORE THAN THE GPU HAS" in long
+
+
+def test_examples_are_counted_as_prepared_or_published_and_capped():
+    chosen = study("config")
+    count = partial(number_of_examples, chosen)
+    assert count("toys", "train", None) == chosen.datasets["toys"].published.train
+    assert count("toys", "test", 100) == 100
+    assert count("steam", "train", None) is None
+    # 0.6 of the longest history, at every length; then as prepared.
+    assert usual_history(chosen, "toys") == 6
+    assert usual_history(chosen, "ml-1m+history50") == 30
+    prepared("paper", "toys", 40, history=3.0)
+    prepared("paper", "ml-1m", 40, history=9.0)
+    assert count("toys", "train", 100) == 40
+    assert usual_history(chosen, "toys") == 3
+    assert count("ml-1m+history50", "train", None) == 40
+    assert usual_history(chosen, "ml-1m+history50") == 45
+
+
+def test_what_is_not_known_is_said():
+    steam = study("config").datasets["steam"].model_copy(update={"train_examples": None})
+    chosen = study("config")
+    chosen = chosen.model_copy(update={"datasets": chosen.datasets | {"steam": steam}})
+    assert "not counted: steam, whose examples are counted when it is prepared" in preflight(chosen)
     main = chosen.backbones["qwen2-0.5b"]
     unknown = main.model_copy(update={"source": main.source.model_copy(update={"parameters": 0})})
     text = preflight(
         chosen.model_copy(update={"backbones": chosen.backbones | {"qwen2-0.5b": unknown}})
     )
-    assert "Memory for qwen2-0.5b: unknown" in text
-    assert "Training time of qwen2-0.5b: unknown" in text
-    assert "Disk: need unknown, as source.parameters of qwen2-0.5b is not given" in text
+    assert "Memory for qwen2-0.5b on toys, video-games: unknown" in text
+    assert "not counted: qwen2-0.5b, as its source.parameters is not given" in text
+
+
+def test_what_was_measured_on_this_machine_is_used(monkeypatch):
+    monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("NVIDIA A10G", 24.1)])
+    chosen = in_one_stage(study("config"))
+    found = {"token": 2e-5, "decoded": {"constrained": 0.5}, "memory_mb": 1.0, "host": "here"}
+    shape = shape_of(chosen.backbones["qwen2-0.5b"])
+    write_json({"NVIDIA A10G": {shape: found}, "another GPU": {}}, MEASURED)
+    others = ", ".join(sorted(set(chosen.backbones) - {"qwen2-0.5b"}))
+    assert f"of NVIDIA A10G, as measured; {others} not, and so up to" in preflight(chosen)
+    gpus = module.find_gpus()
+    speed = speed_of(chosen, "qwen2-0.5b", gpus)
+    assert (speed.token, speed.decoded) == (2e-5, {"constrained": 0.5})
+    # Neither another device nor another setting that changes the speed.
+    assert speed_of(chosen, "qwen2-0.5b", [Gpu("NVIDIA L4", 24.1)]).token is None
+    assert speed_of(chosen, "qwen2.5-1.5b", gpus).token is None
+
+
+def in_this_process(command: list[str], **options) -> subprocess.CompletedProcess[str]:
+    """Run a step as its command does, without a process of its own, whose start takes seconds."""
+    module, *words = command[command.index("-m", 2) + 1 :]
+    steps = {"scratch": "make_scratch", "train": "finetune", "recommend": "recommend"}
+    run(getattr(import_module(module), steps[module.split(".")[-1]]), words=words)
+    return subprocess.CompletedProcess(command, 0)
+
+
+@pytest.mark.slow
+def test_measuring_runs_the_steps_and_is_used(capsys, monkeypatch):
+    """A scratch backbone is made, a pretrained one must be there."""
+    monkeypatch.setattr(measure.subprocess, "run", in_this_process)
+    settings = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
+    absent = {"kind": "hub", "id": "a/absent"}
+    settings["backbones"]["absent"] = {"label": "Absent", "source": absent}
+    settings["experiments"][0]["backbones"].append("absent")
+    Path("mine.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    tell(Path("mine.yaml"), measure=True)
+    text = capsys.readouterr().out
+    assert re.search(r"tiny: [\d.e+]+ microseconds a token in training, [\d.]+ s an example", text)
+    assert "absent: not measured, as resources/backbones/a--absent--main is not there" in text
+    assert "as measured; absent not" in text
+    chosen = load(Path("mine.yaml"))
+    speed = speed_of(chosen, "tiny", [])
+    assert set(speed.decoded) == {decoder.kind for decoder in chosen.decoders.values()}
+    assert all(0 < seconds < 10 for seconds in (speed.token, *speed.decoded.values()))
+    assert [path.name for path in Path("resources").iterdir()] == ["measured.json"]
 
 
 def with_own_model(chosen: Study) -> Study:
@@ -162,30 +299,33 @@ def test_the_workflow_tells_all_missing_paths_at_once(tmp_path):
     assert "MissingInputException" not in output
 
 
-def test_no_gpu_stops_a_study_that_needs_one():
-    with pytest.raises(InputError) as caught:
-        preflight(study("config"))
-    text = str(caught.value)
-    assert "no GPU found" in text
+def test_no_gpu_is_told_where_a_study_needs_one(capsys):
+    assert "no GPU found" in preflight(study("config"))
+    text = missing_gpu(study("config"))
     assert "--config device=cpu" in text
     assert "--config missing_gpu=warn" in text
-    assert "Warning: device is cuda" in preflight(study("config", missing_gpu="warn"))
-    assert "cuda" not in preflight(study("config", device="cpu"))
-    assert "cuda" not in preflight(study("config", device="auto"))
+    assert not missing_gpu(study("config", device="cpu"))
+    assert not missing_gpu(study("config", device="auto"))
+    # To look is no error, and plain `python -m scripts.study.preflight` looks at the default study.
+    Path("config").symlink_to(ROOT / "config")
+    tell()
+    shown = capsys.readouterr().out
+    assert shown.startswith("Preflight of the study 'paper'")
+    assert "Times are of an H100" in shown
+    assert "\nWarning: device is cuda" in shown
 
 
 def test_nothing_to_do_on_a_laptop_once_everything_exists():
-    chosen = study("config")
+    chosen = in_one_stage(study("config"))
     make_everything(chosen)
     text = preflight(chosen)
     assert "Downloads: nothing" in text
-    assert "Models: 0 to train, 101 already there" in text
-    assert "Training time" not in text
-    Path(
-        "results/paper/recommendations/toys/qwen2-0.5b/cft-beta0.5/seed-0/constrained/with.parquet"
-    ).unlink()
-    with pytest.raises(InputError, match="1 models or lists"):
-        preflight(chosen)
+    assert re.search(r"Models: 0 to train, [1-9]\d* already there", text)
+    assert "Time of" not in text
+    assert not missing_gpu(chosen)
+    file = "toys/qwen2-0.5b/cft-beta0.96/seed-0/constrained/with.parquet"
+    Path("results/paper/recommendations", file).unlink()
+    assert "1 models, lists and the like" in missing_gpu(chosen)
 
 
 def test_the_slurm_profile_asks_for_gpus_from_a_head_node_without_one():
@@ -193,7 +333,8 @@ def test_the_slurm_profile_asks_for_gpus_from_a_head_node_without_one():
     changes = dict(entry.split("=") for entry in profile["config"])
     chosen = resolve(yaml.safe_load((ROOT / "config/smoke.yaml").read_text("utf-8")) | changes)
     assert chosen.device == "cuda"
-    assert "Warning: device is cuda" in preflight(chosen)
+    assert chosen.missing_gpu == "warn"
+    assert "device is cuda" in missing_gpu(chosen)
 
 
 def test_downloads_that_are_there_are_not_listed():
@@ -261,7 +402,7 @@ def test_as_a_command_without_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Preflight of the study 'smoke'" in done.stdout
-    assert "Models: 11 to train, 0 already there" in done.stdout
+    assert "Time of tiny: 11 models in" in done.stdout
 
 
 @pytest.mark.slow
@@ -281,8 +422,10 @@ def test_data_are_prepared_without_the_gpu_that_the_models_need(tmp_path):
 
 def test_models_of_the_search_error_alone_are_counted():
     chosen = study("smoke")
-    before = missing_work(chosen)
+    before = chosen_files(chosen)
     more = chosen.search_error.model_copy(update={"objectives": ["causal"], "seeds": [5]})
-    after = missing_work(chosen.model_copy(update={"search_error": more}))
-    assert len(after.models) == len(before.models) + 1
-    assert "results/smoke/audits/generated/tiny/causal/seed-5.csv" in after.outputs
+    after = chosen_files(chosen.model_copy(update={"search_error": more}))
+    assert set(after) - set(before) == {
+        "results/smoke/models/generated/tiny/causal/seed-5/run.json",
+        "results/smoke/audits/generated/tiny/causal/seed-5.csv",
+    }

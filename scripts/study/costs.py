@@ -87,8 +87,8 @@ class Speed(NamedTuple):
 
 def gpu_speed(name: str) -> Speed:
     """The speed of a GPU by its name; one that is not known counts as an H100."""
-    nominal = nominal_rate(name)
-    return Speed(min(GPU_OPERATIONS, NOMINAL_SHARE * (nominal or GPU_OPERATIONS)), STEP_SECONDS)
+    rate = nominal_rate(name) or nominal_rate(USUAL_GPU)
+    return Speed(min(GPU_OPERATIONS, NOMINAL_SHARE * rate), STEP_SECONDS)
 
 
 def nominal_rate(name: str) -> float | None:

@@ -28,7 +28,7 @@ from scripts.study.schema import Study
 #: Words of a made-up title, about as many tokens as a usual one has.
 WORDS = 5
 #: Optimiser steps and batches of decoding that are timed.
-TRAINED, DECODED = 8, 6
+TRAINED, DECODED = 5, 4
 
 
 def measure_backbones(study: Study, gpus: list[Gpu]) -> Iterator[str]:
@@ -72,7 +72,7 @@ def measured(study: Study, name: str, folder: Path, gpu: bool) -> dict[str, Any]
     """
     backbone = study.backbones[name]
     training = backbone.training
-    batch = training.batch_size // training.processes
+    batch = min(2 * training.micro_batch_size, training.batch_size // training.processes)
     short = {"batch_size": batch, "processes": 1, "epochs": 1}
     short |= {"train_examples": None, "valid_examples": None}
     sizes = {"train": TRAINED * batch, "valid": batch, "test": DECODED}

@@ -16,6 +16,7 @@ from scripts.data.settings import addresses, is_url
 from scripts.gpu import Gpu, given_gpus, installed_gpus
 from scripts.study import costs, resources
 from scripts.study.config import load
+from scripts.study.measure import measure_backbones
 from scripts.study.needs import (
     Needs,
     backbones_of,
@@ -274,13 +275,11 @@ def tell(configfile: Path = Path("config/config.yaml"), measure: bool = False) -
 
     Args:
         configfile: the study's YAML file; its files are looked for below the working directory.
-        measure: first train and decode shortly here with each of its backbones, about a minute
-            each, and count with these times from now on.
+        measure: first train and decode shortly here with each of its backbones, a minute or two
+            each on a GPU, and count with these times from now on.
     """
     study = load(configfile)
     if measure:
-        from scripts.study.measure import measure_backbones
-
         for line in measure_backbones(study, find_gpus()):
             print(line, flush=True)
     print(preflight(study))
