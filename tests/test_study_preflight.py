@@ -95,7 +95,7 @@ def test_what_each_stage_adds(monkeypatch):
     stays = re.search(r"Disk: (\d+) GB stay, 18 GB more lie there while", first)
     assert kept < float(stays[1]) < kept + 1.5
     assert "Stage" not in preflight(in_one_stage(chosen))
-    assert "Times are of NVIDIA H100 80GB HBM3, up to several times off" in last
+    assert ": of NVIDIA H100 80GB HBM3, up to several times off; `python -m" in last
 
 
 def blocks_of(chosen: Study, stage: int) -> list:
@@ -204,7 +204,8 @@ def test_what_was_measured_on_this_machine_is_used(monkeypatch):
     shape = shape_of(chosen.backbones["qwen2-0.5b"])
     write_json({"NVIDIA A10G": {shape: found}, "another GPU": {}}, MEASURED)
     others = ", ".join(sorted(set(chosen.backbones) - {"qwen2-0.5b"}))
-    assert f"of NVIDIA A10G, as measured; {others} not, and so up to" in preflight(chosen)
+    assert "Times of qwen2-0.5b: measured on NVIDIA A10G" in preflight(chosen)
+    assert f"Times of {others}: of NVIDIA A10G, up to several times off" in preflight(chosen)
     gpus = module.find_gpus()
     speed = speed_of(chosen, "qwen2-0.5b", gpus)
     assert (speed.token, speed.decoded) == (2e-5, {"constrained": 0.5})
@@ -234,7 +235,7 @@ def test_measuring_runs_the_steps_and_is_used(capsys, monkeypatch):
     text = capsys.readouterr().out
     assert re.search(r"tiny: [\d.e+]+ microseconds a token in training, [\d.]+ s an example", text)
     assert "absent: not measured, as resources/backbones/a--absent--main is not there" in text
-    assert "as measured; absent not" in text
+    assert "Times of tiny: measured on " in text
     chosen = load(Path("mine.yaml"))
     speed = speed_of(chosen, "tiny", [])
     assert set(speed.decoded) == {decoder.kind for decoder in chosen.decoders.values()}
@@ -311,7 +312,7 @@ def test_no_gpu_is_told_where_a_study_needs_one(capsys):
     tell()
     shown = capsys.readouterr().out
     assert shown.startswith("Preflight of the study 'paper'")
-    assert "Times are of an H100" in shown
+    assert ": of an H100, up to several times off" in shown
     assert "\nWarning: device is cuda" in shown
 
 

