@@ -16,7 +16,7 @@ import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from scripts.backbones.settings import Folder, Hub, Scratch
-from scripts.command import run
+from scripts.command import parser_of, run
 from scripts.decode.settings import Constrained
 from scripts.files import write_json
 from scripts.finetune.settings import LoRA, Training
@@ -92,7 +92,7 @@ def test_what_each_stage_adds(monkeypatch):
     assert "Books" not in first
     # 2 bytes a parameter and model, and the lists; 3 checkpoints of 12 bytes a parameter.
     kept = 3.638 + models * 0.988
-    stays = re.search(r"Disk: (\d+) GB stay, 18 GB more lie there while", first)
+    stays = re.search(r"Disk: (\d+) GB stay, 18 GB more beside the", first)
     assert kept < float(stays[1]) < kept + 1.5
     assert "Stage" not in preflight(in_one_stage(chosen))
     assert ": of NVIDIA H100 80GB HBM3, up to several times off; `python -m" in last
@@ -314,6 +314,8 @@ def test_no_gpu_is_told_where_a_study_needs_one(capsys):
     assert shown.startswith("Preflight of the study 'paper'")
     assert ": of an H100, up to several times off" in shown
     assert "\nWarning: device is cuda" in shown
+    for words, asked in (([], False), (["--measure"], True), (["--measure", "false"], False)):
+        assert parser_of(tell).parse_args(words).measure is asked
 
 
 def test_nothing_to_do_on_a_laptop_once_everything_exists():

@@ -208,7 +208,7 @@ def disk_of(needs: Collection[Needs], gpus: list[Gpu]) -> tuple[float, float]:
 def disk_line(needs: Collection[Needs], gpus: list[Gpu]) -> str:
     """What comes to the disk and stays, and what lies there for a time."""
     stay, passing = disk_of(needs, gpus)
-    return f"Disk: {size(stay)} stay, {size(passing)} more lie there while the largest model trains"
+    return f"Disk: {size(stay)} stay, {size(passing)} more beside the largest model while it trains"
 
 
 def free_line(needs: Collection[Needs], gpus: list[Gpu]) -> str:
