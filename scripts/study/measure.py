@@ -129,8 +129,10 @@ def measured(study: Study, name: str, folder: Path, gpu: bool) -> dict[str, Any]
                 output=folder / "lists",
             )
             many, one = (read_json(folder / "lists" / f"{h}.json") for h in ("with", "without"))
-            # Without history there is one prompt, so that what is done once falls out.
-            by_search[search] = (many["seconds"] - one["seconds"]) / (many["prompts"] - 1)
+            # Without history there is one prompt, so that what is done once falls out; a GPU takes
+            # as long for it as for a batch.
+            rows = many["prompts"] - (decoder.batch_size if gpu else 1)
+            by_search[search] = (many["seconds"] - one["seconds"]) / rows
         decoded.setdefault(decoder.kind, by_search[search])
     return {
         "token": record["seconds_per_step"] / record["tokens_per_step"],
