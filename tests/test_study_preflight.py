@@ -90,10 +90,11 @@ def test_what_each_stage_adds(monkeypatch):
     assert "Downloads: 5, about 3.6 GB in all" in first
     assert "resources/raw/Toys_and_Games.json.gz  2.0 GB" in first
     assert "Books" not in first
-    # 2 bytes a parameter and model, and the lists; 3 checkpoints of 12 bytes a parameter.
+    # 2 bytes a parameter and model, and the lists; beside the last model 3 checkpoints of 12.
     kept = 3.638 + models * 0.988
-    stays = re.search(r"Disk: (\d+) GB stay, 18 GB more beside the", first)
-    assert kept < float(stays[1]) < kept + 1.5
+    stay, peak = re.search(r"Disk: (\d+) GB stay, at most (\d+) GB while", first).groups()
+    assert kept < float(stay) < kept + 1.5
+    assert float(peak) == pytest.approx(kept + 3 * 12 * 0.494, abs=0.6)
     assert "Stage" not in preflight(in_one_stage(chosen))
     assert ": of NVIDIA H100 80GB HBM3, up to several times off; `python -m" in last
 

@@ -57,7 +57,9 @@ def measure_backbones(study: Study, gpus: list[Gpu]) -> Iterator[str]:
         write_json(known, MEASURED)
         times = [f"{1e6 * found['token']:.3g} microseconds a token in training"]
         times += [f"{found['decoded'][kind]:.2g} s an example {kind}" for kind in found["decoded"]]
-        yield f"{name}: {', '.join(times)}; peak {found['memory_mb'] / 1024:.2g} GiB in training"
+        busy = "; the machine was busy, so that they are too long" * (not gpus and found["busy"])
+        peak = f"peak {found['memory_mb'] / 1024:.2g} GiB in training"
+        yield f"{name}: {', '.join(times)}; {peak}{busy}"
 
 
 def measured(study: Study, name: str, folder: Path, gpu: bool) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def measured(study: Study, name: str, folder: Path, gpu: bool) -> dict[str, Any]
 
     Returns:
         seconds of a `token` in training and of an example `decoded` with each kind of decoder, the
-        training's peak memory, and the host.
+        training's peak memory, whether other work took the CPU's cores, and the host.
 
     Raises:
         InputError: the backbone is not there, or a step failed.
@@ -138,6 +140,7 @@ def measured(study: Study, name: str, folder: Path, gpu: bool) -> dict[str, Any]
         "token": record["seconds_per_step"] / record["tokens_per_step"],
         "decoded": decoded,
         "memory_mb": record["peak_memory_mb"],
+        "busy": record["load_average"] > record["cores"],
         "host": platform.node(),
     }
 

@@ -188,9 +188,10 @@ def memory_line(what: str, backbone: Backbone, items: int, gpus: list[Gpu]) -> s
 
 
 def disk_of(needs: Collection[Needs], gpus: list[Gpu]) -> tuple[float, float]:
-    """Bytes that stay, and those of the checkpoints beside the largest model while it trains."""
-    stay = passing = 0.0
+    """Bytes that stay, and the most that are there at a time: with the checkpoints beside a model
+    while it trains, one model after the other."""
     sources = [need.part.backbones[name].source for need in needs for name in backbones_of(need)]
+    stay = peak = 0.0
     for folder, source in dict(resources.pretrained(sources)).items():
         if source.kind == "gguf-wheel" and not Path(folder).is_dir():
             stay += costs.NUMBER_BYTES["fp32"] * source.parameters
@@ -200,21 +201,20 @@ def disk_of(needs: Collection[Needs], gpus: list[Gpu]) -> tuple[float, float]:
             stay += kept_bytes(need.part, path, cell, on_gpu(need.part, gpus))
             if kind_of(path) == "models":
                 backbone = need.part.backbones[cell.backbone]
-                beside = costs.checkpoint_bytes(backbone.source, backbone.training)
-                passing = max(passing, beside)
-    return stay, passing
+                peak = max(peak, stay + costs.checkpoint_bytes(backbone.source, backbone.training))
+    return stay, max(stay, peak)
 
 
 def disk_line(needs: Collection[Needs], gpus: list[Gpu]) -> str:
-    """What comes to the disk and stays, and what lies there for a time."""
-    stay, passing = disk_of(needs, gpus)
-    return f"Disk: {size(stay)} stay, {size(passing)} more beside the largest model while it trains"
+    """What comes to the disk and stays, and the most that is there at a time."""
+    stay, peak = disk_of(needs, gpus)
+    return f"Disk: {size(stay)} stay, at most {size(peak)} while models train"
 
 
 def free_line(needs: Collection[Needs], gpus: list[Gpu]) -> str:
     """The free disk, and whether it is enough for what is counted."""
     free = shutil.disk_usage(Path.cwd()).free
-    too_little = free < sum(disk_of(needs, gpus))
+    too_little = free < disk_of(needs, gpus)[1]
     return f"Free disk: {size(free)}" + (
         "; TOO LITTLE, free some or work in another folder" * too_little
     )
