@@ -11,6 +11,7 @@ rule fetch_backbone:
         "resources/logs/backbones/{name}.log",
     wildcard_constraints:
         name=names_of("hub"),
+    localrule: True
     params:
         source=lambda wildcards: PRETRAINED[f"resources/backbones/{wildcards.name}"],
         folder=folder_of_output,
@@ -51,7 +52,7 @@ rule scratch_backbone:
         f"{BENCHMARKS}/scratch_backbone/{{dataset}}/{{backbone}}.tsv"
     priority: 10
     resources:
-        gpu=needs_gpu,
+        **FOR_MODEL,
     params:
         code=fingerprint("scripts.backbones.scratch"),
         prompt=prompt_of,
@@ -73,6 +74,7 @@ rule title_tokens:
         f"{RESULTS}/title_tokens/{{dataset}}/{{backbone}}.json",
     log:
         f"{LOGS}/title_tokens/{{dataset}}/{{backbone}}.log",
+    localrule: True
     params:
         code=fingerprint("scripts.backbones.title_tokens"),
         backbone=backbone_folder,

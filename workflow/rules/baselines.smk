@@ -42,7 +42,7 @@ rule sequential:
         baseline=baselines_of(*SEQUENTIAL),
     priority: 10
     resources:
-        gpu=needs_gpu,
+        **FOR_MODEL,
     params:
         code=fingerprint("scripts.baselines.sequential"),
         settings=lambda wildcards: as_json(STUDY.baselines[wildcards.baseline]),

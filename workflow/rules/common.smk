@@ -161,6 +161,28 @@ def sooner(wildcards) -> float:
     return 1 - next(behind, len(ORDER)) / len(ORDER)
 
 
+def memory_of(wildcards, attempt) -> int:
+    """Memory in MB that a job on a model asks a cluster for: 8 GB for libraries and data, and 20
+    bytes for each parameter of its backbone, as training on a CPU needs; more on a retry."""
+    return attempt * int(8000 + 20e-6 * parameters_of(wildcards))
+
+
+def minutes_of(wildcards, attempt) -> int:
+    """Minutes that a job on a model asks a cluster for: two hours, and 12 for half a billion
+    parameters of its backbone; more on a retry, where a training resumes besides."""
+    return attempt * int(120 + 720 * parameters_of(wildcards) / 5e8)
+
+
+def parameters_of(wildcards) -> float:
+    """Parameters of a job's backbone; 0 of a sequential recommender, which is small."""
+    name = wildcards.get("backbone")
+    return STUDY.backbones[name].source.parameters if name else 0
+
+
+#: What a job on a model asks a cluster for. A single machine heeds `gpu` alone.
+FOR_MODEL = {"gpu": needs_gpu, "mem_mb": memory_of, "runtime": minutes_of}
+
+
 def processes_of(wildcards) -> int:
     """Processes of a fine-tuning."""
     return STUDY.backbones[wildcards.backbone].training.processes

@@ -6,6 +6,7 @@ rule download:
         "resources/raw/{file}",
     log:
         "resources/logs/download/{file}.log",
+    localrule: True
     params:
         # Recorded by Snakemake: another address is another file. Asking for the output keeps the
         # mirrors out of the record: a new one fetches nothing anew.
@@ -23,6 +24,7 @@ rule wheel:
     log:
         "resources/logs/wheel/{file}.log",
     retries: 2
+    localrule: True
     params:
         requirement=lambda wildcards: WHEELS[f"resources/wheels/{wildcards.file}.whl"].requirement,
         sha256=lambda wildcards: WHEELS[f"resources/wheels/{wildcards.file}.whl"].sha256,
@@ -48,6 +50,8 @@ rule prepare:
     wildcard_constraints:
         dataset=one_of(STUDY.datasets),
     threads: 2
+    resources:
+        mem_mb=lambda wildcards, input, attempt: attempt * (4000 + int(input.size_mb)),
     params:
         code=fingerprint("scripts.data.prepare"),
         source=source_of,
@@ -73,6 +77,7 @@ rule recut:
         f"{LOGS}/recut/{{dataset}}.log",
     wildcard_constraints:
         dataset=one_of(RECUT),
+    localrule: True
     params:
         code=fingerprint("scripts.data.recut"),
         base=lambda wildcards: f"{RESULTS}/data/{base_of(wildcards)}",
@@ -90,6 +95,7 @@ rule d3_format:
         expand(f"{RESULTS}/data/{{{{dataset}}}}/d3/{{file}}", file=D3_FILES),
     log:
         f"{LOGS}/d3_format/{{dataset}}.log",
+    localrule: True
     params:
         code=fingerprint("scripts.data.export"),
         folder=folder_of_output,

@@ -25,7 +25,7 @@ rule tune_assistant:
     priority: sooner
     threads: threads_of
     resources:
-        gpu=needs_gpu,
+        **FOR_MODEL,
     params:
         **MODEL_PARAMS,
         code=fingerprint("scripts.decode.tune_assistant"),
@@ -64,7 +64,7 @@ for histories, folders in BY_HISTORIES.items():
         priority: sooner
         threads: threads_of
         resources:
-            gpu=needs_gpu,
+            **FOR_MODEL,
         params:
             **MODEL_PARAMS,
             code=fingerprint("scripts.decode.recommend"),
@@ -94,7 +94,7 @@ rule audit:
     priority: sooner
     threads: threads_of
     resources:
-        gpu=needs_gpu,
+        **FOR_MODEL,
     params:
         **MODEL_PARAMS,
         code=fingerprint("scripts.decode.audit"),
@@ -119,7 +119,7 @@ rule token_effects:
     priority: sooner
     threads: threads_of
     resources:
-        gpu=needs_gpu,
+        **FOR_MODEL,
     params:
         **MODEL_PARAMS,
         code=fingerprint("scripts.decode.token_effects"),

@@ -12,6 +12,7 @@ rule per_example:
         f"{LOGS}/per_example/{{dataset}}/{{cell}}.log",
     wildcard_constraints:
         cell=".+",
+    localrule: True
     params:
         code=fingerprint("scripts.evaluate.per_example"),
     shell:

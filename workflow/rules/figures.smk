@@ -21,6 +21,7 @@ for output in study_outputs.figures(STUDY):
             ),
         log:
             f"{LOGS}/figures/{output.name}.log",
+        localrule: True
         params:
             code=fingerprint(f"scripts.figures.{output.name}", "scripts.figures.__main__"),
             name=output.name,

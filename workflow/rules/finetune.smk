@@ -19,6 +19,8 @@ rule finetune:
     threads: lambda wildcards: threads_of(wildcards) * processes_of(wildcards)
     resources:
         gpu=lambda wildcards: needs_gpu(wildcards) * processes_of(wildcards),
+        mem_mb=lambda wildcards, attempt: memory_of(wildcards, attempt) * processes_of(wildcards),
+        runtime=minutes_of,
     params:
         code=fingerprint("scripts.finetune.train"),
         model=folder_of_output,

@@ -11,6 +11,7 @@ rule report:
         text=f"{RESULTS}/summary.txt",
     log:
         f"{LOGS}/report.log",
+    localrule: True
     params:
         code=fingerprint("scripts.report"),
         # Where a study runs is no part of it: the records of its runs say it.

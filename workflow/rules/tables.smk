@@ -21,6 +21,7 @@ for output in study_outputs.tables(STUDY):
             json=f"{RESULTS}/tables/{output.name}.json",
         log:
             f"{LOGS}/tables/{output.name}.log",
+        localrule: True
         params:
             code=fingerprint(f"scripts.tables.{output.name}", "scripts.tables.__main__"),
             name=output.name,
