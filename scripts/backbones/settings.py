@@ -18,7 +18,7 @@ class Hub(Settings):
     revision: str = "main"
     """Commit, tag or branch; pin a commit for results that must be reproducible."""
     parameters: float = Field(0, ge=0)
-    """Rough number of parameters, for the preflight only."""
+    """Rough number of parameters, for the preflight and for what jobs ask a cluster for."""
 
 
 class GGUFWheel(Settings):
@@ -32,7 +32,7 @@ class GGUFWheel(Settings):
     file: str
     """Path of the GGUF file inside the wheel."""
     parameters: float = Field(0, ge=0)
-    """Rough number of parameters, for the preflight only."""
+    """Rough number of parameters, for the preflight and for what jobs ask a cluster for."""
     approximate_mb: float = Field(0, ge=0)
     """Rough size of the download, for the preflight only."""
 
@@ -44,7 +44,7 @@ class Folder(Settings):
     path: str
     """The folder, as `save_pretrained` writes it."""
     parameters: float = Field(0, ge=0)
-    """Rough number of parameters, for the preflight only."""
+    """Rough number of parameters, for the preflight and for what jobs ask a cluster for."""
 
 
 class WarmStart(Settings):
