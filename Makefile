@@ -6,12 +6,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 TORCH_PIN := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/requirements.txt)
 
-.PHONY: help install quickstart test test-fast lint clean
+.PHONY: help install quickstart test test-fast test-slurm lint clean
 
 help:
 	@echo "make quickstart   real data, no GPU: every table and figure in results/quickstart/"
 	@echo "make test         all tests that a machine without GPU can run"
 	@echo "make test-fast    the quick ones, for the work between commits"
+	@echo "make test-slurm   a part of the smoke study through Slurm, here (needs slurm-wlm and munge)"
 	@echo "make lint         style of Python and rules"
 	@echo "make install      only the environment, in .venv"
 	@echo "make clean        remove .venv (results and downloads stay)"
@@ -50,6 +51,10 @@ test: lint
 
 test-fast: .venv/developed
 	@$(PYTEST) -m "not slow"
+
+test-slurm: .venv/developed
+	@$(PIP) -r envs/slurm.txt
+	@tests/slurm.sh
 
 clean:
 	rm -rf .venv

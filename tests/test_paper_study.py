@@ -46,6 +46,10 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
         for objective in ("plain", "cft")
         for seed in range(3)
     ]
+    # What a cluster is asked for grows with the backbone.
+    asked = r"rule finetune:.*?backbone=([^,]+),.*?runtime=(\d+), mem_mb=(\d+)"
+    found = {name: (int(minutes), int(mb)) for name, minutes, mb in re.findall(asked, output, re.S)}
+    assert found["qwen2-0.5b"] < found["llama-3.2-1b"] < found["qwen2.5-1.5b"]
 
 
 @pytest.mark.slow

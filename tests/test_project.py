@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -15,7 +17,7 @@ def pins(name: str) -> set[str]:
 
 
 def test_every_requirement_is_pinned_and_explained() -> None:
-    for name in ("requirements.txt", "development.txt"):
+    for name in ("requirements.txt", "development.txt", "slurm.txt"):
         text = (ROOT / "envs" / name).read_text(encoding="utf-8")
         for line in text.splitlines():
             if not line.startswith("#"):
@@ -35,3 +37,13 @@ def test_files_that_the_documents_link_to_exist() -> None:
         assert "PLACEHOLDER" not in text
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
             assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
+
+
+def test_profiles_agree_where_they_need_not_differ() -> None:
+    def profile(name: str) -> dict:
+        return yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
+
+    shared = profile("default")
+    del shared["cores"], shared["resources"]
+    for name in ("gpu", "slurm"):
+        assert shared.items() <= profile(name).items(), name
