@@ -100,8 +100,12 @@ def measured(study: Study, name: str, folder: Path, gpu: bool) -> dict[str, Any]
         settings = backbone.source.model_copy(update={"warm_start": None}).model_dump_json()
         train = folder / "train.parquet"
         step("scripts.backbones.scratch", train=train, settings=settings, output=start, **common)
-    elif not (start := Path(resources.pretrained_folder(backbone.source))).is_dir():
-        raise InputError(f"{start} is not there; get it with `snakemake --cores 1 {start}`")
+    else:
+        start = Path(resources.pretrained_folder(backbone.source))
+        if not (start / "config.json").is_file():
+            raise InputError(
+                f"{start} is not there; get it with `snakemake --cores 1 {start}/backbone.json`"
+            )
     step(
         "scripts.finetune.train",
         backbone=start,

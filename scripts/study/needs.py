@@ -105,7 +105,7 @@ def missing_downloads(study: Study, backbones: set[str]) -> dict[str, float]:
     for name in sorted(backbones):
         source = study.backbones[name].source
         for folder, pretrained in resources.pretrained([source]):
-            if Path(folder).is_dir():
+            if (Path(folder) / "config.json").is_file():
                 continue
             if pretrained.kind == "hub":
                 sizes[folder] = NUMBER_BYTES["bf16"] * pretrained.parameters / 1e9
