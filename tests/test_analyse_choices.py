@@ -65,8 +65,9 @@ def test_models_of_a_backbone_that_moved_stand_in_no_table(tmp_path: Path) -> No
     runs = [tmp_path / f"toys/qwen/plain/seed-{seed}/run.json" for seed in (0, 1)]
     for run in runs:
         origin = {"commit": run.parent.name, "sha256": {"model.safetensors": run.parent.name}}
-        settings = {"objective": {"token_weights": "linear", "beta": 1}, "training": {"epochs": 1}}
-        facts = {"alpha": 0, "beta": 1, "best_epoch": 1}
+        settings = {"objective": {"token_weights": "linear", "beta": 1}}
+        settings["training"] = {"epochs": 1, "train_examples": None}
+        facts = {"alpha": 0, "beta": 1, "best_epoch": 1, "train_examples": 9}
         write_json({"backbone": origin, "settings": settings} | facts, run)
     with pytest.raises(InputError, match=f"^{runs[1]}: .* other weights than in {runs[0]}; "):
         choices(runs, [])
@@ -74,7 +75,7 @@ def test_models_of_a_backbone_that_moved_stand_in_no_table(tmp_path: Path) -> No
         record = read_json(run)
         record["backbone"]["settings"] = {}
         write_json(record, run)
-    assert len(choices(runs, [])) == 8
+    assert len(choices(runs, [])) == 10
 
 
 def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:
