@@ -497,6 +497,7 @@ def test_every_documented_command_runs(finished: Path) -> None:
         "ml-100k": "generated",
         "90133": str(test["example_id"].iloc[0]),
         "<name>": "accuracy",
+        "[toys]": "[generated]",
         " x --help": " accuracy --help",
         ".venv/bin/": "",
     }
@@ -511,7 +512,7 @@ def test_every_documented_command_runs(finished: Path) -> None:
                 continue
         for shown, real in stand_ins.items():
             command = command.replace(shown, real)
-        words = command.split()
+        words = shlex.split(command)
         if words[0] == "snakemake":
             words[0:1] = ["python", "-m", "snakemake"]
             if "--configfile" not in words:
