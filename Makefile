@@ -6,10 +6,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 TORCH_PIN := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/requirements.txt)
 
-.PHONY: help install quickstart test test-fast test-slurm lint clean
+.PHONY: help install quickstart rehearsal test test-fast test-slurm lint clean
 
 help:
 	@echo "make quickstart   real data, no GPU: every table and figure in results/quickstart/"
+	@echo "make rehearsal    the paper's study with tiny models and made-up data, under an hour"
 	@echo "make test         all tests that a machine without GPU can run"
 	@echo "make test-fast    the quick ones, for the work between commits"
 	@echo "make test-slurm   a part of the smoke study through Slurm, here (needs slurm-wlm and munge)"
@@ -39,6 +40,9 @@ quickstart: .venv/installed
 	@$(BIN)/snakemake --configfile config/quickstart.yaml --cores all --quiet host reason
 	@cat results/quickstart/summary.txt
 	@echo "Done. Open results/quickstart/report.html; tables and figures lie beside it."
+
+rehearsal: .venv/installed
+	@$(BIN)/python -m tests.rehearsal
 
 lint: .venv/developed
 	@$(BIN)/ruff check .

@@ -43,7 +43,7 @@ def generate(
         malformed: Malformed lines among the reviews.
     """
     rng = np.random.default_rng(seed)
-    rows = _walks(rng, users, items, reviews)
+    rows = walks(rng, users, items, reviews)
     bad = np.column_stack(  # Reviews of the four items with bad titles.
         [rng.integers(users, size=24), items + np.arange(24) % 4, rng.integers(300, size=24)]
     )
@@ -51,7 +51,7 @@ def generate(
     lines = [_review(*row) for row in rng.permutation(rows).tolist()]
     for i in range(malformed):
         lines.insert(int(rng.integers(len(lines))), MALFORMED[i % len(MALFORMED)])
-    metadata = [_metadata(item, _title(item)) for item in range(items)]
+    metadata = [_metadata(item, title_of(item)) for item in range(items)]
     metadata += metadata[::10]
     bad_titles = [None, '<span id="productTitle">', "X", " ".join(["word"] * 25)]
     metadata += [_metadata(items + i, title) for i, title in enumerate(bad_titles)]
@@ -61,7 +61,7 @@ def generate(
             stream.write(b"\n".join(content) + b"\n")
 
 
-def _walks(rng: np.random.Generator, users: int, items: int, reviews: int) -> np.ndarray:
+def walks(rng: np.random.Generator, users: int, items: int, reviews: int) -> np.ndarray:
     """Rows of (user, item, day), users in order, each user's days in order."""
     lengths = rng.integers(reviews - 4, reviews + 5, size=users)
     user = np.repeat(np.arange(users), lengths)
@@ -99,7 +99,7 @@ def _review(user: int, item: int, day: int) -> bytes:
     )
 
 
-def _title(item: int) -> str:
+def title_of(item: int) -> str:
     series, part = divmod(item, PARTS)
     name = f"{FIRST[series % len(FIRST)]} {SECOND[series // len(FIRST) % len(SECOND)]}"
     number = series // (len(FIRST) * len(SECOND))

@@ -23,18 +23,19 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 def tiny_model(architecture: str, vocabulary: int, seed: int = 0, **options: Any) -> Any:
     """A causal language model with two layers of width 16 in float32, in inference mode."""
     torch.manual_seed(seed)
-    config = CONFIG_MAPPING[architecture](
-        vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=1,
-        **ARCHITECTURES.get(architecture, {}) | options,
-    )
+    common: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.3,
+        "bos_token_id": None,
+        "eos_token_id": 0,
+        "pad_token_id": 1,
+    }
+    own = ARCHITECTURES.get(architecture, {}) | options
+    config = CONFIG_MAPPING[architecture](**common | own)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     return model.eval()
