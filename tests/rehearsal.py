@@ -33,7 +33,7 @@ from scripts.backbones.scratch import train_tokenizer
 from scripts.cells import BASE, Cell, Model, cell_of, model_of
 from scripts.data.rules import clean_title, month_start
 from scripts.data.settings import MovieLensWheel, Source, addresses, is_url
-from scripts.files import read_csv, sha256
+from scripts.files import read_csv, read_yaml, sha256
 from scripts.study.cells import at_length
 from scripts.study.config import load, resolve
 from scripts.study.outputs import OUTPUTS
@@ -212,7 +212,7 @@ def derive(study: Study, server: str, wheels: Path) -> dict[str, Any]:
 
 
 def rehearse(config: Path, folder: Path, port: int, options: list[str]) -> int:
-    """Run the rehearsal of a study, and tell what it took and what is missing.
+    """Run the rehearsal of all stages of a study, and tell what it took and what is missing.
 
     Args:
         config: of the study.
@@ -223,7 +223,8 @@ def rehearse(config: Path, folder: Path, port: int, options: list[str]) -> int:
     Returns:
         the exit code.
     """
-    study, folder = load(config), folder.resolve()
+    study = resolve(read_yaml(config) | {"stage": None})
+    folder = folder.resolve()
     served, wheels = folder / "served", folder / "wheels"
     for seed, dataset in enumerate(study.datasets.values()):
         write_raw(dataset.source, served / "files", wheels, seed)
