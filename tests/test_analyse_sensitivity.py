@@ -29,6 +29,8 @@ def test_the_centre_stands_on_both_axes(tmp_path: Path) -> None:
     assert found["parameter_value"].tolist()[:2] == [0.1, 0.3]
     assert found["parameter_value"].tolist()[3:] == [0.25, 0.5]
     assert set(found["value"]) == {0.5}
+    # Points that are all alike have a range.
+    assert found["range"].fillna(-1).tolist() == [0, 0, -1, 0, 0]
 
 
 def test_differences_are_paired_with_the_base_of_the_same_seed(tmp_path: Path) -> None:

@@ -91,21 +91,25 @@ def range_along(
         draws: of the bootstrap.
 
     Returns:
-        metric, k and `RANGE`; null where a metric is unknown, or the two have no seed in common.
+        metric, k and `RANGE`; null where a metric is unknown, there is one point, or the two have
+        no seed in common.
     """
     cells = {cell: frame for cell, frame in frames.items() if cell.decoder in [*values["decoder"]]}
     pairs = math.comb(values["objective"].nunique(), 2)
     rows = []
     for (metric, k), here in values.dropna(subset="value").groupby(["metric", "k"], sort=False):
         of_point = here.set_index("objective")["value"]
-        best, worst = of_point.idxmax(), of_point.idxmin()
+        if len(of_point) < 2:
+            continue
+        best = of_point.idxmax()
+        worst = of_point.drop(best).idxmin()
         name = f"{metric}@{k}"
         both = [
             (frame[name] - cells[cell._replace(objective=worst)][name]).to_numpy(float)
             for cell, frame in cells.items()
             if cell.objective == best and cell._replace(objective=worst) in cells
         ]
-        if both and best != worst:
+        if both:
             users = codes(next(iter(cells.values()))["user"])
             found = estimates(np.stack(both)[..., None], users, draws).iloc[0]
             p = min(1.0, found["p"] * pairs)
