@@ -12,6 +12,7 @@ import pytest
 from scripts import style
 from scripts.command import InputError, step_of
 from scripts.contracts import CUTOFFS
+from scripts.figures.gains import gains
 from scripts.labels import Labels
 from scripts.study.outputs import OUTPUTS
 from tests.tiny_study import as_read
@@ -161,6 +162,15 @@ def test_backbones_need_not_share_their_objectives(tmp_path: Path, name: str) ->
     two = inputs(name, ["plain", "cft"], ["a"]).replace("tiny", "other")
     draw(name, pd.concat([all_four, two]), tmp_path / "figure.pdf")
     assert set(pd.read_csv(tmp_path / "figure.csv")["dataset"]) == {"a"}
+
+
+def test_what_a_block_lacks_has_no_panel() -> None:
+    """The first data set has no grounded lists, the second no others."""
+    one = inputs("gains", ["cft"], ["a"]).assign(decoder="constrained")
+    frame = pd.concat([one, inputs("gains", ["cft"], ["b"])])
+    drawn = [axis for axis in gains(frame, Labels()).figure.axes if axis.axison]
+    assert [axis.get_ylabel() for axis in drawn] == ["a\ntiny", "", "b\ntiny", ""]
+    assert [axis.get_xlabel() for axis in drawn] == ["K"] * 4
 
 
 def test_validations_are_drawn_with_equal_weights(tmp_path: Path) -> None:

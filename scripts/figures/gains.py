@@ -30,6 +30,11 @@ def gains(values: pd.DataFrame, labels: Labels) -> Drawing:
     for i_row, (row, ((dataset, backbone), block)) in enumerate(zip(axes, rows, strict=True)):
         for axis, (metric, decoder) in zip(row, columns, strict=True):
             here = block[(block["metric"] == metric) & (block["decoder"] == decoder)]
+            if i_row == 0:
+                style.panel_name(axis, f"{metric.upper()}@K", labels.decoder(decoder))
+            if here.empty:
+                axis.axis("off")
+                continue
             axis.axhline(0, color=style.NEUTRAL, linewidth=0.8)
             for i, (objective, look) in enumerate(looks.items()):
                 points = here[here["objective"] == objective]
@@ -40,13 +45,12 @@ def gains(values: pd.DataFrame, labels: Labels) -> Drawing:
             axis.set_xlim(-0.6, len(cutoffs) - 0.4)
             axis.grid(visible=False, axis="x")
             axis.locator_params(axis="y", nbins=5)
-            if i_row == len(rows) - 1:
-                axis.set_xlabel("K")
-            if i_row == 0:
-                style.panel_name(axis, f"{metric.upper()}@K", labels.decoder(decoder))
         # Wrapped to the height of a row.
         names = [labels.dataset(dataset), labels.block(backbone)]
-        row[0].set_ylabel("\n".join(textwrap.fill(name, 20) for name in names))
+        first = next(axis for axis in row if axis.axison)
+        first.set_ylabel("\n".join(textwrap.fill(name, 20) for name in names))
+    for column in axes.T:
+        [axis for axis in column if axis.axison][-1].set_xlabel("K")
     handles = [style.handle(f"{name} − {BASE}", look, "") for name, look in looks.items()]
     style.legend(figure, handles)
     return Drawing(figure, data)
