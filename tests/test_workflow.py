@@ -478,6 +478,7 @@ NOT_RUN = {
     "pre-commit install": "needs the network",
     "hf auth login": "needs the network",
     "python -m tests.benchmarks": "takes minutes; its module is looked up",
+    "python -m scripts.study.preflight --measure": "needs a GPU; test_study_preflight.py has one",
     "docker": "needs a daemon",
     "apptainer": "needs apptainer",
     "snakemake --sdm apptainer": "needs apptainer; a stand-in runs a job above",
@@ -497,6 +498,7 @@ def test_every_documented_command_runs(finished: Path) -> None:
         "ml-100k": "generated",
         "90133": str(test["example_id"].iloc[0]),
         "<name>": "accuracy",
+        "--cores all --config stage=1": "-n --config stage=1",  # A part has other summaries.
         "[toys]": "[generated]",
         " x --help": " accuracy --help",
         ".venv/bin/": "",
