@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 import zipfile
@@ -105,7 +106,10 @@ def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
         ) from error
     output.mkdir()
     for file in files:
-        shutil.copyfile(file, output / file.name)
+        try:  # A second name costs no disk; the cache may lie on another one.
+            os.link(file.resolve(), output / file.name)
+        except OSError:
+            shutil.copyfile(file, output / file.name)
     # The hub's cache names a snapshot by its commit.
     record = {"id": id, "revision": revision, "commit": files[0].parent.name}
     write_json(record, output / "backbone.json")
