@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import TypeAliasType
 
 from scripts.command import Settings
 
 #: URL or local path; a list gives the URL and its mirrors, in the order in which they are tried.
-Address = str | Annotated[list[Annotated[str, Field(pattern="^https?://")]], Field(min_length=1)]
+Address = TypeAliasType(
+    "Address",
+    str | Annotated[list[Annotated[str, Field(pattern="^https?://")]], Field(min_length=1)],
+)
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 

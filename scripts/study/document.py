@@ -18,19 +18,34 @@ PAGE = Path(__file__).parents[2] / "config" / "README.md"
 
 
 class Plain(GenerateJsonSchema):
-    """A schema for editors, without what pydantic says once more: titles made of the keys, null as
-    an alternative of its own, OpenAPI's discriminators, and the defaults of a class that has them.
+    """A schema for editors, without what pydantic says once more: titles made of the keys and the
+    classes' names, the types of listed values, null as an alternative of its own, OpenAPI's
+    discriminators, and the defaults of a class that has them.
     """
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """No key has a title of its own."""
         return False
 
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        """A class has its name where it is defined."""
+        found = super().model_schema(schema)
+        del found["title"]
+        return found
+
+    def literal_schema(self, schema: Any) -> dict[str, Any]:
+        """The values alone."""
+        found = super().literal_schema(schema)
+        del found["type"]
+        return found
+
     def nullable_schema(self, schema: Any) -> dict[str, Any]:
-        """One type more, where there is one."""
+        """One value or one type more, where there is one."""
         found = super().nullable_schema(schema)
         kind = found["anyOf"][0]
-        if "enum" in kind or not isinstance(kind.get("type"), str):
+        if "enum" in kind:
+            return {"enum": [*kind["enum"], None]}
+        if not isinstance(kind.get("type"), str):
             return found
         return kind | {"type": [kind["type"], "null"]}
 
@@ -61,6 +76,11 @@ def reference() -> str:
     """The page as it stands down to its tables, then one section with a table of keys for each
     settings class."""
     schema = Study.model_json_schema()
+    text = json.dumps(schema)
+    for name, node in schema["$defs"].items():
+        if "properties" not in node:
+            text = text.replace(f'"$ref": "#/$defs/{name}"', json.dumps(node)[1:-1])
+    schema = json.loads(text)
     return PAGE.read_text(encoding="utf-8").partition('\n<a id="')[0] + "".join(
         f'\n<a id="{name.lower()}"></a>\n\n### {title}\n\n{one_line(node["description"])}\n\n'
         + table(node)
