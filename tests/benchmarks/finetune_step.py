@@ -1,7 +1,7 @@
 """What a step of fine-tuning costs (forward and backward): ours, and what it is measured against.
 
     python -m tests.benchmarks.finetune_step --shape tiny
-    python -m tests.benchmarks.finetune_step --shape qwen2-0.5b-3-layers --data results/x/data/y
+    python -m tests.benchmarks.finetune_step --shape qwen2-0.5b-3-layers --part 2
     python -m tests.benchmarks.finetune_step --shape qwen2-0.5b --device cuda --batch 64
 
 - `released`: the released algorithm, written plainly from its description: two forward passes over
@@ -15,7 +15,7 @@ batch adds to the model and its gradients. `share of matrix rate` is the operati
 share of what a large matrix product reaches in the same run, in the same arithmetic; `MFU`, on a
 GPU whose data sheet is known here, the same as a share of its nominal dense bf16 rate. Operations
 are those of the candidate's own matrix products and attention, padding included. Prompts are of the
-instruct template: those of a prepared data set, or else ten made-up titles each.
+instruct template, with ten made-up titles each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -42,14 +41,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qw
 
 from scripts.backbones.scratch import train_tokenizer
 from scripts.command import progress, run
-from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
-from scripts.examples import read_titles
-from scripts.files import read_table, write_csv
 from scripts.finetune.batches import Encoded, encode, no_history_prompt, tokens_run
 from scripts.finetune.objective import token_weights
-from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import Training
 from scripts.finetune.step import Inputs, add_gradients, step_inputs
 from scripts.provenance import device_name
@@ -59,7 +54,6 @@ from tests.benchmarks.measure import machine
 
 Shape = Literal["tiny", "qwen2-0.5b-3-layers", "qwen2-0.5b"]
 ALPHA, BETA = 0.1, 0.25
-HISTORY = 10
 PROMPT = Prompt(
     instruction="Given the movies that the user has watched before, recommend a new movie that the "
     "user will like.",
@@ -89,7 +83,7 @@ SHAPES: dict[str, PretrainedConfig] = {
 #: Words of a made-up title: prompts of ten come to about 125 and 270 tokens.
 TITLE_WORDS = {"tiny": 4, "qwen2-0.5b-3-layers": 16, "qwen2-0.5b": 16}
 Candidate = Literal["released", "ordinary plain", "our plain", "our CFT"]
-#: Examples that the batches are drawn from.
+#: Examples that the tokenizer is trained on, and the batches are cut from.
 EXAMPLES_DRAWN = 4096
 
 
@@ -97,14 +91,10 @@ def finetune_step(
     shape: Shape = "qwen2-0.5b-3-layers",
     batch: int = 8,
     part: int | None = None,
-    data: Path | None = None,
-    prompt: Prompt = PROMPT,
-    grouped: bool = False,
     rounds: int = 7,
     seed: int = 0,
     device: Device = "cpu",
     candidates: list[Candidate] | None = None,
-    output: Path | None = None,
 ) -> None:
     """Time the candidates, measure their memory and compare their losses and gradients.
 
@@ -114,17 +104,13 @@ def finetune_step(
         shape: the model, with random weights.
         batch: examples per step.
         part: examples per forward and backward pass of ours (`micro_batch_size`); null takes all.
-        data: folder of a prepared data set; null makes titles up.
-        prompt: the data set's sentences.
-        grouped: batches of like length, as in training; else drawn at random.
         rounds: timed steps of each candidate, each on another batch, after one that is not timed.
         seed: of the examples and the weights.
         device: where to run.
         candidates: which of them, null for all; each holds a model and its gradients.
-        output: CSV of the table.
     """
     place = torch_device(device)
-    batches, no_history, pad = draw_batches(shape, batch, data, prompt, grouped, rounds + 1, seed)
+    batches, no_history, pad = draw_batches(shape, batch, rounds + 1, seed)
     work = (shape, seed, place, no_history, pad, part)
     print_machine(place, shape, batches)
     print_differences(*work, [examples[:4] for examples in batches[:1]])
@@ -139,50 +125,31 @@ def finetune_step(
         pipes[name].send(batches[0][:1])
     for pipe in pipes.values():
         pipe.recv()
-    steps: dict[str, list[dict[str, float]]] = {name: [] for name in pipes}
-    rates = []
-    for examples in progress(batches, "rounds"):
+    rows, rates = [], []
+    for number, examples in enumerate(progress(batches, "rounds")):
         for name, pipe in pipes.items():
-            if not (steps[name] and "error" in steps[name][-1]):
-                pipe.send(examples)
-                steps[name].append(pipe.recv())
+            pipe.send(examples)
+            rows.append({"step": name, "round": number, **pipe.recv()})
         rates.append(matrix_rate(place))
     for pipe in pipes.values():
         pipe.send(None)
-    table = summary(
-        steps, statistics.median(rates), nominal_rate(device_name(place)) or math.nan, batch
-    )
-    print(f"\nmatrix rate: {statistics.median(rates) / 1e9:,.0f} GFLOP/s\n")
-    print(table.to_markdown(index=False, floatfmt=",.4g"))
+    steps = pd.DataFrame(rows).query("round > 0")
+    rate = statistics.median(rates)
+    table = summary(steps, rate, nominal_rate(device_name(place)) or math.nan, batch)
+    print(f"\nmatrix rate: {rate / 1e9:,.0f} GFLOP/s\n")
+    print(table.to_markdown(floatfmt=",.4g"))
     print_ratios(steps, table)
-    if output is not None:
-        write_csv(table, output)
 
 
 def draw_batches(
-    shape: Shape,
-    size: int,
-    data: Path | None,
-    prompt: Prompt,
-    grouped: bool,
-    count: int,
-    seed: int,
+    shape: Shape, size: int, count: int, seed: int
 ) -> tuple[list[list[Encoded]], list[int], int]:
     """`count` batches, the prompt without history and the padding token."""
-    if data is None:
-        examples, titles = made_up(EXAMPLES_DRAWN, TITLE_WORDS[shape], seed)
-    else:
-        examples = read_table(data / "examples" / "train.parquet", EXAMPLES)
-        examples = examples.sample(min(EXAMPLES_DRAWN, len(examples)), random_state=seed)
-        titles = read_titles(data / "catalogue.parquet")
-    tokenizer = train_tokenizer(examples, titles, prompt, SHAPES[shape].vocab_size)
-    encoded, _ = encode(examples, titles, tokenizer, prompt, 1024)
-    steps = torch.arange(len(encoded)).split(size)
-    if grouped:
-        lengths = [len(example.prompt) + len(example.answer) for example in encoded]
-        steps = StepOrder(lengths, size, seed)
-    batches = [[encoded[i] for i in step] for step in islice(steps, count)]
-    return batches, no_history_prompt(tokenizer, prompt), tokenizer.pad_token_id
+    examples, titles = made_up(EXAMPLES_DRAWN, TITLE_WORDS[shape], seed)
+    tokenizer = train_tokenizer(examples, titles, PROMPT, SHAPES[shape].vocab_size)
+    encoded, _ = encode(examples.head(size * count), titles, tokenizer, PROMPT, 1024)
+    batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
+    return batches, no_history_prompt(tokenizer, PROMPT), tokenizer.pad_token_id
 
 
 def make_model(shape: Shape, seed: int, device: torch.device) -> Any:
@@ -237,8 +204,8 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def released_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """The released algorithm's loss, normalised as the paper's objective is."""
+def released_step(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """The released algorithm's forward and backward; the loss, normalised as the paper's is."""
     logits = model(**inputs["factual"]).logits
     effect = logits - model(**inputs["counterfactual"]).logits
     labels = inputs["labels"][:, 1:].flatten()
@@ -249,27 +216,23 @@ def released_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
         losses = cross_entropy(flat, labels, ignore_index=-100, reduction="none")
         return (losses * weights).sum() / weights.sum()
 
-    return weighted(logits) + ALPHA * weighted(effect)
-
-
-def released_step(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """The released algorithm's forward and backward; the loss."""
-    loss = released_loss(model, inputs)
+    loss = weighted(logits) + ALPHA * weighted(effect)
     loss.backward()
     return loss
 
 
 def our_inputs(
     batch: list[Encoded],
-    no_history: list[int] | None,
+    no_history: list[int],
     pad: int,
     part: int | None,
-    beta: float = BETA,
+    plain: bool = False,
     share: bool = True,
 ) -> Inputs:
-    """What our Trainer makes of a step's examples; `no_history` None is plain fine-tuning."""
-    whole = Training(micro_batch_size=part or len(batch))
-    return step_inputs(batch, partial(token_weights, beta=beta), no_history, pad, share, whole)
+    """What our Trainer makes of a step's examples, for CFT or for plain fine-tuning."""
+    settings = Training(micro_batch_size=part if part and share else len(batch))
+    weights = partial(token_weights, beta=1.0 if plain else BETA)
+    return step_inputs(batch, weights, None if plain else no_history, pad, share, settings)
 
 
 def our_step(model: Any, inputs: Inputs) -> Tensor:
@@ -277,25 +240,13 @@ def our_step(model: Any, inputs: Inputs) -> Tensor:
     return add_gradients(model, inputs, ALPHA)[0]
 
 
-def candidate(name: Candidate) -> tuple[Callable[..., Any], Callable[..., Tensor]]:
-    """How a candidate prepares a batch, which is not timed, and its forward and backward."""
-
-    def plain_inputs(
-        batch: list[Encoded], no_history: list[int], pad: int, part: int | None
-    ) -> Any:
-        return our_inputs(batch, None, pad, part, beta=1.0)
-
-    def ordinary_inputs(
-        batch: list[Encoded], no_history: list[int], pad: int, part: int | None
-    ) -> Any:
-        return our_inputs(batch, None, pad, None, beta=1.0, share=False)
-
-    return {
-        "released": (released_inputs, released_step),
-        "ordinary plain": (ordinary_inputs, our_step),
-        "our plain": (plain_inputs, our_step),
-        "our CFT": (our_inputs, our_step),
-    }[name]
+#: How a candidate prepares a batch, which is not timed, and its forward and backward.
+CANDIDATES: dict[Candidate, tuple[Callable[..., Any], Callable[..., Tensor]]] = {
+    "released": (released_inputs, released_step),
+    "ordinary plain": (partial(our_inputs, plain=True, share=False), our_step),
+    "our plain": (partial(our_inputs, plain=True), our_step),
+    "our CFT": (our_inputs, our_step),
+}
 
 
 def tokens(inputs: dict[str, Any]) -> int:
@@ -320,63 +271,57 @@ def serve(
     if on_gpu(device):
         # As the Trainer prepares its models: autocast around the forward pass.
         model = Accelerator(mixed_precision="bf16").prepare_model(model, evaluation_mode=True)
-    prepare, step = candidate(name)
+    prepare, step = CANDIDATES[name]
     # Neither the model and its gradients nor the libraries' own set-up are the step's memory.
     inputs = send_to_device(prepare(pipe.recv(), no_history, pad, part), device)
     timed_step(model, step, inputs, device)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     pipe.send("ready")
-    measured = None
+    constant: dict[str, float] = {}
     while batch := pipe.recv():
         inputs = send_to_device(prepare(batch, no_history, pad, part), device)
         try:
-            if measured is None:
-                measured = memory(model, step, inputs, device) | {
-                    # Counting is slow.
-                    "operations": operations(model, step, inputs, device) / tokens(inputs)
-                }
+            constant = constant or {
+                "extra MiB": extra_mb(model, step, inputs, device),
+                # Counting is slow.
+                "a token": operations(model, step, inputs, device) / tokens(inputs),
+            }
             seconds = [timed_step(model, step, inputs, device) for _ in range(1 + on_gpu(device))]
-            pipe.send(
-                {
-                    "seconds": seconds[-1],
-                    "tokens": tokens(inputs),
-                    "examples": len(batch),
-                    "extra_mb": measured["extra_mb"],
-                    "operations": measured["operations"] * tokens(inputs),
-                }
-            )
+            pipe.send({"seconds": seconds[-1], "tokens": tokens(inputs), **constant})
         except torch.OutOfMemoryError:
-            pipe.send({"error": "out of memory"})
+            pipe.send({})
         if on_gpu(device):
             torch.cuda.empty_cache()
 
 
-def memory(
-    model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device
-) -> dict[str, float]:
+def extra_mb(model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device) -> float:
     """Memory that a step adds to the model and its gradients, in MiB.
 
     On a CPU every tensor is given back as soon as it is freed, so that what the allocator keeps
     for later is not counted; afterwards, it keeps everything, as in the workflow.
     """
-    keep_freed(device, False)
-    own = resident_mb(device)
-    reset_peak(device)
+    if on_gpu(device):
+        own = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        timed_step(model, step, inputs, device)
+        return (torch.cuda.max_memory_allocated() - own) / 2**20
+    keep_freed(False)
+    own = proc_status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # The peak is measured anew.
     timed_step(model, step, inputs, device)
-    extra = peak_mb(device) - own
-    keep_freed(device, True)
-    return {"extra_mb": extra}
+    extra = proc_status("VmHWM") - own
+    keep_freed(True)
+    return extra
 
 
-def keep_freed(device: torch.device, keep: bool) -> None:
+def keep_freed(keep: bool) -> None:
     """Whether glibc keeps freed memory of this process for later, or hands it back at once."""
-    if not on_gpu(device):
-        libc = ctypes.CDLL(None)
-        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
-        libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 16)
-        libc.mallopt(trim_threshold, 1 << 30 if keep else 1 << 16)
-        libc.malloc_trim(0)
+    libc = ctypes.CDLL(None)
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
+    libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 16)
+    libc.mallopt(trim_threshold, 1 << 30 if keep else 1 << 16)
+    libc.malloc_trim(0)
 
 
 def on_gpu(device: torch.device) -> bool:
@@ -405,28 +350,6 @@ def operations(model: Any, step: Callable[..., Tensor], inputs: Any, device: tor
     with FlopCounterMode(display=False) as counter:
         timed_step(model, step, inputs, device)
     return counter.get_total_flops()
-
-
-def reset_peak(device: torch.device) -> None:
-    """Begin to measure the peak anew."""
-    if on_gpu(device):
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def resident_mb(device: torch.device) -> float:
-    """Memory in use now, in MiB."""
-    if on_gpu(device):
-        return torch.cuda.memory_allocated() / 2**20
-    return proc_status("VmRSS")
-
-
-def peak_mb(device: torch.device) -> float:
-    """Peak memory since the last reset, in MiB."""
-    if on_gpu(device):
-        return torch.cuda.max_memory_allocated() / 2**20
-    return proc_status("VmHWM")
 
 
 def proc_status(field: str) -> float:
@@ -472,7 +395,7 @@ def print_differences(
     model = make_model(shape, seed, device)
     losses, gradients = [], []
     for name in ("released", "our CFT"):
-        prepare, step = candidate(name)
+        prepare, step = CANDIDATES[name]
         model.zero_grad()
         inputs = send_to_device(prepare(batches[0], no_history, pad, part), device)
         losses.append(step(model, inputs).item())
@@ -487,42 +410,28 @@ def print_differences(
     )
 
 
-def summary(
-    steps: dict[str, list[dict[str, float]]], rate: float, nominal: float, batch: int
-) -> pd.DataFrame:
-    """One row per candidate: medians over the rounds but the first."""
-    rows = []
-    for name, measured in steps.items():
-        if "error" in measured[-1]:
-            rows.append({"step": name, "seconds": float("nan")})
-            continue
-        found = pd.DataFrame(measured[1:]).median()
-        rows.append(
-            {
-                "step": name,
-                "tokens": found["tokens"],
-                "seconds": found["seconds"],
-                "examples/s": batch / found["seconds"],
-                "tokens/s": found["tokens"] / found["seconds"],
-                "GFLOP": found["operations"] / 1e9,
-                "share of matrix rate": found["operations"] / found["seconds"] / rate,
-                "MFU": found["operations"] / found["seconds"] / nominal,
-                "extra MiB": pd.DataFrame(measured)["extra_mb"].max(),
-            }
-        )
-    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+def summary(steps: pd.DataFrame, rate: float, nominal: float, batch: int) -> pd.DataFrame:
+    """One row per candidate: medians over the rounds, null where the memory did not suffice."""
+    found = steps.groupby("step", sort=False).median()
+    table = found[["tokens", "seconds"]].copy()
+    table["examples/s"] = batch / found["seconds"]
+    table["tokens/s"] = found["tokens"] / found["seconds"]
+    table["GFLOP"] = found["a token"] * found["tokens"] / 1e9
+    table["share of matrix rate"] = 1e9 * table["GFLOP"] / found["seconds"] / rate
+    table["MFU"] = table["share of matrix rate"] * rate / nominal
+    table["extra MiB"] = found["extra MiB"]
+    return table.dropna(axis="columns", how="all")
 
 
-def print_ratios(steps: dict[str, list[dict[str, float]]], table: pd.DataFrame) -> None:
+def print_ratios(steps: pd.DataFrame, table: pd.DataFrame) -> None:
     """The ratios that the project promises: medians of the rounds' ratios."""
 
     def ratio(upper: str, lower: str, field: str = "seconds") -> float:
-        pairs = list(zip(steps.get(upper, []), steps.get(lower, []), strict=False))[1:]
-        if not pairs or any("error" in step for pair in pairs for step in pair):
-            return float("nan")
-        return statistics.median(a[field] / b[field] for a, b in pairs)
+        rounds = steps.pivot_table(index="round", columns="step", values=field)
+        rounds = rounds.reindex(columns=[*CANDIDATES])
+        return (rounds[upper] / rounds[lower]).median()
 
-    extra = table.set_index("step")["extra MiB"].reindex(get_args(Candidate))
+    extra = table["extra MiB"].reindex([*CANDIDATES])
     more_tokens = ratio("our CFT", "our plain", "tokens")
     print(
         f"\nreleased / our CFT: time {ratio('released', 'our CFT'):.2f} (wanted: at least 2.4 at "
