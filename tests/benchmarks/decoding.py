@@ -26,8 +26,9 @@ import os
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +54,8 @@ from tests.benchmarks.measure import bar, machine
 
 Part = Literal["trie", "step", "throughput", "curves"]
 Title = tuple[int, ...]
+#: Titles and their scores, best first.
+Ranking = list[tuple[Title, float]]
 PROMPT, EOS, PAD = 200, 0, 1
 
 
@@ -93,22 +96,29 @@ def make_prompts(count: int, words: int, device: torch.device) -> torch.Tensor:
     return torch.randint(2, words, (count, PROMPT), generator=generator).to(device)
 
 
-def dict_of_prefixes(titles: list[Title]) -> dict[str, list[int]]:
-    """Allowed tokens by the prefix's tokens as a string: sets at first, then lists."""
-    allowed: dict[str, set[int]] = {}
+def dict_of_prefixes(
+    titles: list[Title], key: Callable[[Title], Hashable]
+) -> dict[Hashable, list[int]]:
+    """Allowed tokens by what stands for their prefix: sets at first, then lists."""
+    allowed: dict[Hashable, set[int]] = {}
     for title in titles:
         for end, token in enumerate(title):
-            prefix = "-".join(map(str, title[:end]))
+            prefix = key(title[:end])
             if prefix not in allowed:
                 allowed[prefix] = set()
             allowed[prefix].add(token)
     return {prefix: list(tokens) for prefix, tokens in allowed.items()}
 
 
+def as_text(prefix: Sequence[int]) -> str:
+    """A prefix as the published code looks it up."""
+    return "-".join(map(str, prefix))
+
+
 class Published(LogitsProcessor):
     """Log-probabilities over the whole vocabulary, then only what the prefix allows."""
 
-    def __init__(self, allowed: dict[str, list[int]]) -> None:
+    def __init__(self, allowed: dict[Hashable, list[int]]) -> None:
         self.allowed = allowed
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -116,7 +126,7 @@ class Published(LogitsProcessor):
         scores = scores.log_softmax(-1)
         mask = torch.full_like(scores, -torch.inf)
         for row, ids in enumerate(input_ids[:, PROMPT:].tolist()):
-            mask[row, self.allowed.get("-".join(map(str, ids)), [EOS])] = 0
+            mask[row, self.allowed.get(as_text(ids), [EOS])] = 0
         return scores + mask
 
 
@@ -141,9 +151,9 @@ def generate(model: Any, prompts: torch.Tensor, beams: int, tokens: int, **optio
     )
 
 
-def lists_of(output: Any, prompts: int) -> list[list[tuple[Title, float]]]:
-    """Titles and scores of each prompt."""
-    lists: list[list[tuple[Title, float]]] = [[] for _ in range(prompts)]
+def lists_of(output: Any, prompts: int) -> list[Ranking]:
+    """The list of each prompt."""
+    lists: list[Ranking] = [[] for _ in range(prompts)]
     width = len(output.sequences) // prompts
     for row, ids in enumerate(output.sequences[:, PROMPT:].tolist()):
         title = tuple(ids[: ids.index(EOS) + 1])
@@ -151,64 +161,29 @@ def lists_of(output: Any, prompts: int) -> list[list[tuple[Title, float]]]:
     return lists
 
 
-def same_lists(
-    first: list[list[tuple[Title, float]]], second: list[list[tuple[Title, float]]]
-) -> bool:
-    """Whether two runs found the same titles, and the same scores to 1e-4 of them."""
+def same_lists(found: list[Any], titles: list[Title], theirs: list[Ranking]) -> bool:
+    """Whether our search found the same titles as a peer, and the same scores to 1e-4 of them."""
     return all(
-        [title for title, _ in a] == [title for title, _ in b]
-        and np.allclose([s for _, s in a], [s for _, s in b], rtol=1e-5, atol=1e-4)
-        for a, b in zip(first, second, strict=True)
+        [titles[i] for i in one.titles] == [title for title, _ in other]
+        and np.allclose(one.scores, [score for _, score in other], rtol=1e-5, atol=1e-4)
+        for one, other in zip(found, theirs, strict=True)
     )
 
 
 class Bench:
-    """A model, a catalogue and prompts, searched in three ways."""
+    """A model and a catalogue."""
 
     def __init__(self, words: int, titles: int, device: torch.device) -> None:
-        self.device = device
+        self.device, self.words = device, words
         self.model = make_model(words, device)
         self.titles = make_titles(titles, words)
-        self.words = words
+        self.longest = max(map(len, self.titles))
         self.trie = to_device(build_trie(self.titles), device)
-        self.allowed: dict[str, list[int]] = {}
 
     def ours(self, prompts: torch.Tensor, beams: int, model: Any = None) -> Any:
         """Our search."""
         mask = torch.ones_like(prompts)
         return search(model or self.model, self.trie, prompts, mask, beams, 0.0)
-
-    def titled(self, found: Any) -> list[list[tuple[Title, float]]]:
-        """Our lists as those of the peers."""
-        return [
-            [(self.titles[i], s) for i, s in zip(one.titles, one.scores.tolist(), strict=True)]
-            for one in found
-        ]
-
-    def prefix_function(self, prompts: torch.Tensor, beams: int, tokens: int) -> Any:
-        """`generate` with a Python function of the prefix."""
-        by_prefix = self.by_tuple()
-
-        def allowed_tokens(_: int, ids: torch.Tensor) -> list[int]:
-            return by_prefix.get(tuple(ids[PROMPT:].tolist()), [EOS])
-
-        return generate(self.model, prompts, beams, tokens, prefix_allowed_tokens_fn=allowed_tokens)
-
-    def by_tuple(self) -> dict[Title, list[int]]:
-        """Allowed tokens by prefix, made once."""
-        if not hasattr(self, "_by_tuple"):
-            found: dict[Title, set[int]] = {}
-            for title in self.titles:
-                for end, token in enumerate(title):
-                    found.setdefault(title[:end], set()).add(token)
-            self._by_tuple = {prefix: sorted(tokens) for prefix, tokens in found.items()}
-        return self._by_tuple
-
-    def published(self, prompts: torch.Tensor, beams: int, tokens: int) -> Any:
-        """`generate` with the published processor."""
-        self.allowed = self.allowed or dict_of_prefixes(self.titles)
-        processor = LogitsProcessorList([Published(self.allowed)])
-        return generate(self.model, prompts, beams, tokens, logits_processor=processor)
 
 
 class Timed:
@@ -238,7 +213,7 @@ def seconds(action: Callable[[], Any], device: torch.device) -> tuple[float, Any
 
 BUILDERS: dict[str, Callable[[list[Title]], Any]] = {
     "ours": build_trie,
-    "dict": dict_of_prefixes,
+    "dict": partial(dict_of_prefixes, key=as_text),
 }
 
 
@@ -287,7 +262,15 @@ def trie_part(rounds: int, words: int) -> None:
 def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
     """Time of a decoding step against `generate` with a Python prefix function."""
     prompts = make_prompts(batch, bench.words, bench.device)
-    longest = max(map(len, bench.titles))
+    allowed = dict_of_prefixes(bench.titles, key=tuple)
+
+    def peer(tokens: int) -> Any:
+        def allowed_tokens(_: int, ids: torch.Tensor) -> list[int]:
+            return allowed.get(tuple(ids[PROMPT:].tolist()), [EOS])
+
+        function = {"prefix_allowed_tokens_fn": allowed_tokens}
+        return generate(bench.model, prompts, beams, tokens, **function)
+
     timed = Timed(bench.model, bench.device)
     times: dict[str, list[float]] = {"ours": [], "model": [], "generate": []}
     for _ in range(rounds):
@@ -299,13 +282,11 @@ def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
         )
         times["ours"].append((whole - first) / steps)
         times["model"].append((inside - first) / steps)
-        whole, output = seconds(
-            lambda: bench.prefix_function(prompts, beams, longest), bench.device
-        )
-        first, _ = seconds(lambda: bench.prefix_function(prompts, beams, 1), bench.device)
+        whole, output = seconds(lambda: peer(bench.longest), bench.device)
+        first, _ = seconds(lambda: peer(1), bench.device)
         their_steps = output.sequences.shape[1] - PROMPT - 1
         times["generate"].append((whole - first) / their_steps)
-    same = same_lists(bench.titled(found), lists_of(output, batch))
+    same = same_lists(found, bench.titles, lists_of(output, batch))
     ours, model, theirs = (1e3 * statistics.median(values) for values in times.values())
     print(
         f"step at {bench.words:,} words, {len(bench.titles):,} titles, beam {beams}, batch "
@@ -316,27 +297,29 @@ def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
     )
 
 
-def throughput_part(bench: Bench, beams: int, batch: int, examples: int) -> None:
+def throughput_part(bench: Bench, beams: int, examples: int) -> None:
     """Whole runs, prompts included, against the published way, one example at a time."""
     prompts = make_prompts(examples, bench.words, bench.device)
-    longest = max(map(len, bench.titles))
-    bench.ours(prompts[:1], beams)
-    bench.published(prompts[:1], beams, 2)
+    allowed = dict_of_prefixes(bench.titles, key=as_text)
 
-    def ours() -> Any:
-        return [one for part in prompts.split(batch) for one in bench.ours(part, beams)]
+    def published(part: torch.Tensor, tokens: int) -> Any:
+        processor = LogitsProcessorList([Published(allowed)])
+        return generate(bench.model, part, beams, tokens, logits_processor=processor)
+
+    bench.ours(prompts[:1], beams)
+    published(prompts[:1], 2)
 
     def theirs() -> Any:
-        outputs = [bench.published(part, beams, longest) for part in prompts.split(1)]
+        outputs = [published(part, bench.longest) for part in prompts.split(1)]
         return [one for output in outputs for one in lists_of(output, 1)]
 
-    our_time, found = seconds(ours, bench.device)
+    our_time, found = seconds(lambda: bench.ours(prompts, beams), bench.device)
     their_time, lists = seconds(theirs, bench.device)
     print(
         f"throughput at {bench.words:,} words, {len(bench.titles):,} titles, beam {beams}, "
-        f"{examples} examples: ours in batches of {batch} {our_time / examples:.3f} s an example, "
+        f"{examples} examples: ours in one batch {our_time / examples:.3f} s an example, "
         f"published {their_time / examples:.3f} s; the same lists: "
-        f"{same_lists(bench.titled(found), lists)}\n  {bar(their_time / our_time, 10)}",
+        f"{same_lists(found, bench.titles, lists)}\n  {bar(their_time / our_time, 10)}",
         flush=True,
     )
 
@@ -410,7 +393,7 @@ def measure(
             if "step" in chosen:
                 step_part(bench, beams, batch, rounds)
             if "throughput" in chosen:
-                throughput_part(bench, beams, examples, examples)
+                throughput_part(bench, beams, examples)
         if "curves" in chosen:
             curves_part(words, place, rounds, output)
 
