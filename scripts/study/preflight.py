@@ -31,6 +31,9 @@ from scripts.study.needs import (
 )
 from scripts.study.schema import Backbone, Study
 
+#: Bytes that come to the disk and stay, and the most that are there at a time.
+DISK = "Disk: {} stay, at most {} while models train"
+
 
 def preflight(study: Study) -> str:
     """A short text on what the study still needs, and each stage more than those before it.
@@ -52,11 +55,15 @@ def preflight(study: Study) -> str:
             f"Models: {models} to train, {need.trained} already there",
             *time_lines([need], gpus),
             *memory_lines(need, gpus),
-            disk_line([need], gpus),
+            DISK.format(*map(size, disk_of([need], gpus))),
         ]
+    stay, peak = disk_of(needs.values(), gpus)
     if len(needs) > 1:
-        lines += ["All stages", *time_lines(needs.values(), gpus), disk_line(needs.values(), gpus)]
-    lines += [free_line(needs.values(), gpus), *speed_lines(needs.values(), gpus)]
+        lines += ["All stages", *time_lines(needs.values(), gpus)]
+        lines.append(DISK.format(size(stay), size(peak)))
+    free = shutil.disk_usage(Path.cwd()).free
+    too_little = "; TOO LITTLE, free some or work in another folder" * (free < peak)
+    lines += [f"Free disk: {size(free)}{too_little}", *speed_lines(needs.values(), gpus)]
     if missing := missing_paths(study):
         lines.append(missing_message(missing))
     return "\n".join(lines)
@@ -164,26 +171,26 @@ def memory_lines(need: Needs, gpus: list[Gpu]) -> list[str]:
             key = (cell.backbone, max_history(need.part, cell.dataset))
             datasets.setdefault(key, {})[cell.dataset] = None
     return [
-        memory_line(f"{name} on {', '.join(of)}", need.part.backbones[name], items, gpus)
+        f"Memory for {name} on {', '.join(of)}: {memory(need.part.backbones[name], items, gpus)}"
         for (name, items), of in sorted(datasets.items())
     ]
 
 
-def memory_line(what: str, backbone: Backbone, items: int, gpus: list[Gpu]) -> str:
+def memory(backbone: Backbone, items: int, gpus: list[Gpu]) -> str:
     """GPU memory for a fine-tuning on histories of at most so many items, with the formula."""
     training, parameters = backbone.training, backbone.source.parameters
     if not parameters:
-        return f"Memory for {what}: unknown, as source.parameters is not given"
+        return "unknown, as source.parameters is not given"
     need = costs.training_memory(backbone.source, training, items)
-    how = f"full fine-tuning at {need.per_parameter} bytes per parameter"
-    if training.lora:
-        how = f"LoRA at {need.per_parameter} bytes per parameter and the adapters'"
+    how, adapters = ("LoRA", " and the adapters'") if training.lora else ("full fine-tuning", "")
     usable = [costs.USABLE_MEMORY * 1e9 * gpu.memory_gb for gpu in gpus]
     too_big = bool(usable) and need.total > max(usable)
     return (
-        f"Memory for {what}: {size(need.total)} = {size(need.weights)} ({how}, {parameters:.3g} "
-        f"parameters) + activations at {need.token_bytes / 1e6:.1f} MB x {need.tokens} tokens at a "
-        "time" + ("; MORE THAN THE GPU HAS: lower micro_batch_size, or set training.lora" * too_big)
+        f"{size(need.total)} = {size(need.weights)} ({how} at {need.per_parameter} bytes per "
+        f"parameter{adapters}, {parameters:.3g} parameters) + activations at "
+        f"{need.token_bytes / 1e6:.1f} MB x {need.tokens} tokens at a time"
+        + "; MORE THAN THE GPU HAS: lower micro_batch_size, or set training.lora"
+        * too_big
     )
 
 
@@ -193,7 +200,7 @@ def disk_of(needs: Collection[Needs], gpus: list[Gpu]) -> tuple[float, float]:
     sources = [need.part.backbones[name].source for need in needs for name in backbones_of(need)]
     stay = peak = 0.0
     for folder, source in dict(resources.pretrained(sources)).items():
-        if source.kind == "gguf-wheel" and not Path(folder).is_dir():
+        if source.kind == "gguf-wheel" and not (Path(folder) / "config.json").is_file():
             stay += costs.NUMBER_BYTES["fp32"] * source.parameters
     for need in needs:
         stay += 1e9 * sum(need.downloads.values())
@@ -205,21 +212,6 @@ def disk_of(needs: Collection[Needs], gpus: list[Gpu]) -> tuple[float, float]:
     return stay, max(stay, peak)
 
 
-def disk_line(needs: Collection[Needs], gpus: list[Gpu]) -> str:
-    """What comes to the disk and stays, and the most that is there at a time."""
-    stay, peak = disk_of(needs, gpus)
-    return f"Disk: {size(stay)} stay, at most {size(peak)} while models train"
-
-
-def free_line(needs: Collection[Needs], gpus: list[Gpu]) -> str:
-    """The free disk, and whether it is enough for what is counted."""
-    free = shutil.disk_usage(Path.cwd()).free
-    too_little = free < disk_of(needs, gpus)[1]
-    return f"Free disk: {size(free)}" + (
-        "; TOO LITTLE, free some or work in another folder" * too_little
-    )
-
-
 def speed_lines(needs: Collection[Needs], gpus: list[Gpu]) -> list[str]:
     """Where the times of each backbone come from."""
     found: dict[tuple[str, bool], set[str]] = {}
@@ -227,14 +219,10 @@ def speed_lines(needs: Collection[Needs], gpus: list[Gpu]) -> list[str]:
         for name in backbones_of(need):
             measured = speed_of(need.part, name, gpus).token is not None
             found.setdefault((machine_of(need.part, name, gpus), measured), set()).add(name)
+    rough = "up to several times off; `python -m scripts.study.preflight --measure` measures them"
     return [
         f"Times of {', '.join(sorted(names))}: "
-        + (
-            f"measured on {machine}"
-            if measured
-            else f"of {machine}, up to several times off; `python -m scripts.study.preflight "
-            "--measure` measures them here"
-        )
+        + (f"measured on {machine}" if measured else f"of {machine}, {rough} here")
         for (machine, measured), names in sorted(found.items())
     ]
 
