@@ -126,6 +126,18 @@ def raw(server, tmp_path):
     return download
 
 
+@pytest.fixture
+def fetch(server, tmp_path):
+    """Download a file of this name, whose every request gets this body."""
+
+    def download(name: str, body: bytes, **options):
+        server.answers[f"/{name}"] = [Answer(body=body)]
+        obtain(tmp_path / name, urls=[f"{server.url}/{name}"], **options)
+        return (tmp_path / name).read_bytes()
+
+    return download
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -290,32 +302,23 @@ def test_redirects_are_followed(server, raw):
     assert server.asked[3][1] is not None
 
 
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (Answer(302, headers={"Location": "/raw.gz"}), r"Exceeded 30 redirects"),
-        (Answer(404), r"raw\.gz: 404"),
-    ],
-    ids=["circle", "missing"],
-)
-def test_what_no_waiting_mends_is_refused_at_once(raw, tmp_path, waits, answer, says):
+REFUSED = {
+    "circle": (Answer(302, headers={"Location": "/raw.gz"}), "Exceeded 30 redirects", []),
+    "missing": (Answer(404), r"raw\.gz: 404", []),
+    "without content": (Answer(204), r"5 attempts \(unexpected answer 204", [2.0, 4.0, 8.0, 16.0]),
+    "busy": (Answer(503), "given up after 5 attempts", [2.0, 4.0, 8.0, 16.0]),
+    "told too short": (Answer(lie=-1000), "is damaged", []),
+}
+
+
+@pytest.mark.parametrize(("answer", "says", "waited"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_file_is_refused_at_once_or_after_waits(
+    raw, tmp_path, waits, answer, says, waited
+):
     with pytest.raises(InputError, match=rf"{says}.*put the file by hand at .*raw\.gz"):
         raw(answer)
-    assert not waits
+    assert waits == waited
     assert names(tmp_path) == []
-
-
-def test_an_answer_without_content_is_no_file(raw, tmp_path):
-    with pytest.raises(InputError, match="unexpected answer 204"):
-        raw(Answer(204))
-    assert names(tmp_path) == []
-
-
-def test_a_busy_server_is_asked_again_and_given_up(server, raw, waits):
-    with pytest.raises(InputError, match="given up after 5 attempts"):
-        raw(Answer(503))
-    assert len(server.asked) == 5
-    assert waits == [2.0, 4.0, 8.0, 16.0]
 
 
 def test_twice_unavailable_then_fine(raw, waits):
@@ -354,12 +357,6 @@ def test_a_length_told_too_long_for_ever_is_given_up(raw, tmp_path):
     assert "raw.gz" not in names(tmp_path)
 
 
-def test_a_length_told_too_short_is_no_intact_file(raw, tmp_path):
-    with pytest.raises(InputError, match="is damaged"):
-        raw(Answer(lie=-1000))
-    assert names(tmp_path) == []
-
-
 DAMAGED = {
     "wrong checksum inside": CONTENT[:-8] + bytes(8),
     "flipped bit": CONTENT[:1000] + bytes([CONTENT[1000] ^ 1]) + CONTENT[1001:],
@@ -379,22 +376,18 @@ def test_a_damaged_body_is_deleted_and_fetched_once_more(server, raw, tmp_path, 
 
 
 @pytest.mark.parametrize("fault", ["", "flipped bit", "truncated"])
-def test_a_zip_file_is_checked_too(server, tmp_path, fault):
+def test_a_zip_file_is_checked_too(fetch, tmp_path, fault):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("ratings.dat", bytes(1000))
     body = bytearray(stream.getvalue())
-    if fault == "flipped bit":
-        body[500] ^= 1
-    server.answers["/raw.zip"] = [Answer(body=bytes(body[:-10] if fault == "truncated" else body))]
-    urls, output = [f"{server.url}/raw.zip"], tmp_path / "raw.zip"
-    if fault:
-        with pytest.raises(InputError, match="twice, is damaged"):
-            obtain(output, urls=urls)
-        assert names(tmp_path) == []
-    else:
-        obtain(output, urls=urls)
-        assert output.read_bytes() == body
+    if not fault:
+        assert fetch("raw.zip", bytes(body)) == body
+        return
+    body[500] ^= fault == "flipped bit"
+    with pytest.raises(InputError, match="twice, is damaged"):
+        fetch("raw.zip", bytes(body[:-10] if fault == "truncated" else body))
+    assert names(tmp_path) == []
 
 
 PACKED = {
@@ -407,28 +400,22 @@ PACKED = {
 
 
 @pytest.mark.parametrize("body", PACKED.values(), ids=PACKED)
-@pytest.mark.parametrize("name", ["/raw?download=1", "/RAW"])
-def test_a_packed_file_is_known_by_its_content(server, tmp_path, name, body):
-    output, lock = tmp_path / name[1:], tmp_path / "checksums.json"
-    server.answers[name] = [Answer(body=body[:-3])]
+@pytest.mark.parametrize("name", ["raw?download=1", "RAW"])
+def test_a_packed_file_is_known_by_its_content(fetch, tmp_path, name, body):
+    lock = tmp_path / "checksums.json"
     with pytest.raises(InputError, match="twice, is damaged"):
-        obtain(output, urls=[f"{server.url}{name}"], checksums=lock)
-    server.answers[name] = [Answer(body=body)]
-    obtain(output, urls=[f"{server.url}{name}"], checksums=lock)
-    assert output.read_bytes() == body
+        fetch(name, body[:-3], checksums=lock)
+    assert fetch(name, body, checksums=lock) == body
     assert not lock.exists()
 
 
-def test_what_nothing_reads_is_named(server, tmp_path):
-    server.answers["/raw?download=1"] = [Answer(body=b"version https://git-lfs.github.com/spec/v1")]
+def test_what_nothing_reads_is_named(fetch):
     with pytest.raises(InputError, match=r"twice, is damaged .*git lfs pull"):
-        obtain(tmp_path / "raw", urls=[f"{server.url}/raw?download=1"])
+        fetch("raw?download=1", b"version https://git-lfs.github.com/spec/v1")
 
 
-def test_other_files_are_taken_as_they_are(server, tmp_path):
-    server.answers["/plain.json"] = [Answer(body=b"{}\n")]
-    obtain(tmp_path / "plain.json", urls=[f"{server.url}/plain.json"])
-    assert (tmp_path / "plain.json").read_bytes() == b"{}\n"
+def test_other_files_are_taken_as_they_are(fetch):
+    assert fetch("plain.json", b"{}\n") == b"{}\n"
 
 
 # ---- mirrors -------------------------------------------------------------------------------------
