@@ -2,13 +2,11 @@
 
 `<folder>/<organisation>/<name>/` is a repository. Its branch `main` is what lies there now, as one
 commit that is known by the content. A file `.gated` within means that its files need a login.
-`<folder>/files/` is served as it is, under `/files/`. The address that
-`python -m tests.hub_server --folder <folder> --port 0` prints is for `HF_ENDPOINT`.
+`<folder>/files/` is served as it is, under `/files/`. The server's `address` is for `HF_ENDPOINT`.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import threading
@@ -184,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(folder: Path, port: int = 0) -> Iterator[HubServer]:
-    """Serve a folder as long as the context lasts; the server's `address` is for HF_ENDPOINT."""
+    """Serve a folder as long as the context lasts."""
     server = HubServer(folder, port)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
@@ -192,18 +190,3 @@ def serve(folder: Path, port: int = 0) -> Iterator[HubServer]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def main() -> None:
-    """Serve a folder until the process ends."""
-    parser = argparse.ArgumentParser(description="A small model hub on this machine.")
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--port", type=int, default=0)
-    given = parser.parse_args()
-    server = HubServer(given.folder.resolve(), given.port)
-    print(server.address, flush=True)
-    server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()

@@ -51,7 +51,7 @@ ITEM = (
 
 
 def generate(folder: Path, reviews: int, users: int, items: int, seed: int = 0) -> None:
-    """Write `reviews.json.gz`, `meta.json.gz` and, on their size and distinct ids, `facts.json`.
+    """Write `reviews.json.gz`, `meta.json.gz` and, on their distinct ids, `facts.json`.
 
     Args:
         folder: Where the files go.
@@ -74,7 +74,6 @@ def generate(folder: Path, reviews: int, users: int, items: int, seed: int = 0) 
             for begin in range(0, len(item), BLOCK):
                 stream.write(_metadata(rng, text, item[begin : begin + BLOCK], items))
         facts = {
-            "gz_mb": sum(file.stat().st_size for file in partial.iterdir()) / 1e6,
             "users": len(np.unique(rows[0])),
             "items": len(np.unique(rows[1])),
         }

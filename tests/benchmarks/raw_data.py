@@ -7,7 +7,6 @@ published algorithm needs about 2 kB of memory a review.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -31,20 +30,15 @@ class Measurement(NamedTuple):
 
     reviews: int
     candidate: str
-    repeat: int
     seconds: float
     cpu_seconds: float
     peak_mb: float
     load: float
     """Load average of the last minute, just before the run."""
-    gz_mb: float
-    users: int
-    items: int
 
 
 def benchmark(
     folder: Path,
-    output: Path,
     reviews: list[int] = [1_000_000, 3_000_000, 10_000_000],  # noqa: B006 - never changed
     published: int = 3_000_000,
     repeats: int = 3,
@@ -55,7 +49,6 @@ def benchmark(
 
     Args:
         folder: Scratch folder of the raw files (about 210 bytes a review) and results.
-        output: CSV of all measurements.
         reviews: Numbers of reviews.
         published: The published algorithm runs on sizes up to this one.
         repeats: Runs of each candidate at each size.
@@ -64,27 +57,21 @@ def benchmark(
     """
     print(machine(), flush=True)
     sizes = [raw_files(folder, n, seed) for n in sorted(reviews)]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(Measurement._fields)
-        for repeat in range(repeats):
-            for n, files in zip(sorted(reviews), sizes, strict=True):
-                facts = json.loads((files / "facts.json").read_text(encoding="utf-8"))
-                slow = n <= published and repeat < published_repeats
-                for candidate, command in candidates(files, folder / "output", slow):
-                    row = Measurement(n, candidate, repeat, *measure(command), **facts)
-                    writer.writerow(row)
-                    stream.flush()
-                    print(
-                        f"{n:>11,} {candidate:<22} {row.seconds:8.2f} s {row.cpu_seconds:8.2f} "
-                        f"CPU s {row.peak_mb:9.1f} MB, load {row.load:.2f}",
-                        flush=True,
-                    )
+    rows = []
+    for repeat in range(repeats):
+        for n, files in zip(sorted(reviews), sizes, strict=True):
+            slow = n <= published and repeat < published_repeats
+            for candidate, command in candidates(files, folder / "output", slow):
+                rows.append(row := Measurement(n, candidate, *measure(command)))
+                print(
+                    f"{n:>11,} {candidate:<22} {row.seconds:8.2f} s {row.cpu_seconds:8.2f} "
+                    f"CPU s {row.peak_mb:9.1f} MB, load {row.load:.2f}",
+                    flush=True,
+                )
     # Imported late: a child's peak memory is never below what its parent holds when it starts it.
     from tests.benchmarks.raw_data_report import report
 
-    report(output)
+    report(rows)
 
 
 def raw_files(folder: Path, reviews: int, seed: int) -> Path:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from scripts.command import run
-from scripts.files import read_csv
 
 #: Reviews of the largest category and of all of Amazon 2018.
 BOOKS, ALL = 51_300_000, 233_000_000
@@ -17,13 +15,9 @@ BOOKS, ALL = 51_300_000, 233_000_000
 FASTER, SMALLER, INFLATES, BYTES = 10, 12, 3, 30
 
 
-def report(measurements: Path) -> None:
-    """Print the tables.
-
-    Args:
-        measurements: CSV that `tests.benchmarks.raw_data` wrote.
-    """
-    rows = read_csv(measurements)
+def report(measurements: Sequence[Any]) -> None:
+    """Print the tables of each `Measurement` of `tests.benchmarks.raw_data`."""
+    rows = pd.DataFrame(measurements)
     columns = ["seconds", "cpu_seconds", "peak_mb"]
     groups = rows.groupby(["candidate", "reviews"], sort=False)
     medians, fastest = groups[columns].median(), groups[columns].min()
@@ -85,7 +79,3 @@ def extrapolation(medians: pd.DataFrame) -> list[str]:
                     f"{memory:6.1f} GB (from {n:,} reviews)"
                 )
     return lines
-
-
-if __name__ == "__main__":
-    run(report)
