@@ -23,6 +23,12 @@ METRIC, K = "ndcg", 5
 #: Decoding that takes up to this share more counts as free of cost.
 MARGIN = 0.1
 
+#: What the effects of an analysis are counted in.
+UNITS = {
+    **dict.fromkeys(["headline", "dependence", "sensitivity"], " %"),
+    **{"positions": " nats", "cost": " ×"},
+}
+
 #: Families of claims, whose p-values are adjusted together.
 Family = Literal["primary", "parts", "balance", "history", "robustness", "cost"]
 
@@ -58,7 +64,6 @@ class Claim(NamedTuple):
     side: Literal["above", "below"] = "above"
     """On which side of `bound` the claim has the effect."""
     bound: float = 0.0
-    unit: str = ""
     published: tuple[float, ...] = ()
     """Effects that others have published: the paper's, then that of its group's later re-run
     (docs/paper.md, head and §8)."""
@@ -66,6 +71,11 @@ class Claim(NamedTuple):
     """A line with fewer is not listed."""
     trained: bool = True
     """Whether it is about trainings, so that a single one says nothing."""
+
+    @property
+    def unit(self) -> str:
+        """What its effects are counted in."""
+        return UNITS.get(self.analysis, "")
 
 
 def _headline(grounds: bool, primary: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
@@ -234,7 +244,6 @@ CLAIMS = [
         "paper",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
         *("headline", _headline(grounds=True, primary=True)),
-        unit=" %",
         published=(9.8, 4.0),
     ),
     Claim(
@@ -243,7 +252,6 @@ CLAIMS = [
         "paper",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
         *("headline", _headline(grounds=False, primary=True)),
-        unit=" %",
         published=(9.5, 3.3),
     ),
     Claim(
@@ -301,7 +309,6 @@ CLAIMS = [
         "paper's analyses",
         "share of NDCG@5 that another user's history leaves, cft less plain",
         *("dependence", _other_history, "below"),
-        unit=" %",
     ),
     Claim(
         "history",
@@ -309,7 +316,6 @@ CLAIMS = [
         "paper",
         "effect of the history on the log-probability, first half of a title less second, plain",
         *("positions", _halves),
-        unit=" nats",
     ),
     Claim(
         "history",
@@ -317,7 +323,6 @@ CLAIMS = [
         "readers",
         "log-probability of the whole target with its history, cft less plain",
         *("positions", _target("with_history")),
-        unit=" nats",
     ),
     Claim(
         "history",
@@ -325,7 +330,6 @@ CLAIMS = [
         "readers",
         "log-probability of the whole target without its history, cft less plain",
         *("positions", _target("without_history"), "below"),
-        unit=" nats",
     ),
     Claim(
         "robustness",
@@ -333,7 +337,6 @@ CLAIMS = [
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
         *("headline", _headline(grounds=True, primary=False)),
-        unit=" %",
     ),
     Claim(
         "robustness",
@@ -341,7 +344,6 @@ CLAIMS = [
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
         *("headline", _headline(grounds=False, primary=False)),
-        unit=" %",
     ),
     Claim(
         "robustness",
@@ -349,7 +351,6 @@ CLAIMS = [
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain, backbones after the study's first",
         *("headline", _other_backbones),
-        unit=" %",
     ),
     Claim(
         "robustness",
@@ -357,7 +358,6 @@ CLAIMS = [
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain, other data sets",
         *("headline", _beyond_amazon),
-        unit=" %",
     ),
     *(
         Claim(
@@ -367,7 +367,6 @@ CLAIMS = [
             "NDCG@5 of the best point of the grid less the worst, in percent of plain's; whether "
             "there is a gain is another question",
             *("sensitivity", _range(parameter), "below", RELEVANT),
-            unit=" %",
             least_seeds=GRID_SEEDS,
         )
         for parameter in ("alpha", "beta")
@@ -387,7 +386,6 @@ CLAIMS = [
         "time per step of cft over plain's, both with our shared prompts; the released step runs "
         "two whole passes, about twice its plain one",
         *("cost", _cost("training"), "above", 2.0),
-        unit=" ×",
     ),
     Claim(
         "cost",
@@ -396,7 +394,6 @@ CLAIMS = [
         "tokens that the model runs over in a training step, cft over plain's, both with our "
         "shared prompts; no matter how crowded the machine",
         *("cost", _cost("training", "tokens_per_step"), "above", 2.0),
-        unit=" ×",
     ),
     Claim(
         "cost",
@@ -404,7 +401,6 @@ CLAIMS = [
         "readers",
         "peak memory of a training, cft over plain's",
         *("cost", _cost("training", "peak_memory_mb"), "below", 1 + MARGIN),
-        unit=" ×",
     ),
     Claim(
         "cost",
@@ -412,7 +408,6 @@ CLAIMS = [
         "readers",
         "decoding time of cft over plain's",
         *("cost", _cost("decoding"), "below", 1 + MARGIN),
-        unit=" ×",
     ),
     Claim(
         "cost",
