@@ -22,7 +22,7 @@ import os
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,42 +98,22 @@ def ours(vectors: Vectors, examples: int) -> tuple[pd.Series, dict[str, float]]:
 WAYS = {"plain": plain, "ours": ours}
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process so far (Linux counts KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-class Run(NamedTuple):
-    """One run of one way."""
-
-    means: pd.Series
-    parts: dict[str, float]
-    """Wall seconds of each part."""
-    cpu: float
-    """CPU seconds."""
-    memory: float
-    """Peak MiB."""
-
-    @property
-    def wall(self) -> float:
-        """Wall seconds."""
-        return sum(self.parts.values())
-
-
-def alone(way: str, examples: int, titles: int, threads: int) -> Run:
-    """One way in this process."""
+def alone(way: str, examples: int, titles: int, threads: int) -> dict[str, Any]:
+    """One way in this process: seconds of its parts and in all, CPU seconds, peak MiB, metrics."""
     torch.set_num_threads(threads)
     vectors = Vectors(examples, titles)
-    before, start = peak_mb(), time.process_time()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with torch.inference_mode():
         means, parts = WAYS[way](vectors, examples)
-    return Run(means, parts, time.process_time() - start, peak_mb() - before)
+    cpu = time.process_time() - start
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024  # Linux: KiB.
+    return parts | {"time": sum(parts.values()), "CPU time": cpu, "memory": memory, "means": means}
 
 
-def in_own_process(way: str, examples: int, titles: int, threads: int) -> Run:
+def in_own_process(*arguments: Any) -> dict[str, Any]:
     """`alone` in a fresh process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(alone, way, examples, titles, threads).result()
+        return pool.submit(alone, *arguments).result()
 
 
 def benchmark(
@@ -148,31 +128,24 @@ def benchmark(
         threads: CPU threads of each.
     """
     print(f"{machine('torch')}, {threads} threads", flush=True)
-    runs: dict[str, list[Run]] = {way: [] for way in WAYS}
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
-        for way in WAYS:
-            one = in_own_process(way, examples, titles, threads)
-            runs[way].append(one)
-            load = os.getloadavg()[0]
-            print(f"  {way}: {one.wall:.1f} s, CPU {one.cpu:.1f} s, load {load:.1f}", flush=True)
+        for way, found in runs.items():
+            found.append(one := in_own_process(way, examples, titles, threads))
+            times = f"{one['time']:.1f} s, CPU {one['CPU time']:.1f} s"
+            print(f"  {way}: {times}, load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"{examples:,} examples x {BEAMS} beams x {titles:,} titles, width {WIDTH}:")
-    medians = {}
-    for way, found in runs.items():
-        medians[way] = np.median([(one.wall, one.cpu, one.memory) for one in found], axis=0)
-        wall, cpu, memory = medians[way]
-        parts = pd.DataFrame([one.parts for one in found]).median()
-        told = ", ".join(f"{part} {value:.2f}" for part, value in parts.items())
-        print(f"  {way}: {wall:.1f} s ({told}), CPU {cpu:.1f} s, {memory:,.0f} MiB")
-    ratios = medians["plain"] / medians["ours"]
-    for what, ratio, least in zip(
-        ["time", "CPU time", "memory"], ratios, [5.5, 5.5, 20], strict=True
-    ):
+    each = {way: pd.DataFrame(found).drop(columns="means") for way, found in runs.items()}
+    medians = pd.DataFrame({way: frame.median() for way, frame in each.items()})
+    print(medians.round(2).to_string())
+    for what, least in {"time": 5.5, "CPU time": 5.5, "memory": 20}.items():
+        ratio = medians.loc[what, "plain"] / medians.loc[what, "ours"]
         print(f"  {what}: plain / ours {bar(ratio, least)}")
-    means = pd.DataFrame({way: found[0].means for way, found in runs.items()})
+    means = pd.DataFrame({way: found[0]["means"] for way, found in runs.items()})
     print(f"  largest difference of a metric: {(means['plain'] - means['ours']).abs().max():.1g}")
     print(means.T.round(4).to_string())
     for count in (examples, 2 * examples, 4 * examples):
-        memory = in_own_process("ours", count, titles, threads).memory
+        memory = in_own_process("ours", count, titles, threads)["memory"]
         print(f"  ours, {count:,} examples: {memory:.0f} MiB", flush=True)
 
 
