@@ -51,10 +51,14 @@ def planned(folder: Path, *options: str, config: str = "config/smoke.yaml") -> C
     return jobs
 
 
+def cells_of(jobs: Counter[str]) -> list[str]:
+    """The planned jobs that make no summary."""
+    return [job for job in jobs if not SUMMARIES.match(job.split()[0])]
+
+
 def rules_of(jobs: Counter[str]) -> set[str]:
-    """Names of the planned rules that make no summary."""
-    names = {job.split()[0] for job in jobs}
-    return {re.sub("^recommend_.*", "recommend", n) for n in names if not SUMMARIES.match(n)}
+    """Names of their rules."""
+    return {re.sub("^recommend_.*", "recommend", job.split()[0]) for job in cells_of(jobs)}
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +165,6 @@ def test_recut_data_sets_stand_in_no_other_table(finished: Path) -> None:
     assert not list((finished / "results/smoke").glob("backbones/*+history*"))
 
 
-def test_another_length_runs_its_own_cells(finished: Path) -> None:
-    config = variant(finished, lambda c: c["history_length"][0]["lengths"].append(5))
-    jobs = planned(finished, config=config)
-    assert rules_of(jobs) == {"recut", "finetune", "recommend", "per_example"}
-    assert all("generated+history5" in j for j in jobs if not SUMMARIES.match(j.split()[0]))
-
-
 def test_a_part_of_a_finished_study_makes_summaries_alone(finished: Path) -> None:
     jobs = planned(finished, "--config", "stage=1", "only={seeds: [0]}")
     assert jobs
@@ -205,32 +202,46 @@ def test_decoder_code_reruns_recommendations_only(finished: Path, edited) -> Non
     assert rules_of(planned(finished)) == decoding
 
 
-def test_new_seed_runs_its_own_cells(finished: Path) -> None:
-    config = variant(finished, lambda c: c["experiments"][0]["seeds"].append(7))
-    jobs = planned(finished, config=config)
-    cells = [job for job in jobs if not SUMMARIES.match(job.split()[0])]
-    assert cells
-    assert all(re.search(r"seed-7|\b7\b", job) for job in cells)
+def with_decoder(config: dict) -> None:
+    config["decoders"]["wide"] = config["decoders"]["constrained"] | {"beams": 7}
+    config["experiments"][0]["decoders"].append("wide")
 
 
-def test_new_decoder_runs_its_own_cells(finished: Path) -> None:
-    def change(config: dict) -> None:
-        config["decoders"]["wide"] = config["decoders"]["constrained"] | {"beams": 7}
-        config["experiments"][0]["decoders"].append("wide")
+def with_backbone(config: dict) -> None:
+    config["backbones"]["small"] = config["backbones"]["tiny"]
+    config["experiments"].append(config["experiments"][0] | {"backbones": ["small"]})
 
+
+def with_data_set(config: dict) -> None:
+    config["datasets"]["other"] = copy.deepcopy(config["datasets"]["generated"])
+    config["datasets"]["other"]["preparation"]["k_core"] = 4
+    config["experiments"].append(config["experiments"][0] | {"datasets": ["other"]})
+
+
+DECODED = {"recommend", "per_example"}
+TRAINED = {"finetune", "token_effects"} | DECODED
+MADE = {"scratch_backbone", "title_tokens"} | TRAINED
+
+
+@pytest.mark.parametrize(
+    ("change", "own", "rules"),
+    [
+        (
+            lambda c: c["history_length"][0]["lengths"].append(5),
+            r"generated\+history5",
+            {"recut", "finetune"} | DECODED,
+        ),
+        (lambda c: c["experiments"][0]["seeds"].append(7), r"seed-7|\b7\b", TRAINED),
+        (with_decoder, "wide", DECODED),
+        (with_backbone, "small", MADE),
+        (with_data_set, "other", {"prepare", "most_popular", "transitions", "sequential"} | MADE),
+    ],
+    ids=["length", "seed", "decoder", "backbone", "data set"],
+)
+def test_what_is_new_runs_its_own_cells(finished: Path, change, own: str, rules: set[str]) -> None:
     jobs = planned(finished, config=variant(finished, change))
-    assert rules_of(jobs) == {"recommend", "per_example"}
-    assert all("wide" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
-
-
-def test_new_backbone_runs_its_own_cells(finished: Path) -> None:
-    def change(config: dict) -> None:
-        config["backbones"]["small"] = config["backbones"]["tiny"]
-        config["experiments"].append(config["experiments"][0] | {"backbones": ["small"]})
-
-    jobs = planned(finished, config=variant(finished, change))
-    assert "scratch_backbone generated small" in jobs
-    assert all("small" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
+    assert rules_of(jobs) == rules
+    assert all(re.search(own, job) for job in cells_of(jobs))
 
 
 def test_a_backbone_of_a_hub_from_download_to_table(
@@ -264,34 +275,17 @@ def test_a_backbone_of_a_hub_from_download_to_table(
     assert len(pd.read_csv(results / "tables/accuracy.csv"))
 
 
-def test_new_data_set_and_its_settings_touch_only_its_cells(finished: Path) -> None:
-    def change(config: dict) -> None:
-        config["datasets"]["other"] = config["datasets"]["generated"] | {
-            "preparation": config["datasets"]["generated"]["preparation"] | {"k_core": 4}
-        }
-        config["experiments"].append(config["experiments"][0] | {"datasets": ["other"]})
-
-    jobs = planned(finished, config=variant(finished, change))
-    assert "prepare other" in jobs
-    assert all("other" in job for job in jobs if not SUMMARIES.match(job.split()[0]))
-
-
 def test_setting_of_one_data_set_touches_only_its_cells(finished: Path) -> None:
     """Beside a second data set that is still to be made, the change adds the first one's jobs."""
 
-    def add(config: dict) -> None:
-        config["datasets"]["other"] = copy.deepcopy(config["datasets"]["generated"])
-        config["experiments"].append(config["experiments"][0] | {"datasets": ["other"]})
-
     def change(config: dict) -> None:
-        add(config)
+        with_data_set(config)
         config["datasets"]["generated"]["preparation"]["max_history"] = 6
 
-    before = planned(finished, config=variant(finished, add))
+    before = planned(finished, config=variant(finished, with_data_set))
     added = planned(finished, config=variant(finished, change)) - before
     assert {"prepare", "finetune", "sequential", "recommend"} <= rules_of(added)
-    cells = [job for job in added if not SUMMARIES.match(job.split()[0])]
-    assert all("generated" in job for job in cells)
+    assert all("generated" in job for job in cells_of(added))
 
 
 @pytest.mark.parametrize(
