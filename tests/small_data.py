@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS, SPLITS
 from scripts.data.settings import Amazon
-from scripts.files import read_table, write_table
+from scripts.files import read_json, read_table, write_json, write_table
 
 #: Whatever lies in its two files.
 AMAZON = Amazon(kind="amazon-2018", reviews="reviews", metadata="metadata")
+
+
+def change_json(path: Path, **keys: Any) -> None:
+    write_json(read_json(path) | keys, path)
 
 
 def raw_files(folder: Path, ending: str = ".json.gz") -> dict[str, Path]:

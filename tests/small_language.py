@@ -44,15 +44,16 @@ def write_language_data(folder: Path) -> None:
     write_examples(folder / "examples.parquet", ROWS, first=10)
 
 
-def make_small_backbone(folder: Path, output: str = "backbone", seed: int = 0) -> Path:
+def make_small_backbone(
+    folder: Path, output: str = "backbone", catalogue: Path | None = None, **settings: Any
+) -> Path:
     """A scratch backbone with random weights on the data of `write_language_data`."""
+    sizes = {"hidden_size": 16, "layers": 2, "heads": 2, "vocabulary": 300}
     make_scratch(
         train=folder / "examples.parquet",
-        catalogue=folder / "catalogue.parquet",
+        catalogue=catalogue or folder / "catalogue.parquet",
         prompt=PROMPT,
-        settings=Scratch(
-            kind="scratch", hidden_size=16, layers=2, heads=2, vocabulary=300, seed=seed
-        ),
+        settings=Scratch(kind="scratch", **sizes | settings),
         output=folder / output,
         device="cpu",
     )

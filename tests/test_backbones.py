@@ -26,8 +26,8 @@ from scripts.backbones.load import (
     load_finetuned,
     load_tokenizer,
 )
-from scripts.backbones.scratch import make_scratch, title_sequences, token_blocks
-from scripts.backbones.settings import Scratch, WarmStart
+from scripts.backbones.scratch import title_sequences, token_blocks
+from scripts.backbones.settings import WarmStart
 from scripts.backbones.title_tokens import title_tokens
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
@@ -50,22 +50,8 @@ def folder(tmp_path_factory):
 
 
 def warmed(folder, name, **warm_start):
-    make_scratch(
-        train=folder / "examples.parquet",
-        catalogue=folder / "catalogue.parquet",
-        prompt=PROMPT,
-        settings=Scratch(
-            kind="scratch",
-            hidden_size=16,
-            layers=1,
-            heads=2,
-            vocabulary=300,
-            warm_start=WarmStart(block_size=16, **warm_start),
-        ),
-        output=folder / name,
-        device="cpu",
-    )
-    return folder / name
+    start = WarmStart(block_size=16, **warm_start)
+    return make_small_backbone(folder, name, layers=1, warm_start=start)
 
 
 def test_scratch_tokenizer_keeps_titles(folder):
@@ -122,14 +108,7 @@ def test_warm_start_learns_the_sequences_and_is_the_same_twice(folder):
 
 def test_too_little_text_for_a_block(folder):
     with pytest.raises(InputError, match=r"lower source\.warm_start\.block_size"):
-        make_scratch(
-            train=folder / "examples.parquet",
-            catalogue=folder / "catalogue.parquet",
-            prompt=PROMPT,
-            settings=Scratch(kind="scratch", warm_start=WarmStart(block_size=10_000)),
-            output=folder / "none",
-            device="cpu",
-        )
+        make_small_backbone(folder, "none", warm_start=WarmStart(block_size=10_000))
     assert not (folder / "none").exists()
 
 
@@ -251,14 +230,7 @@ def test_a_broken_tokenizer_is_one_message(folder, tmp_path, fault):
 def test_a_title_longer_than_the_model_is_named_before_the_warm_start(folder, tmp_path):
     write_catalogue(tmp_path / "catalogue.parquet", [*TITLES, "x y" * 400])
     with pytest.raises(InputError, match=r'item_id 9, "x yx y.*the backbone sees 1024'):
-        make_scratch(
-            train=folder / "examples.parquet",
-            catalogue=tmp_path / "catalogue.parquet",
-            prompt=PROMPT,
-            settings=Scratch(kind="scratch", hidden_size=16, vocabulary=300, warm_start=None),
-            output=tmp_path / "none",
-            device="cpu",
-        )
+        make_small_backbone(folder, "none", tmp_path / "catalogue.parquet")
 
 
 def test_the_command_ends_with_the_message_alone(tmp_path, monkeypatch, caplog):

@@ -1,6 +1,5 @@
 """The whole decoding step: which items stand for titles, prompts, and the contract of the lists."""
 
-import json
 import shutil
 import sys
 
@@ -30,6 +29,7 @@ from scripts.finetune.settings import Objective, Training
 from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from scripts.provenance import forget_peak_memory, peak_memory_mb
+from tests.small_data import change_json
 from tests.small_language import PROMPT, ROWS, TITLES, finetuned, log_probabilities
 
 DECODERS = {
@@ -266,9 +266,7 @@ def test_histories_are_cut_to_what_the_model_sees(folder, tmp_path):
         len(prompt_ids(tokenizer, prompt_text(PROMPT, [TITLES[i] for i in history])))
         for _, history, _ in ROWS
     )
-    settings = json.loads(config.read_text())
-    settings["max_position_embeddings"] = whole + longest - 1
-    config.write_text(json.dumps(settings))
+    change_json(config, max_position_embeddings=whole + longest - 1)
     _, record = run(tmp_path / "copy", DECODERS["constrained"], max_tokens=10_000)
     assert record["truncated_prompts"] >= 1
 
@@ -284,10 +282,8 @@ def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path):
     shown = [[items["title"][item] for item in history] for _, history, _ in ROWS]
     lengths = [len(prompt_ids(tokenizer, prompt_text(PROMPT, titles))) for titles in shown]
     alone = len(prompt_ids(tokenizer, prompt_text(PROMPT, [items["title"][6]])))
-    config = data / "backbone" / "config.json"
-    settings = json.loads(config.read_text())
-    settings["max_position_embeddings"] = max(lengths) + len(answer_ids(tokenizer, "Long " * 30))
-    config.write_text(json.dumps(settings))
+    room = max(lengths) + len(answer_ids(tokenizer, "Long " * 30))
+    change_json(data / "backbone" / "config.json", max_position_embeddings=room)
     for limit in (max(lengths), alone):
         training = Training(batch_size=8, micro_batch_size=8, epochs=1, max_tokens=limit)
         finetune(
@@ -323,10 +319,7 @@ def test_a_model_that_sees_too_little(folder):
 
 def test_a_tokenizer_without_eos(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
-    config = tmp_path / "copy" / "backbone" / "tokenizer_config.json"
-    settings = json.loads(config.read_text())
-    settings["eos_token"] = None
-    config.write_text(json.dumps(settings))
+    change_json(tmp_path / "copy" / "backbone" / "tokenizer_config.json", eos_token=None)
     with pytest.raises(InputError, match="no eos token"):
         run(tmp_path / "copy", DECODERS["constrained"])
 
@@ -374,8 +367,7 @@ def test_other_histories_are_decoded_as_one_s_own(folder, tmp_path):
 def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     sampling = {"do_sample": True, "temperature": 5.0, "top_k": 2, "repetition_penalty": 9.0}
-    config = tmp_path / "copy" / "backbone" / "generation_config.json"
-    config.write_text(json.dumps(sampling))
+    change_json(tmp_path / "copy" / "backbone" / "generation_config.json", **sampling)
     for name, decoder in DECODERS.items():
         found, _ = run(tmp_path / "copy", decoder)
         expected, _ = run(folder, decoder)

@@ -1,7 +1,6 @@
 """Backbones of a hub, fetched from a small one on this machine: whole, or refused with a remedy."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,9 @@ from scripts.backbones import fetch as fetching
 from scripts.backbones.fetch import fetch
 from scripts.backbones.load import load_backbone, load_finetuned, load_tokenizer
 from scripts.command import InputError
-from scripts.files import read_json, write_json
+from scripts.files import read_json
 from tests.hub_server import commit_of, serve
+from tests.small_data import change_json
 from tests.small_language import make_small_backbone, write_language_data
 
 NAME = "someone/something"
@@ -57,11 +57,6 @@ def sent(hub, name: str = "") -> list[int]:
     return [size for path, size in fetched if path.endswith(name)]
 
 
-def change_config(repository: Path, **keys) -> None:
-    config = read_json(repository / "config.json")
-    write_json(config | keys, repository / "config.json")
-
-
 def sharded(repository):
     model = load_backbone(repository, "fp32")
     (repository / "model.safetensors").unlink()
@@ -80,7 +75,8 @@ def doubled(repository):
 
 def for_known_code(repository):
     """Its code is in transformers by now."""
-    change_config(repository, auto_map={"AutoModelForCausalLM": "modeling.Mine"})
+    auto_map = {"AutoModelForCausalLM": "modeling.Mine"}
+    change_json(repository / "config.json", auto_map=auto_map)
 
 
 def behind_a_login(repository):
@@ -116,7 +112,8 @@ def with_a_page_in_its_place(repository, hub):
 
 
 def with_own_code(repository, hub):
-    change_config(repository, model_type="mine", auto_map={"AutoConfig": "modeling.Mine"})
+    auto_map = {"AutoConfig": "modeling.Mine"}
+    change_json(repository / "config.json", model_type="mine", auto_map=auto_map)
 
 
 REFUSED = {
@@ -230,7 +227,7 @@ def test_a_branch_that_moved_is_told_and_not_mixed(hub, tmp_path, caplog):
     )
     adapter.save_pretrained(tmp_path / "adapter")
     commits = [commit_of(repository)]
-    change_config(repository, max_position_embeddings=99)
+    change_json(repository / "config.json", max_position_embeddings=99)
     commits.append(commit_of(repository))
     fetch(tmp_path / "new", id=NAME)
     assert read_json(tmp_path / "new/backbone.json")["commit"] == commits[1]
