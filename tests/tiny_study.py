@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from scripts.cells import Cell, baseline_cell
-from scripts.contracts import CATALOGUE, CUTOFFS, EXAMPLES, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
 from scripts.files import read_csv, write_table
+from tests.small_data import write_catalogue, write_examples
 
 USERS = ["ann", "ann", "bob", "cid"]
 
@@ -77,28 +78,11 @@ def recommendations(root: Path, cell: Cell, lists: dict[int, list[int]]) -> Path
 def catalogue(root: Path, groups: list[int]) -> None:
     """Items with these popularity groups."""
     n = len(groups)
-    frame = pd.DataFrame(
-        {
-            "item_id": range(n),
-            "item": [f"i{i}" for i in range(n)],
-            "title": [f"Title {i}" for i in range(n)],
-            "train_count": range(n),
-            "popularity_group": groups,
-        }
-    )
-    write_table(frame, root / "data" / "toy" / "catalogue.parquet", CATALOGUE)
+    titles = [f"Title {i}" for i in range(n)]
+    write_catalogue(root / "data" / "toy" / "catalogue.parquet", titles, [*range(n)], groups)
 
 
 def split(root: Path, histories: list[list[int]], first: int = 0) -> None:
     """Test examples with these histories."""
-    n = len(histories)
-    frame = pd.DataFrame(
-        {
-            "example_id": range(first, first + n),
-            "user": [USERS[i % len(USERS)] for i in range(first, first + n)],
-            "history": histories,
-            "target": 0,
-            "timestamp": range(n),
-        }
-    )
-    write_table(frame, root / "data" / "toy" / "examples" / "test.parquet", EXAMPLES)
+    rows = [(USERS[(first + i) % len(USERS)], one, 0) for i, one in enumerate(histories)]
+    write_examples(root / "data" / "toy" / "examples" / "test.parquet", rows, first)
