@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from scripts.backbones.scratch import make_scratch
 from scripts.backbones.settings import Scratch
+from scripts.contracts import RECOMMENDATIONS
 from scripts.data.settings import Prompt
 from scripts.decode.model import Finetuned
+from scripts.decode.recommend import recommend
+from scripts.decode.settings import Decoder
+from scripts.files import read_table
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_data import write_catalogue, write_examples
 
@@ -81,3 +86,16 @@ def finetuned(folder: Path, **options: Any) -> Finetuned:
         }
         | options
     )
+
+
+def listed(
+    model: Finetuned,
+    test: Path,
+    decoder: Decoder,
+    output: Path,
+    history: str = "with",
+    **options: Any,
+) -> pd.DataFrame:
+    """The lists of one run of the decoding step."""
+    recommend(model, test, decoder, [history], output, **options)
+    return read_table(output / f"{history}.parquet", RECOMMENDATIONS)

@@ -17,13 +17,12 @@ from scripts.decode.assist import title_probabilities
 from scripts.decode.constrained import guide_by, search, to_device
 from scripts.decode.histories import replace_histories
 from scripts.decode.model import distinct_titles
-from scripts.decode.recommend import recommend
 from scripts.decode.settings import HISTORIES, Assisted, Constrained
 from scripts.decode.trie import build_trie
 from scripts.decode.tune_assistant import best_weight, tune_assistant
 from scripts.examples import EVALUATION_SEED
 from scripts.files import read_json, read_table, write_table
-from tests.small_language import ROWS, TITLES, finetuned
+from tests.small_language import ROWS, TITLES, finetuned, listed
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
 from tests.test_decode_recommend import lower_case
 from tests.tiny_models import tiny_model
@@ -104,15 +103,9 @@ def test_probabilities_of_titles(folder, kind):
 
 def run(folder, decoder, history="with", **options):
     files = {"assistant": folder / "sasrec.safetensors"}
-    recommend(
-        finetuned(folder),
-        test=folder / "examples.parquet",
-        decoder=decoder,
-        histories=[history],
-        output=folder,
-        **files | options,
-    )
-    return pd.read_parquet(folder / f"{history}.parquet"), read_json(folder / f"{history}.json")
+    test = folder / "examples.parquet"
+    lists = listed(finetuned(folder), test, decoder, folder, history, **files | options)
+    return lists, read_json(folder / f"{history}.json")
 
 
 def assisted(**changes):

@@ -11,7 +11,6 @@ from scripts.backbones.load import load_tokenizer
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE, RECOMMENDATIONS
 from scripts.decode.explain import explain
-from scripts.decode.recommend import recommend
 from scripts.decode.settings import Constrained, Grounded, GroundedMerged
 from scripts.files import read_csv, read_table, write_json, write_table
 from tests.small_language import (
@@ -19,6 +18,7 @@ from tests.small_language import (
     ROWS,
     TITLES,
     finetuned,
+    listed,
     log_probabilities,
     make_small_backbone,
     write_language_data,
@@ -35,15 +35,8 @@ MODELS = ["tiny/plain/seed-0", "tiny/cft/seed-1", "tiny/lora/seed-0"]
 
 
 def decode(folder, data, decoder, output, test_examples=None):
-    recommend(
-        finetuned(data, model=folder, backbone=folder),
-        test=data / "examples/test.parquet",
-        decoder=decoder,
-        histories=["with"],
-        output=output.parent,
-        test_examples=test_examples,
-    )
-    return read_table(output.parent / "with.parquet", RECOMMENDATIONS)
+    model, test = finetuned(data, model=folder, backbone=folder), data / "examples/test.parquet"
+    return listed(model, test, decoder, output.parent, test_examples=test_examples)
 
 
 @pytest.fixture(scope="module")

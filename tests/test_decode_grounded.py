@@ -12,14 +12,13 @@ from scripts.backbones.generation import generate_texts
 from scripts.backbones.load import load_finetuned
 from scripts.backbones.passes import padded
 from scripts.command import InputError
-from scripts.contracts import CATALOGUE, RECOMMENDATIONS
+from scripts.contracts import CATALOGUE
 from scripts.decode import grounded
 from scripts.decode.grounded import embed, ground, merged, nearest
-from scripts.decode.recommend import recommend
 from scripts.decode.settings import Grounded, GroundedMerged
 from scripts.files import read_table, write_table
 from scripts.prompts import prompt_text
-from tests.small_language import PROMPT, ROWS, TITLES, finetuned
+from tests.small_language import PROMPT, ROWS, TITLES, finetuned, listed
 from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
@@ -224,14 +223,8 @@ def test_merged_as_a_loop(orders, depth):
 
 
 def run_step(folder, decoder, output, items="catalogue.parquet"):
-    recommend(
-        finetuned(folder, catalogue=folder / items),
-        test=folder / "examples.parquet",
-        decoder=decoder,
-        histories=["with"],
-        output=folder / output,
-    )
-    return read_table(folder / output / "with.parquet", RECOMMENDATIONS)
+    model = finetuned(folder, catalogue=folder / items)
+    return listed(model, folder / "examples.parquet", decoder, folder / output)
 
 
 PLAIN = Grounded(kind="grounded", beams=3, max_new_tokens=8, batch_size=4, depth=5)

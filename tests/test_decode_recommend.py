@@ -30,7 +30,7 @@ from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from scripts.provenance import forget_peak_memory, peak_memory_mb
 from tests.small_data import change_json
-from tests.small_language import PROMPT, ROWS, TITLES, finetuned, log_probabilities
+from tests.small_language import PROMPT, ROWS, TITLES, finetuned, listed, log_probabilities
 
 DECODERS = {
     "constrained": Constrained(kind="constrained", beams=6, batch_size=4),
@@ -40,15 +40,8 @@ DECODERS = {
 
 def run(folder, decoder, history="with", test_examples=None, **options):
     """The lists and the record of a run."""
-    recommend(
-        finetuned(folder, **options),
-        test=folder / "examples.parquet",
-        decoder=decoder,
-        histories=[history],
-        output=folder,
-        test_examples=test_examples,
-    )
-    lists = read_table(folder / f"{history}.parquet", RECOMMENDATIONS)
+    model, test = finetuned(folder, **options), folder / "examples.parquet"
+    lists = listed(model, test, decoder, folder, history, test_examples=test_examples)
     return lists, read_json(folder / f"{history}.json")
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from scripts.backbones.load import load_backbone
 from scripts.command import InputError
-from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS
+from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.decode.model import load
-from scripts.decode.recommend import recommend
 from scripts.decode.settings import Constrained, Grounded
 from scripts.files import read_json, read_table
 from scripts.finetune.settings import Objective, Training
 from scripts.finetune.shortcuts import Shortcuts, find_shortcuts
 from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
-from tests.small_language import PROMPT, TITLES, finetuned
+from tests.small_language import PROMPT, TITLES, finetuned, listed
 from tests.test_decode_constrained import title_scores
 from tests.test_decode_grounded import plain_texts
 from tests.test_finetune_batches import BATCHES, assert_exact
@@ -128,7 +126,7 @@ def test_whole_steps_of_what_knows_no_tree(family, folder, tokenizer, tmp_path, 
     assert not recorded["prefix"]
     ours = finetuned(folder, model=tmp_path / "model", backbone=tmp_path / "backbone")
     lists, texts = (
-        lists_of(ours, folder, tmp_path, decoder)
+        listed(ours, folder / "examples.parquet", decoder, tmp_path)
         for decoder in (
             Constrained(kind="constrained", beams=20),
             Grounded(kind="grounded", beams=2, max_new_tokens=6, depth=1),
@@ -150,17 +148,6 @@ def test_whole_steps_of_what_knows_no_tree(family, folder, tokenizer, tmp_path, 
         if written in TITLES:
             [item] = texts.loc[texts["example_id"] == example, "item_id"]
             assert TITLES[item] == written
-
-
-def lists_of(model, folder, output, decoder) -> pd.DataFrame:
-    recommend(
-        finetuned=model,
-        test=folder / "examples.parquet",
-        decoder=decoder,
-        histories=["with"],
-        output=output,
-    )
-    return read_table(output / "with.parquet", RECOMMENDATIONS)
 
 
 def test_a_model_without_a_record_is_tried_when_it_is_loaded(folder, tokenizer, tmp_path):
