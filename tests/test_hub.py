@@ -96,7 +96,8 @@ def test_a_model_is_fetched_whole_and_with_nothing_else(hub, tmp_path, waits, ch
     assert {path.name for path in repository.iterdir()} - unneeded == found.keys()
     for name, path in found.items():
         # No link into the hub's cache, and no second copy of it either.
-        assert not path.is_symlink() and path.stat().st_nlink == 2
+        assert not path.is_symlink()
+        assert path.stat().st_nlink == 2
         assert path.read_bytes() == (repository / name).read_bytes()
     assert sum(sent(hub)) == sum(path.stat().st_size for path in found.values())
     load_tokenizer(folder), load_backbone(folder, "fp32")
