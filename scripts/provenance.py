@@ -24,6 +24,16 @@ def device_name(device: torch.device) -> str:
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
+def processor_name() -> str:
+    """Kind of the processor, as the system names it, and the instructions that torch uses on it:
+    both change how sums are rounded."""
+    name = platform.processor()
+    with suppress(OSError):  # Linux alone has the file, and platform says less there.
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((ln.split(": ")[-1] for ln in lines if ln.startswith("model name")), name)
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
 def peak_memory_mb(device: torch.device) -> float:
     """Peak memory of this process in MiB: allocated on the GPU, or resident on the CPU."""
     if device.type == "cuda":
@@ -52,6 +62,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     """
     return {
         "device": device_name(device),
+        "processor": processor_name(),
         "load_average": os.getloadavg()[0],
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
