@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import re
 import subprocess
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow as pa
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.command import InputError, run
-from scripts.files import read_json, write_text
+from scripts.contracts import CATALOGUE, EXAMPLES
+from scripts.files import read_json, read_table, write_json, write_text
 from scripts.study.outputs import OUTPUTS
 
 
@@ -94,6 +97,20 @@ def _objective(name: str, settings: dict[str, Any]) -> str:
     return f"{name} (α = {settings['alpha']:g}, {weights})"
 
 
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return sorted({value for value in values if value is not None})
+
+
+def _machine(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """What the models were trained on and with, as far as the run records say it."""
+    software = [{"python": r["python"], **r["versions"]} for r in records if "versions" in r]
+    return {
+        "devices": _distinct(record.get("device") for record in records),
+        "processors": _distinct(record.get("processor") for record in records),
+        "software": _distinct(", ".join(f"{k} {v}" for k, v in one.items()) for one in software),
+    }
+
+
 def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
     """The study in a few lines: what was compared, with which seeds, and on what it ran."""
 
@@ -104,8 +121,7 @@ def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
     def listed(values: Iterable[object]) -> str:
         return "; ".join(map(str, dict.fromkeys(values)))
 
-    records = [read_json(path) for path in runs]
-    software = [{"python": r["python"], **r["versions"]} for r in records if "versions" in r]
+    machine = _machine([read_json(path) for path in runs])
     seeds = sorted({seed for block in study["experiments"] for seed in block["seeds"]})
     part = [f"up to stage {study['stage']}"] if study["stage"] else []
     part += [f"{kind} {listed(names)} alone" for kind, names in study["only"].items() if names]
@@ -118,11 +134,73 @@ def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
         "Decoders": named("decoders"),
         "Baselines": named("baselines"),
         "Seeds": f"{listed(seeds)}; of the baselines: {listed(study['baseline_seeds'])}",
-        "Devices": listed(record["device"] for record in records if "device" in record),
-        "Software": listed(", ".join(f"{k} {v}" for k, v in one.items()) for one in software),
+        "Devices": listed(machine["devices"]),
+        "Processors": listed(machine["processors"]),
+        "Software": listed(machine["software"]),
         "Code": f"{revision(Path(__file__).parents[1])} when this page was made",
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _without_paths(value: Any) -> Any:
+    """Settings in which an absolute path is its last name: the rest is this machine's affair."""
+    if isinstance(value, dict):
+        return {key: _without_paths(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(one) for one in value]
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
+
+
+def _content(path: Path, schema: pa.Schema) -> str:
+    """SHA-256 of a table's rows: a file's bytes hang on the version of the library, too."""
+    rows = read_table(path, schema).to_json(orient="records", lines=True)
+    return hashlib.sha256(rows.encode()).hexdigest()
+
+
+def manifest(
+    study: dict[str, Any], k: int, tests: list[Path], runs: list[Path], steps: dict[str, Any]
+) -> dict[str, Any]:
+    """What a study was made from, for `scripts.compare` and for whoever gets its results.
+
+    Args are those of `report`.
+
+    Returns:
+        k (that of the figures), study (settings), code (revision, fingerprints of the steps and
+        those that the trainings recorded), data (by data set the SHA-256 of the raw files, and of
+        the rows of catalogue and test split), backbones (SHA-256 of their weights), machine, and
+        trainings (by model its steps, best epoch and validation loss, to the last digit).
+    """
+    records = {"/".join(path.parts[-5:-1]): read_json(path) for path in runs}
+    data = {}
+    for path in tests:
+        folder = path.parents[1]
+        facts = folder / "preparation.json"
+        data[folder.name] = {
+            # A data set that is cut from another one has none of its own.
+            "raw": read_json(facts).get("raw_sha256") if facts.exists() else None,
+            "catalogue": _content(folder / "catalogue.parquet", CATALOGUE),
+            "test": _content(path, EXAMPLES),
+        }
+    return {
+        "k": k,
+        "study": _without_paths(study),
+        "code": {
+            "revision": revision(Path(__file__).parents[1]),
+            "steps": steps,
+            "trainings": _distinct(record.get("code") for record in records.values()),
+        },
+        "data": data,
+        "backbones": {
+            "/".join(name.split("/")[:2]): record["backbone"].get("sha256")
+            for name, record in records.items()
+            if "backbone" in record
+        },
+        "machine": _machine(records.values()),
+        "trainings": {
+            name: {key: record.get(key) for key in ("steps", "best_epoch", "valid_loss")}
+            for name, record in records.items()
+        },
+    }
 
 
 def report(
@@ -131,12 +209,15 @@ def report(
     figures: list[Path],
     captions: Path,
     runs: list[Path],
+    tests: list[Path],
+    steps: dict[str, Any],
+    k: int,
     output: Path,
 ) -> None:
     """Gather tables, figures and captions in one HTML file that loads nothing from elsewhere.
 
     It opens with the table `summary` as sentences, which `summary.txt` beside it holds for a
-    terminal.
+    terminal. `manifest.json` holds what the study was made from.
 
     Args:
         study: the study's settings, defaults filled in.
@@ -144,6 +225,9 @@ def report(
         figures: `<name>.svg`.
         captions: folder of `table_<name>.rst` and `figure_<name>.rst`, plain paragraphs.
         runs: run records of the fine-tuned models, for devices and versions.
+        tests: test splits, `data/<data set>/examples/test.parquet`, for their checksums.
+        steps: fingerprints of the steps' code by name.
+        k: the K that figures show.
         output: HTML to write.
     """
     shown = [
@@ -177,6 +261,7 @@ def report(
         for topic, sentence in entry["table"]["rows"]
     ]
     write_text("".join(f"{sentence}\n" for sentence in sentences), output.with_name("summary.txt"))
+    write_json(manifest(study, k, tests, runs, steps), output.with_name("manifest.json"))
     write_text(page + "\n", output)
 
 

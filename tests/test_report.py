@@ -62,6 +62,9 @@ def make(tmp_path: Path, label: str = "<script>alert(1)</script>") -> str:
         [figure],
         tmp_path / "captions",
         [tmp_path / "run.json"],
+        [],
+        {},
+        10,
         tmp_path / "report.html",
     )
     return (tmp_path / "report.html").read_text()
@@ -165,7 +168,9 @@ def test_the_revision_is_that_of_the_code_itself(tmp_path: Path) -> None:
 def test_a_missing_caption_is_named(tmp_path: Path) -> None:
     write(Table(pd.DataFrame({"a": ["1"]}), [], left=1), None, tmp_path / "other.csv")
     with pytest.raises(InputError, match=r"table_other\.rst: cannot be read"):
-        report(STUDY, [tmp_path / "other.json"], [], CAPTIONS, [], tmp_path / "report.html")
+        report(
+            STUDY, [tmp_path / "other.json"], [], CAPTIONS, [], [], {}, 10, tmp_path / "report.html"
+        )
 
 
 @pytest.mark.parametrize("path", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)
