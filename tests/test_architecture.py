@@ -19,8 +19,10 @@ FLOORS = {
     **dict.fromkeys(["decode"], 3),
     **dict.fromkeys(["evaluate"], 4),
     **dict.fromkeys(["analyse"], 5),
-    **dict.fromkeys(["tables", "figures", "report"], 6),
+    **dict.fromkeys(["tables", "figures", "report", "compare"], 6),
 }
+#: Rooms that are one module.
+MODULES_ALONE = {"report", "compare"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
     for path in sorted((ROOT / "scripts").rglob("*.py"))
@@ -31,7 +33,7 @@ MODULES = {
 def room_of(module: str) -> str:
     """The room of a module; "" for the tools directly in scripts/."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 2 or parts[1] == "report" else ""
+    return parts[1] if len(parts) > 2 or parts[1] in MODULES_ALONE else ""
 
 
 def imports(path: Path) -> set[str]:
@@ -74,7 +76,7 @@ def test_the_page_names_every_room_once() -> None:
     rooms = [name.removesuffix(".py") for cell in named for name in re.findall(r"`([\w.]+)`", cell)]
     assert sorted(rooms) == sorted(FLOORS)
     folders = {path.parent.name for path in (ROOT / "scripts").glob("*/__init__.py")}
-    assert folders == {*FLOORS, "study"} - {"report"}
+    assert folders == {*FLOORS, "study"} - MODULES_ALONE
 
 
 def test_the_page_is_short_and_has_one_diagram_of_eight_stages() -> None:
