@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from docutils.core import publish_doctree
 from docutils.nodes import paragraph
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from scripts.command import InputError
 from scripts.files import write_json, write_text
 from scripts.labels import one_line
-from scripts.report import paragraphs, report, revision
+from scripts.report import manifest, paragraphs, report, revision
 from scripts.study.config import load
 from scripts.study.outputs import OUTPUTS
 from scripts.tables.format import Table, write
+from tests.tiny_study import catalogue, split
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = ROOT / "workflow" / "report"
@@ -127,6 +129,41 @@ def test_the_page_opens_with_the_summary_and_a_terminal_shows_it(tmp_path: Path)
     assert " ".join(line.strip() for line in lines) == f"What was run: {sentence}"
     assert len(lines) == 2
     assert max(map(len, lines)) <= 100
+
+
+def test_the_manifest_says_what_was_used_and_names_no_path_of_the_machine(tmp_path: Path) -> None:
+    losses = {"steps": 2, "best_epoch": 1, "valid_loss": 0.1}
+    record = losses | {"device": "a GPU", "processor": "a CPU", "code": "abc", "python": "3"}
+    record |= {"versions": {"torch": "2"}, "backbone": {"name": "tiny", "sha256": {"w": "01"}}}
+    runs = [tmp_path / f"models/toy/tiny/cft/seed-{seed}/run.json" for seed in (0, 1)]
+    for path in runs:
+        write_json(record, path)
+    catalogue(tmp_path, [0, 1])
+    split(tmp_path, [[0], [1, 0]])
+    test = tmp_path / "data/toy/examples/test.parquet"
+    write_json({"raw_sha256": {"reviews": "02"}}, tmp_path / "data/toy/preparation.json")
+    study = {"backbones": [{"path": f"{tmp_path}/weights"}], "prompt": "a/b"}
+
+    def made() -> dict:
+        return manifest(study, 10, [test], runs, {"finetune.train": "def"})
+
+    found = made()
+    assert found["study"] == {"backbones": [{"path": "weights"}], "prompt": "a/b"}
+    assert str(tmp_path) not in str(found)
+    assert found["trainings"] == dict.fromkeys((f"toy/tiny/cft/seed-{s}" for s in (0, 1)), losses)
+    assert found["backbones"] == {"toy/tiny": {"w": "01"}}
+    software = {"devices": ["a GPU"], "processors": ["a CPU"], "software": ["python 3, torch 2"]}
+    assert found["machine"] == software
+    assert found["code"]["steps"] == {"finetune.train": "def"}
+    assert found["code"]["trainings"] == ["abc"]
+    assert found["data"]["toy"]["raw"] == {"reviews": "02"}
+    # The rows count, and not how they are packed.
+    pq.write_table(pq.read_table(test), test, compression="none")
+    assert made() == found
+    split(tmp_path, [[0], [0, 1]])
+    changed = made()["data"]["toy"]
+    assert changed["test"] != found["data"]["toy"]["test"]
+    assert changed["catalogue"] == found["data"]["toy"]["catalogue"]
 
 
 def test_tables_and_figures_stand_under_their_questions(tmp_path: Path) -> None:

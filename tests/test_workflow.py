@@ -489,6 +489,8 @@ def test_every_documented_command_runs(finished: Path) -> None:
         "config/quickstart.yaml": "config/smoke.yaml",
         "my.yaml": "config/smoke.yaml",
         "results/quickstart": "results/smoke",
+        "results/paper": "results/smoke",
+        "../theirs": "results/smoke",
         "ml-100k": "generated",
         "90133": str(test["example_id"].iloc[0]),
         "<name>": "accuracy",
