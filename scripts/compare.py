@@ -28,22 +28,12 @@ NOTE = (
     "other trainings. About one in twenty leaves 0 out by chance."
 )
 
-#: Metrics of baselines and of models.
-LAYOUT = (
-    f"metrics/*/{BASELINES}/*/seed-[0-9]*.parquet",
-    "metrics/*/*/*/seed-[0-9]*/*/*.parquet",
-)
-
-#: Of each folder, ours first.
+#: Of both folders, ours first.
 Both = tuple[Any, Any]
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """The manifest of a results folder.
-
-    Raises:
-        InputError: it is not there, or is none.
-    """
+    """The manifest of a results folder; an InputError where there is none."""
     file = folder / "manifest.json"
     found = read_json(file) if file.is_file() else {}
     parts = [found.get(key) for key in ("data", "trainings")] if isinstance(found, dict) else [None]
@@ -81,11 +71,6 @@ def differing(manifests: Both) -> pd.DataFrame:
 def paired(cells: list[Cell], metrics: Both, columns: list[str]) -> tuple[Both, int]:
     """Metrics of the examples that both folders have, and how many only one has.
 
-    Args:
-        cells: of one data set and backbone, or its baselines.
-        metrics: per cell its file.
-        columns: what to read besides the user.
-
     Raises:
         InputError: no example is shared, or one is not the same user's.
     """
@@ -117,11 +102,7 @@ def same_lists(cell: Cell, folders: Both, frames: Both) -> bool:
 def estimated(frames: dict[Cell, pd.DataFrame], name: str, column: str, draws: Draws) -> Any:
     """Means with 95 % intervals: of every cell, and of its recommender over all seeds.
 
-    Args:
-        frames: per cell the column `user` and what is measured, on the same examples.
-        name: of the result.
-        column: what is measured.
-        draws: of the bootstrap.
+    Args are those of `measured`, for one column, and the name of the result.
 
     Returns:
         frame of `name`, `…_low`, `…_high`; the index is (cell of seed 0, its seed or None for all).
@@ -142,7 +123,13 @@ def rows_of(
 ) -> pd.DataFrame:
     """One row per cell, and one per recommender over all seeds that both folders have.
 
-    Args are those of `paired`, `compare` and `estimated`.
+    Args:
+        cells: those in both of one data set and backbone, or its baselines.
+        folders: where they lie.
+        manifests: what each was made from.
+        metrics: per cell its file.
+        k: of NDCG@K.
+        draws: of the bootstrap.
 
     Returns:
         the fields of `Cell` (seed: null over all); cells, same_lists and same_trainings (how many;
@@ -199,7 +186,7 @@ def compare(ours: Path, theirs: Path, output: Path | None = None, draws: Draws =
     folders = (ours, theirs)
     manifests = tuple(map(manifest_of, folders))
     metrics = tuple(
-        {cell_of(path): path for pattern in LAYOUT for path in sorted(folder.glob(pattern))}
+        {cell_of(path): path for path in sorted((folder / "metrics").rglob("*.parquet"))}
         for folder in folders
     )
     differences = differing(manifests)
@@ -240,26 +227,20 @@ def shown(pooled: pd.DataFrame, k: int) -> pd.DataFrame:
         signed = with_interval(value, low, high, sign=True) if any((value, low, high)) else "0"
         return signed if "difference" in name else number(value, sign="gain" in name)
 
-    titles = {
-        f"NDCG@{k} ours": "ours",
-        "theirs": "theirs",
-        "difference": "difference",
-        f"gain over {BASE} ours": "gain_ours",
-        "gain theirs": "gain_theirs",
-        "difference of gains": "gain_difference",
-    }
+    titles = [f"NDCG@{k} ours", "theirs", "difference"]
+    titles += [f"gain over {BASE} ours", "gain theirs", "difference of gains"]
+    names = ["ours", "theirs", "difference", "gain_ours", "gain_theirs", "gain_difference"]
     return pd.DataFrame(
         {
             "Data set": row["dataset"],
             "Recommender": row["baseline"] or f"{row['backbone']} {row['objective']}",
             "Decoder": row["decoder"],
             "History": row["history"],
-            "Examples": str(row["examples"]),
-            "Cells": str(row["cells"]),
+            **{name.capitalize(): str(row[name]) for name in ("examples", "cells")},
             "Same training": number(row["same_trainings"], 0),
             "Same lists": str(row["same_lists"]),
         }
-        | {title: text(row, name) for title, name in titles.items()}
+        | {title: text(row, name) for title, name in zip(titles, names, strict=True)}
         for row in pooled.to_dict("records")
     )
 

@@ -20,7 +20,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scripts.command import InputError, run
 from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.files import read_json, read_table, write_json, write_text
+from scripts.fingerprint import ROOT, fingerprint
 from scripts.study.outputs import OUTPUTS
+
+#: Of whose code `manifest.json` holds fingerprints.
+STEPS = (
+    *("data.prepare", "baselines.sequential", "finetune.train", "decode.recommend"),
+    "evaluate.per_example",
+)
 
 
 def _text(path: Path) -> str:
@@ -137,7 +144,7 @@ def _facts(study: dict[str, Any], runs: list[Path]) -> dict[str, str]:
         "Devices": listed(machine["devices"]),
         "Processors": listed(machine["processors"]),
         "Software": listed(machine["software"]),
-        "Code": f"{revision(Path(__file__).parents[1])} when this page was made",
+        "Code": f"{revision(ROOT)} when this page was made",
     }
     return {name: text for name, text in facts.items() if text}
 
@@ -157,49 +164,41 @@ def _content(path: Path, schema: pa.Schema) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()
 
 
-def manifest(
-    study: dict[str, Any], k: int, tests: list[Path], runs: list[Path], steps: dict[str, Any]
-) -> dict[str, Any]:
+def manifest(study: dict[str, Any], k: int, tests: list[Path], runs: list[Path]) -> dict[str, Any]:
     """What a study was made from, for `scripts.compare` and for whoever gets its results.
 
     Args are those of `report`.
 
     Returns:
-        k (that of the figures), study (settings), code (revision, fingerprints of the steps and
-        those that the trainings recorded), data (by data set the SHA-256 of the raw files, and of
-        the rows of catalogue and test split), backbones (SHA-256 of their weights), machine, and
-        trainings (by model its steps, best epoch and validation loss, to the last digit).
+        k, study (settings), code (fingerprints of the steps when this is made, and of those that
+        trained), data (by data set SHA-256 of the raw files, and of the rows of catalogue and test
+        split), backbones (SHA-256 of their weights), machine, and trainings (by model its steps,
+        best epoch and validation loss, to the last digit).
     """
     records = {"/".join(path.parts[-5:-1]): read_json(path) for path in runs}
     data = {}
     for path in tests:
         folder = path.parents[1]
-        facts = folder / "preparation.json"
+        record = folder / "preparation.json"  # One that is cut from another data set has none.
         data[folder.name] = {
-            # A data set that is cut from another one has none of its own.
-            "raw": read_json(facts).get("raw_sha256") if facts.exists() else None,
+            "raw": read_json(record).get("raw_sha256") if record.exists() else None,
             "catalogue": _content(folder / "catalogue.parquet", CATALOGUE),
             "test": _content(path, EXAMPLES),
         }
+    steps = {step: fingerprint(f"scripts.{step}") for step in STEPS}
+    trained = _distinct(record.get("code") for record in records.values())
+    facts = ("steps", "best_epoch", "valid_loss")
     return {
         "k": k,
         "study": _without_paths(study),
-        "code": {
-            "revision": revision(Path(__file__).parents[1]),
-            "steps": steps,
-            "trainings": _distinct(record.get("code") for record in records.values()),
-        },
+        "code": steps | {"revision": revision(ROOT), "trained": trained},
         "data": data,
         "backbones": {
-            "/".join(name.split("/")[:2]): record["backbone"].get("sha256")
+            name.rpartition("/")[0].rpartition("/")[0]: record.get("backbone", {}).get("sha256")
             for name, record in records.items()
-            if "backbone" in record
         },
         "machine": _machine(records.values()),
-        "trainings": {
-            name: {key: record.get(key) for key in ("steps", "best_epoch", "valid_loss")}
-            for name, record in records.items()
-        },
+        "trainings": {name: {f: one.get(f) for f in facts} for name, one in records.items()},
     }
 
 
@@ -210,7 +209,6 @@ def report(
     captions: Path,
     runs: list[Path],
     tests: list[Path],
-    steps: dict[str, Any],
     k: int,
     output: Path,
 ) -> None:
@@ -226,7 +224,6 @@ def report(
         captions: folder of `table_<name>.rst` and `figure_<name>.rst`, plain paragraphs.
         runs: run records of the fine-tuned models, for devices and versions.
         tests: test splits, `data/<data set>/examples/test.parquet`, for their checksums.
-        steps: fingerprints of the steps' code by name.
         k: the K that figures show.
         output: HTML to write.
     """
@@ -261,7 +258,7 @@ def report(
         for topic, sentence in entry["table"]["rows"]
     ]
     write_text("".join(f"{sentence}\n" for sentence in sentences), output.with_name("summary.txt"))
-    write_json(manifest(study, k, tests, runs, steps), output.with_name("manifest.json"))
+    write_json(manifest(study, k, tests, runs), output.with_name("manifest.json"))
     write_text(page + "\n", output)
 
 

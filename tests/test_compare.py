@@ -14,6 +14,7 @@ from scripts.files import write_json
 from tests.tiny_study import USERS, baseline, llm, metrics, recommendations
 
 DRAWS = Draws(resamples=4000)
+SPLIT = {"catalogue": "c", "test": "t"}
 #: Ranks of the targets of ann (twice), bob and cid: NDCG@10 is 1 for rank 1 and .5 for rank 3.
 OURS: dict[Cell, list[int | None]] = {
     llm("plain", 0): [1, 3, None, None],
@@ -32,7 +33,7 @@ def study(root: Path, cells: dict[Cell, list[int | None]], **changes) -> Path:
     manifest = {
         "k": 10,
         "study": {"seeds": [0, 1], "training": {"epochs": 3}},
-        "data": {"toy": {"catalogue": "c", "test": "t"}},
+        "data": {"toy": SPLIT},
         "trainings": {cell.model: {"valid_loss": 0.5} for cell in cells if not cell.baseline},
     }
     write_json(manifest | changes, root / "manifest.json")
@@ -50,15 +51,11 @@ def test_differences_and_gains_by_hand(tmp_path: Path, capsys) -> None:
     losses = {cell.model: {"valid_loss": 0.5 + (cell == llm("cft", 0))} for cell in OURS}
     other = study(tmp_path / "b", theirs, trainings=losses)
     found = compared(tmp_path, study(tmp_path / "a", OURS), other)
-    cft, one, plain = (
-        found.loc[("cft", np.nan)],
-        found.loc[("cft", 0)],
-        found.loc[("plain", np.nan)],
-    )
+    cft, one = found.loc[("cft", np.nan)], found.loc[("cft", 0)]
     # CFT: seed 0 has 3/4 against 2.5/4; plain: seed 1 has 1/4 against 1.5/4.
     assert (one["ours"], one["theirs"], one["difference"]) == (0.75, 0.625, 0.125)
     assert (cft["ours"], cft["theirs"], cft["difference"]) == (0.625, 0.5625, 0.0625)
-    assert plain["difference"] == -0.0625
+    assert found.loc[("plain", np.nan), "difference"] == -0.0625
     gains = cft[["gain_ours", "gain_theirs", "gain_difference"]]
     assert list(gains) == [0.625 - 0.3125, 0.5625 - 0.375, 0.125]
     # Of one seed the users alone are drawn: ann's 0 + 1, bob's 0, cid's -.5; all 27 draws.
@@ -95,12 +92,14 @@ def test_equal_folders_and_lists_that_are_not_there(tmp_path: Path, capsys) -> N
 def test_what_only_one_has_is_told(tmp_path: Path, capsys) -> None:
     fewer = {cell: ranks[:3] for cell, ranks in OURS.items() if not cell.baseline}
     changed = {"seeds": [0, 1], "training": {"epochs": 4, "<b>|": 1}}
-    theirs = study(tmp_path / "b", fewer | {llm("causal"): [1, 1, 1]}, study=changed)
+    theirs = study(tmp_path / "b", fewer | {llm("causal"): [1, 1, 1]}, study=changed, k=5)
     found = compared(tmp_path, study(tmp_path / "a", OURS), theirs)
     text = capsys.readouterr().out
     assert "| study.training.epochs | 3 | 4 |" in text
     assert r"| study.training.&lt;b>\| | – | 1 |" in text
     assert "study.seeds" not in text
+    assert "| k | 10 | 5 |" in text
+    assert "NDCG@5 ours" in text
     assert "- Only ours has 1: toy/baselines/sasrec/seed-0" in text
     assert "- Only theirs has 1: toy/tiny/causal/seed-0/grounded/with" in text
     assert "- toy tiny: 1 examples are in one alone." in text
@@ -111,27 +110,14 @@ def test_what_only_one_has_is_told(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("changes", "users", "first", "message"),
     [
-        (
-            {"data": {"toy": {"catalogue": "c", "test": "other"}}},
-            USERS,
-            0,
-            "no cell is in both with",
-        ),
-        (
-            {"data": {"toy": {"catalogue": "other", "test": "t"}}},
-            USERS,
-            0,
-            "no cell is in both with",
-        ),
+        ({"data": {"toy": SPLIT | {"test": "u"}}}, USERS, 0, "no cell is in both with the same"),
+        ({"data": {"toy": SPLIT | {"catalogue": "d"}}}, USERS, 0, "no cell is in both with the"),
         ({}, USERS[::-1], 0, "not of the same test examples"),
         ({}, USERS, 1000, "not of the same test examples"),
-        ({"k": 7}, USERS, 0, "is no manifest of a study"),
-        ({"trainings": []}, USERS, 0, "is no manifest of a study"),
+        ({"trainings": []}, USERS, 0, r"manifest\.json: is no manifest of a study; name a folder"),
     ],
 )
-def test_what_cannot_be_compared(
-    tmp_path: Path, monkeypatch, changes, users, first, message
-) -> None:
+def test_what_cannot_be_compared(tmp_path, monkeypatch, changes, users, first, message) -> None:
     ours, theirs = study(tmp_path / "a", OURS), study(tmp_path / "b", OURS, **changes)
     monkeypatch.setattr("tests.tiny_study.USERS", users)
     for cell, ranks in OURS.items():
@@ -142,8 +128,7 @@ def test_what_cannot_be_compared(
 
 def test_another_data_set_and_no_manifest(tmp_path: Path) -> None:
     ours = study(tmp_path / "a", OURS)
-    theirs = study(tmp_path / "b", {llm()._replace(dataset="else"): [1, 1, 1, 1]})
-    with pytest.raises(InputError, match="no cell is in both with the same test examples"):
-        compare(ours, theirs, draws=DRAWS)
-    with pytest.raises(InputError, match=r"manifest\.json: is no manifest of a study; name"):
-        compare(ours, tmp_path, draws=DRAWS)
+    other = study(tmp_path / "b", {llm()._replace(dataset="else"): [1, 1, 1, 1]})
+    for theirs, message in ((other, "no cell is in both"), (tmp_path, "is no manifest")):
+        with pytest.raises(InputError, match=message):
+            compare(ours, theirs, draws=DRAWS)

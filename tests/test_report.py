@@ -65,7 +65,6 @@ def make(tmp_path: Path, label: str = "<script>alert(1)</script>") -> str:
         tmp_path / "captions",
         [tmp_path / "run.json"],
         [],
-        {},
         10,
         tmp_path / "report.html",
     )
@@ -132,36 +131,28 @@ def test_the_page_opens_with_the_summary_and_a_terminal_shows_it(tmp_path: Path)
 
 
 def test_the_manifest_says_what_was_used_and_names_no_path_of_the_machine(tmp_path: Path) -> None:
+    run = tmp_path / "models/toy/tiny/cft/seed-0/run.json"
     losses = {"steps": 2, "best_epoch": 1, "valid_loss": 0.1}
-    record = losses | {"device": "a GPU", "processor": "a CPU", "code": "abc", "python": "3"}
-    record |= {"versions": {"torch": "2"}, "backbone": {"name": "tiny", "sha256": {"w": "01"}}}
-    runs = [tmp_path / f"models/toy/tiny/cft/seed-{seed}/run.json" for seed in (0, 1)]
-    for path in runs:
-        write_json(record, path)
+    machine = {"device": "a GPU", "processor": "a CPU", "python": "3", "versions": {"torch": "2"}}
+    write_json(losses | machine | {"code": "abc", "backbone": {"sha256": {"w": "01"}}}, run)
     catalogue(tmp_path, [0, 1])
     split(tmp_path, [[0], [1, 0]])
     test = tmp_path / "data/toy/examples/test.parquet"
     write_json({"raw_sha256": {"reviews": "02"}}, tmp_path / "data/toy/preparation.json")
     study = {"backbones": [{"path": f"{tmp_path}/weights"}], "prompt": "a/b"}
-
-    def made() -> dict:
-        return manifest(study, 10, [test], runs, {"finetune.train": "def"})
-
-    found = made()
+    found = manifest(study, 10, [test], [run])
     assert found["study"] == {"backbones": [{"path": "weights"}], "prompt": "a/b"}
     assert str(tmp_path) not in str(found)
-    assert found["trainings"] == dict.fromkeys((f"toy/tiny/cft/seed-{s}" for s in (0, 1)), losses)
+    assert found["trainings"] == {"toy/tiny/cft/seed-0": losses}
     assert found["backbones"] == {"toy/tiny": {"w": "01"}}
-    software = {"devices": ["a GPU"], "processors": ["a CPU"], "software": ["python 3, torch 2"]}
-    assert found["machine"] == software
-    assert found["code"]["steps"] == {"finetune.train": "def"}
-    assert found["code"]["trainings"] == ["abc"]
+    assert found["machine"]["processors"] == ["a CPU"]
+    assert found["code"]["trained"] == ["abc"]
     assert found["data"]["toy"]["raw"] == {"reviews": "02"}
     # The rows count, and not how they are packed.
     pq.write_table(pq.read_table(test), test, compression="none")
-    assert made() == found
+    assert manifest(study, 10, [test], [run]) == found
     split(tmp_path, [[0], [0, 1]])
-    changed = made()["data"]["toy"]
+    changed = manifest(study, 10, [test], [run])["data"]["toy"]
     assert changed["test"] != found["data"]["toy"]["test"]
     assert changed["catalogue"] == found["data"]["toy"]["catalogue"]
 
@@ -205,9 +196,7 @@ def test_the_revision_is_that_of_the_code_itself(tmp_path: Path) -> None:
 def test_a_missing_caption_is_named(tmp_path: Path) -> None:
     write(Table(pd.DataFrame({"a": ["1"]}), [], left=1), None, tmp_path / "other.csv")
     with pytest.raises(InputError, match=r"table_other\.rst: cannot be read"):
-        report(
-            STUDY, [tmp_path / "other.json"], [], CAPTIONS, [], [], {}, 10, tmp_path / "report.html"
-        )
+        report(STUDY, [tmp_path / "other.json"], [], CAPTIONS, [], [], 10, tmp_path / "report.html")
 
 
 @pytest.mark.parametrize("path", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)

@@ -22,21 +22,9 @@ rule report:
         words=[
             sha256(f"{CHECKOUT}/{name}") for name in ("workflow/report", "scripts/report.html.j2")
         ],
-        # Of what the results hang on; a change of it reruns this rule's inputs as well.
-        steps=verbatim(
-            json.dumps(
-                {
-                    step: fingerprint(f"scripts.{step}")
-                    for step in (
-                        *("data.prepare", "baselines.sequential", "finetune.train"),
-                        *("decode.recommend", "evaluate.per_example"),
-                    )
-                }
-            )
-        ),
         k=study_cells.headline_k(STUDY),
         captions=lambda wildcards, output: f"{CHECKOUT}/workflow/report",
     shell:
         "python -m scripts.report --study {params.study:q} --tables {input.tables:q}"
         " --figures {input.figures:q} --captions {params.captions:q} --runs {input.runs:q}"
-        " --tests {input.tests:q} --steps {params.steps:q} --k {params.k} --output {output.html:q} &> {log:q}"
+        " --tests {input.tests:q} --k {params.k} --output {output.html:q} &> {log:q}"
