@@ -16,6 +16,7 @@ from scripts.evaluate.blocks import codes, read_block
 from scripts.evaluate.bootstrap import DRAWS, Draws
 from scripts.evaluate.measure import estimates, measured, minus
 from scripts.files import read_json, read_table, write_csv
+from scripts.labels import one_line
 from scripts.rows import UNKNOWN
 from scripts.tables.format import markdown, number, with_interval
 
@@ -65,7 +66,7 @@ def differing(manifests: Both) -> pd.DataFrame:
         if ours.get(key) != theirs.get(key)
     ]
     frame = pd.DataFrame(rows, columns=["Record", "Ours", "Theirs"], dtype=object)
-    return frame.map(lambda text: text if len(text) <= 60 else f"{text[:59]}…")
+    return frame.map(one_line).map(lambda text: text if len(text) <= 60 else f"{text[:59]}…")
 
 
 def paired(cells: list[Cell], metrics: Both, columns: list[str]) -> tuple[Both, int]:

@@ -91,7 +91,7 @@ def test_equal_folders_and_lists_that_are_not_there(tmp_path: Path, capsys) -> N
 
 def test_what_only_one_has_is_told(tmp_path: Path, capsys) -> None:
     fewer = {cell: ranks[:3] for cell, ranks in OURS.items() if not cell.baseline}
-    changed = {"seeds": [0, 1], "training": {"epochs": 4, "<b>|": 1}}
+    changed = {"seeds": [0, 1], "training": {"epochs": 4, "<b>|\n\x1b": 1}}
     theirs = study(tmp_path / "b", fewer | {llm("causal"): [1, 1, 1]}, study=changed, k=5)
     found = compared(tmp_path, study(tmp_path / "a", OURS), theirs)
     text = capsys.readouterr().out
