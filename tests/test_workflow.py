@@ -494,7 +494,7 @@ def test_every_documented_command_runs(finished: Path) -> None:
         "ml-100k": "generated",
         "90133": str(test["example_id"].iloc[0]),
         "<name>": "accuracy",
-        "--cores all --config stage=1": "-n --config stage=1",  # A part has other summaries.
+        "--config stage=1": "-n --config stage=1",  # A part has other summaries.
         "[toys]": "[generated]",
         " x --help": " accuracy --help",
         ".venv/bin/": "",
