@@ -1,4 +1,4 @@
-"""The steps of the study, one folder (room) per stage; data flows from the first to the last."""
+"""The steps of the study, in one folder (room) each; data flows from the first to the last."""
 
 import gc
 

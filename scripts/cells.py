@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
     @property
     def model(self) -> str:
-        """Path of its model, relative to the folder of a stage and without an ending."""
+        """Path of its model, relative to a folder of the results and without an ending."""
         folders = (BASELINES, self.baseline) if self.baseline else (self.backbone, self.objective)
         return "/".join([self.dataset, *folders, f"seed-{self.seed}"])
 

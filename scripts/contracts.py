@@ -1,4 +1,4 @@
-"""The columns of the files that one stage hands to the next.
+"""The columns of the files that one room hands to the next.
 
 Order of rows: interactions by (timestamp, the user's first appearance among the kept rows, line or
 draw); the catalogue by `item_id`; examples by `example_id`; recommendations by (`example_id`,

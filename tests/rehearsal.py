@@ -298,11 +298,11 @@ def gaps(study: Study, results: Path) -> list[str]:
 
 def named(file: Path) -> Cell | Model | None:
     """The cell or model that a file belongs to, if it is one's."""
-    stage = file.parts[0]
-    if stage in ("metrics", "recommendations"):
+    folder = file.parts[0]
+    if folder in ("metrics", "recommendations"):
         return cell_of(file)
-    if stage in ("models", "token_effects", "audits"):
-        return model_of(file.parent if stage == "models" else file)
+    if folder in ("models", "token_effects", "audits"):
+        return model_of(file.parent if folder == "models" else file)
     return None
 
 

@@ -95,14 +95,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def waits(monkeypatch):
-    """The waits between attempts, none of which is waited."""
-    waits = []
-    monkeypatch.setattr(module.time, "sleep", waits.append)
-    return waits
-
-
-@pytest.fixture
 def server(waits):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.answers, server.asked = {}, []

@@ -29,14 +29,6 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def waits(monkeypatch):
-    """The waits between tries, none of which is waited."""
-    waits = []
-    monkeypatch.setattr(fetching.time, "sleep", waits.append)
-    return waits
-
-
-@pytest.fixture
 def hub(model, tmp_path, monkeypatch, waits):
     shutil.copytree(model, tmp_path / "hub" / NAME)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

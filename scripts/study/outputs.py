@@ -63,17 +63,17 @@ class Output(NamedTuple):
     """Whether a study has its table and figure."""
 
 
-def of_cells(stage: str, cells: Cells, ending: str = ".parquet") -> Files:
-    """The files of a stage for some cells."""
-    return lambda study: [f"{stage}/{cell.path}{ending}" for cell in cells(study)]
+def of_cells(folder: str, cells: Cells, ending: str = ".parquet") -> Files:
+    """The files of a folder for some cells."""
+    return lambda study: [f"{folder}/{cell.path}{ending}" for cell in cells(study)]
 
 
-def of_models(stage: str, cells: Cells, ending: str = ".parquet") -> Files:
-    """The files of a stage for the models of some cells, each once."""
+def of_models(folder: str, cells: Cells, ending: str = ".parquet") -> Files:
+    """The files of a folder for the models of some cells, each once."""
 
     def files(study: Study) -> list[str]:
         return [
-            f"{stage}/{model}{ending}" for model in dict.fromkeys(c.model for c in cells(study))
+            f"{folder}/{model}{ending}" for model in dict.fromkeys(c.model for c in cells(study))
         ]
 
     return files
