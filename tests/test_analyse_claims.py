@@ -306,8 +306,8 @@ def test_another_history_is_judged_by_the_contrast_on_the_seeds_that_the_base_sh
 def test_times_are_judged_by_the_interval_of_their_logarithms(tmp_path: Path) -> None:
     row = {"dataset": "toy", "backbone": "tiny", "objective": "cft", "examples": 9}
     row |= {"crowded": False, "tokens_per_step": None, "peak_memory_mb": None}
-    train = row | {"stage": "training", "decoder": None, "history": None}
-    decode = row | {"stage": "decoding", "decoder": "search", "history": "with"}
+    train = row | {"phase": "training", "decoder": None, "history": None}
+    decode = row | {"phase": "decoding", "decoder": "search", "history": "with"}
     cost = [
         *(train | {"seed": i, "relative": r} for i, r in enumerate((1.2, 1.3, 1.4))),
         *(decode | {"seed": i, "relative": r} for i, r in enumerate((1.0, 1.05, 1.2))),
@@ -329,7 +329,7 @@ def test_times_are_judged_by_the_interval_of_their_logarithms(tmp_path: Path) ->
 
 
 def test_times_of_a_crowded_machine_are_no_results(tmp_path: Path) -> None:
-    row = {"dataset": "toy", "backbone": "tiny", "stage": "training", "examples": 9}
+    row = {"dataset": "toy", "backbone": "tiny", "phase": "training", "examples": 9}
     cost = [
         row | {"objective": objective, "seed": seed, "relative": relative, "crowded": crowded}
         for objective, seed, relative, crowded in [

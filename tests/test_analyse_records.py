@@ -1,4 +1,4 @@
-"""Cost and curves: what is gathered from the stages' own records."""
+"""Cost and curves: what is gathered from the steps' own records."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_cost_is_relative_to_the_base_with_the_same_seed(tmp_path: Path) -> None
         path = tmp_path / f"{llm(objective, seed).path}.json"
         write_json({"examples": 8, "prompts": 4, "seconds": 2.0 * step, "device": "cpu"}, path)
         decodings.append(path)
-    found = cost(runs, decodings).set_index(["stage", "objective", "seed"])
+    found = cost(runs, decodings).set_index(["phase", "objective", "seed"])
     assert found.loc[("training", "cft", 1), "relative"] == 2.5
     assert found.loc[("training", "plain", 0), "relative"] == 1
     assert np.isnan(found.loc[("training", "cft", 1), "seconds_per_prompt"])

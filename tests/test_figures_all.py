@@ -80,8 +80,8 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         frame = product(**cells, position=[1, 2, 3]).rename(columns={"value": "weight"})
         return frame.assign(alpha=0.1, tokens=9)
     if name == "cost":
-        trained = product(**cells, stage=["training"]).assign(seconds_per_step=1.0)
-        lists = product(**cells, stage=["decoding"], decoder=["grounded"], history=["with"])
+        trained = product(**cells, phase=["training"]).assign(seconds_per_step=1.0)
+        lists = product(**cells, phase=["decoding"], decoder=["grounded"], history=["with"])
         frame = pd.concat([trained, lists.assign(seconds_per_prompt=lists["value"])])
         return frame.assign(relative=1.0, peak_memory_mb=100.0)
     if name == "dependence":

@@ -276,7 +276,7 @@ def test_cost(tmp_path: Path) -> None:
         "backbone": "tiny",
         "objective": "cft",
         "seed": 0,
-        "stage": "training",
+        "phase": "training",
         "decoder": None,
         "history": None,
         "device": "cpu",
@@ -295,11 +295,11 @@ def test_cost(tmp_path: Path) -> None:
         "relative": 1.9,
         "crowded": False,
     }
-    decoding = row | {"stage": "decoding", "decoder": "grounded", "history": "with"}
+    decoding = row | {"phase": "decoding", "decoder": "grounded", "history": "with"}
     decoding |= {"seconds_per_step": None, "seconds_per_prompt": 0.5, "steps": None}
     decoding |= {"seconds_per_epoch": None, "load_average": 4.0, "crowded": True}
     table = written(cost(as_read(pd.DataFrame([row, decoding])), LABELS), tmp_path)
-    assert table["Stage"].tolist() == ["training", "grounded, with"]
+    assert table["Phase"].tolist() == ["training", "grounded, with"]
     assert table["Seconds per step / prompt"].tolist() == [2, 0.5]
     assert table["Steps"].tolist() == ["10", "–"]
     assert table["Seconds per epoch"].tolist() == ["19.0", "–"]

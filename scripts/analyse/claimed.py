@@ -202,13 +202,13 @@ def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
     return _differences(_greatest(rows, "length", ["dataset", "backbone", "decoder"]))
 
 
-def _cost(stage: str, column: str = "") -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+def _cost(phase: str, column: str = "") -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
     """What cft costs over plain's: the geometric mean over seeds, and Student's interval of their
     logarithms. One seed has none; times, which are taken where no column is named, are not listed
     where any was taken on a crowded machine: they say nothing."""
 
     def lines(cost: pd.DataFrame, study: Study) -> pd.DataFrame:
-        shown = (cost["stage"] == stage) & cost["history"].isin(["", "with"])
+        shown = (cost["phase"] == phase) & cost["history"].isin(["", "with"])
         keys = ["dataset", "backbone", "decoder"]
         both = cost[shown & cost["objective"].isin(["cft", BASE])]
         ours = both[both["objective"] == "cft"]

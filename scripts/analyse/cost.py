@@ -34,7 +34,7 @@ RECORDED = [
 WAITING = 1.0
 
 COLUMNS = [
-    *("dataset", "backbone", "objective", "seed", "stage", "decoder", "history"),
+    *("dataset", "backbone", "objective", "seed", "phase", "decoder", "history"),
     *RECORDED,
     "seconds_per_prompt",
     "relative",
@@ -50,11 +50,11 @@ def cost(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
         decodings: run record beside every LLM's recommendations.
 
     Returns:
-        one row per record: dataset, backbone, objective, seed, stage (training, decoding), decoder,
+        one row per record: dataset, backbone, objective, seed, phase (training, decoding), decoder,
         history, those of `RECORDED`, seconds_per_prompt (decoding), relative (time per step or per
         prompt over that of `BASE` with the same seed and on the same device, the number of threads
         included), crowded (whether more processes wanted a core than the machine has, so that times
-        say little). What a stage does not record is empty, and so is `relative` where the base ran
+        say little). What a phase does not record is empty, and so is `relative` where the base ran
         elsewhere.
     """
     rows: list[dict[str, Any]] = []
@@ -63,14 +63,14 @@ def cost(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
         record["examples"] = record.get("train_examples")
         if record.get("resumed"):  # Alone of its times, this one begins with the last start.
             record["seconds"] = None
-        rows.append(model_of(path.parent)._asdict() | {"stage": "training"} | _recorded(record))
+        rows.append(model_of(path.parent)._asdict() | {"phase": "training"} | _recorded(record))
     for path in decodings:
-        rows.append(cell_of(path)._asdict() | {"stage": "decoding"} | _recorded(read_json(path)))
+        rows.append(cell_of(path)._asdict() | {"phase": "decoding"} | _recorded(read_json(path)))
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    decoding = frame["stage"] == "decoding"
+    decoding = frame["phase"] == "decoding"
     frame["seconds_per_prompt"] = (frame["seconds"] / frame["prompts"]).where(decoding)
     unit = frame["seconds_per_prompt"].where(decoding, frame["seconds_per_step"]).astype(float)
-    keys = ["dataset", "backbone", "seed", "stage", "decoder", "history", "device"]
+    keys = ["dataset", "backbone", "seed", "phase", "decoder", "history", "device"]
     own = pd.MultiIndex.from_frame(frame[keys].astype(object).fillna("").astype(str))
     bases = pd.Series(unit.to_numpy(), own)[(frame["objective"] == BASE).to_numpy()]
     frame["relative"] = unit / bases.reindex(own).to_numpy()

@@ -16,7 +16,7 @@ from scripts.evaluate.measure import COMPARED, METRICS, adjusted, compared
 from scripts.files import read_table
 from scripts.rows import in_order
 
-#: What is taken from the run records; the name of the stage is put before it.
+#: What is taken from the run records; the name of the phase is put before it.
 COSTS = [
     "seconds",
     "seconds_per_step",
@@ -61,9 +61,9 @@ def history_length(
         shortest length of the same seed; null for that one itself), p_holm (adjusted over HR and
         NDCG at `k`), seeds, shared_seeds (of the difference), examples, users, device. Beside `hr`
         and `ndcg` at every k, `metric` is `mean_history` (titles in an example's history, before a
-        prompt is shortened to fit) or a measure of `cost` with its stage before it, such as
+        prompt is shortened to fit) or a measure of `cost` with its phase before it, such as
         `training_seconds_per_step`, without k and interval; `truncated_share` is the share of the
-        stage's examples that lost titles to fit.
+        phase's examples that lost titles to fit.
     """
     cells = {cell_of(path): path for path in metrics}
     blocks: dict[tuple[str, str], dict[Cell, Path]] = {}
@@ -138,10 +138,10 @@ def costs_by_length(costs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """
     model = list(Model._fields)
     frame = costs.assign(truncated_share=costs["truncated_prompts"] / costs["examples"])
-    training = frame[frame["stage"] == "training"].drop(columns="decoder").merge(cells, on=model)
-    frame = pd.concat([training, frame[frame["stage"] == "decoding"]], ignore_index=True)
+    training = frame[frame["phase"] == "training"].drop(columns="decoder").merge(cells, on=model)
+    frame = pd.concat([training, frame[frame["phase"] == "decoding"]], ignore_index=True)
     frame[COSTS] = frame[COSTS].astype(float)
-    long = frame.melt([*model, "decoder", "stage", "examples", "device"], COSTS, "measure").dropna(
+    long = frame.melt([*model, "decoder", "phase", "examples", "device"], COSTS, "measure").dropna(
         subset="value"
     )
-    return long.assign(metric=long["stage"] + "_" + long["measure"])
+    return long.assign(metric=long["phase"] + "_" + long["measure"])

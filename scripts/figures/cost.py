@@ -41,21 +41,21 @@ def cost(values: pd.DataFrame, labels: Labels) -> Drawing:
     decoding: Blocks = {}
     for (dataset, backbone), runs in pairs:
         name = f"{labels.dataset(dataset)}\n{labels.block(backbone)}"
-        trained = runs[runs["stage"] == "training"]
+        trained = runs[runs["phase"] == "training"]
         objectives = [one for one in looks if (trained["objective"] == one).any()]
         training[name] = {one: trained[trained["objective"] == one] for one in objectives}
         # Without a history there is one prompt, which says nothing of the time of many.
-        shown = runs[(runs["stage"] == "decoding") & (runs["history"] == "with")]
+        shown = runs[(runs["phase"] == "decoding") & (runs["history"] == "with")]
         for decoder, lists in shown.groupby("decoder", sort=False):
             decoding.setdefault(name, {})[labels.decoder(decoder)] = lists
-    stages = [(blocks, names) for blocks, names in ((training, TRAINING), (decoding, DECODING))]
-    stages = [(blocks, names) for blocks, names in stages if blocks]
-    heights = [0.35 + LINE * lines(blocks, blocks is decoding) for blocks, _ in stages]
+    phases = [(blocks, names) for blocks, names in ((training, TRAINING), (decoding, DECODING))]
+    phases = [(blocks, names) for blocks, names in phases if blocks]
+    heights = [0.35 + LINE * lines(blocks, blocks is decoding) for blocks, _ in phases]
     figure, axes = style.panels(
-        len(stages), 3, style.PAGE, sum(heights) / len(heights), sharey=True
+        len(phases), 3, style.PAGE, sum(heights) / len(heights), sharey=True
     )
     axes[0, 0].get_gridspec().set_height_ratios(heights)
-    for row, (blocks, measures) in zip(axes, stages, strict=True):
+    for row, (blocks, measures) in zip(axes, phases, strict=True):
         draw(row, blocks, measures, looks, blocks is decoding)
     style.legend(figure, [style.handle(n, look) for n, look in looks.items()])
     return Drawing(figure, data)

@@ -12,19 +12,19 @@ from scripts.tables.format import Table, number
 
 def cost(cost: pd.DataFrame, labels: Labels) -> Table:
     """List time and memory of training and decoding, and their ratio to plain fine-tuning."""
-    keys = ["dataset", "backbone", "stage", "decoder", "history", "objective"]
+    keys = ["dataset", "backbone", "phase", "decoder", "history", "objective"]
     frame = in_order(cost, keys)
     rows = []
     for key, cell in frame.groupby(keys, sort=False):
-        dataset, backbone, stage, decoder, history, objective = key
+        dataset, backbone, phase, decoder, history, objective = key
         means = cell.mean(numeric_only=True)
-        decoding = stage == "decoding"
+        decoding = phase == "decoding"
         unit = means["seconds_per_prompt"] if decoding else means["seconds_per_step"]
         rows.append(
             {
                 "Data set": labels.dataset(dataset),
                 "Backbone": labels.block(backbone),
-                "Stage": f"{labels.decoder(decoder)}, {history}" if decoding else str(stage),
+                "Phase": f"{labels.decoder(decoder)}, {history}" if decoding else str(phase),
                 "Objective": objective,
                 "Seconds per step / prompt": number(unit, 3),
                 "Relative to base": number(means["relative"], 2),
@@ -45,7 +45,7 @@ def cost(cost: pd.DataFrame, labels: Labels) -> Table:
         "prompt, named by decoder and history. Means over seeds, ranges where the runs differ. "
         "Relative: over plain fine-tuning with the same seed on the same device. Nothing is chosen "
         "on the test split. Truncated prompts lost their oldest titles to fit training.max_tokens, "
-        f"or the backbone's context. {UNKNOWN}: not recorded for this stage; of a ratio, plain "
+        f"or the backbone's context. {UNKNOWN}: not recorded for this phase; of a ratio, plain "
         "fine-tuning ran on another device; of total seconds, a run that was resumed.",
     ]
     return Table(pd.DataFrame(rows), notes, left=4)
