@@ -6,15 +6,19 @@ import gc
 import inspect
 import json
 import logging
+import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import docstring_parser
+from filelock import FileLock, Timeout
 from jsonargparse import ArgumentParser
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator, validate_call
 from tqdm import tqdm
@@ -59,6 +63,7 @@ def run(
     step: Callable[..., Any],
     write: Callable[[Any, Path], None] | None = None,
     words: Sequence[str] | None = None,
+    exclusive: bool = False,
 ) -> None:
     """Run a step function as a command: its parameters become options, its docstring the help.
 
@@ -70,6 +75,7 @@ def run(
         step: the function.
         write: writes what the step returns to the option `output`, where the step has none itself.
         words: the command line; that of this process by default.
+        exclusive: whether one process at a time may make the option `output`, see `alone`.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -84,15 +90,53 @@ def run(
     if write is not None:
         parser.add_argument("--output", type=Path, required=True, help="File to write.")
     given = parser.instantiate(parser.parse_args(words)).as_dict()
+    # Of the processes of a run the first one writes.
+    held = alone(given["output"]) if exclusive and os.getenv("RANK", "0") == "0" else nullcontext()
     try:
-        if write is None:
-            step(**given)
-        else:
-            output = given.pop("output")
-            write(step(**given), output)
+        with held:
+            if write is None:
+                step(**given)
+            else:
+                output = given.pop("output")
+                write(step(**given), output)
     except InputError as error:
         logging.getLogger(step.__module__).error("%s", error)
         sys.exit(1)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only process that makes `path`: while another does, say which, and wait.
+
+    A step outlives a Snakemake that is killed, and the next one starts it again. The lock ends with
+    its process, however that ends.
+
+    Raises:
+        InputError: another makes it, and this is one of several processes, which do not wait long
+            for each other.
+    """
+    file = path.with_name(f".{path.name}.lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        holder = " of ".join(file.read_text(encoding="utf-8").split())
+        if "RANK" in os.environ:
+            raise InputError(
+                f"{path}: process {holder} is making it already; let it end, and run again"
+            ) from error
+        logging.getLogger(__name__).warning(
+            "%s: waiting for process %s, which is making it already", path, holder
+        )
+        lock.acquire(poll_interval=0.5)
+    try:
+        # As the lock itself does where a file system has no locks.
+        file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()
 
 
 def step_of(room: str, words: Sequence[str]) -> Callable[..., Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -29,8 +30,9 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.partial"):  # What a killed run left behind.
-        _remove(stale)
+    for stale in path.parent.glob(f".{path.name}.*.partial"):
+        if not _runs(int(stale.name.split(".")[-2])):  # A killed run left it behind.
+            _remove(stale)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -39,6 +41,35 @@ def atomic(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         _remove(partial)
+
+
+def freed_of_dead_runs(folder: Path) -> IO[str] | None:
+    """Delete Snakemake's locks in its folder where no run is left: a killed one leaves them behind.
+
+    Returns:
+        what marks this run as living, until it is closed or its process ends; None where the file
+        system has no locks, and the folder is left as it is.
+    """
+    folder.mkdir(exist_ok=True)
+    stream = (folder / "living").open("a+", encoding="utf-8")
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for lock in folder.glob("locks/*"):
+                lock.unlink()
+        fcntl.flock(stream, fcntl.LOCK_SH)
+    except OSError:
+        return None
+    return stream
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 def _remove(path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,49 @@ def test_bad_input_ends_with_its_message_alone(caplog: pytest.LogCaptureFixture)
         run(step, write, ["--files", "x", "--k", "10", "--output", "o"])
     assert caught.value.code == 1
     assert caplog.messages == ["k: 10 is more than 9"]
+
+
+#: Makes an output alone, until it is killed.
+HOLDER = """
+import fcntl, os, sys, time
+lock = open(sys.argv[1], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print(os.getpid(), "host", file=lock, flush=True)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("rank", [None, "0", "1"])
+def test_an_output_is_made_by_one_process_at_a_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    def make(output: Path) -> None:
+        output.write_text(f"{holder.poll()}")
+
+    output, lock = tmp_path / "model", tmp_path / ".model.lock"
+    command = [sys.executable, "-S", "-c", HOLDER, str(lock)]
+    words = ["--output", str(output)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        threading.Timer(0.5, holder.kill).start()
+        if rank is not None:
+            monkeypatch.setenv("RANK", rank)
+        if rank == "0":
+            with pytest.raises(SystemExit):
+                run(make, words=words, exclusive=True)
+        else:
+            run(make, words=words, exclusive=True)
+    who = f"process {holder.pid} of host"
+    said = {
+        None: [f"{output}: waiting for {who}, which is making it already"],
+        "0": [f"{output}: {who} is making it already; let it end, and run again"],
+        "1": [],
+    }
+    assert caplog.messages == said[rank]
+    made = {None: "-9", "0": "", "1": "None"}[rank]
+    assert (output.read_text() if output.exists() else "") == made
+    assert lock.exists() == (rank is not None)
 
 
 def test_options_from_json_are_checked() -> None:

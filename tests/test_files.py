@@ -1,6 +1,8 @@
 """Files appear whole or not at all, and one that breaks its contract is named."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -73,6 +75,17 @@ def test_success_replaces_what_was_there(tmp_path):
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["second"]
     assert (tmp_path / "file").read_text() == "second"
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    left, others = (tmp_path / f".file.{pid}.partial" for pid in (ended.pid, 1))
+    left.touch()
+    others.touch()
+    with atomic(tmp_path / "file") as partial:
+        partial.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"file", others.name}
 
 
 def test_a_table_holds_its_contract_and_nothing_else(tmp_path):

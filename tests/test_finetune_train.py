@@ -496,6 +496,11 @@ def test_a_run_killed_three_times_ends_the_same(folder, undisturbed, tmp_path):
     for name in ("steps", "epochs_run", "best_epoch", "settings", "code"):
         assert records[0][name] == records[1][name]
     assert not (tmp_path / "model.checkpoints").exists()
+    # As when a second process has waited for the first.
+    made = (output / "run.json").stat()
+    assert (finetune(folder, output) / "run.json").stat() == made
+    finetune(folder, output, PLAIN, epochs=1)
+    assert (output / "run.json").stat() != made
 
 
 @pytest.mark.parametrize("left", [0, 100])

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -59,6 +60,28 @@ def cells_of(jobs: Counter[str]) -> list[str]:
 def rules_of(jobs: Counter[str]) -> set[str]:
     """Names of their rules."""
     return {re.sub("^recommend_.*", "recommend", job.split()[0]) for job in cells_of(jobs)}
+
+
+def test_a_live_run_is_not_joined_and_a_killed_one_needs_no_unlocking(tmp_path: Path) -> None:
+    (tmp_path / "Snakefile").write_text(f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from scripts.files import freed_of_dead_runs
+LIVES = freed_of_dead_runs(Path(".snakemake"))
+rule all:
+    output: "made"
+    shell: "sleep {{config[seconds]}}; touch {{output}}"
+""")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--config", "seconds=20"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as live:
+        while not [*tmp_path.glob(".snakemake/incomplete/*")]:
+            time.sleep(0.1)
+        second = snakemake(tmp_path, "--config", "seconds=0", check=False)
+        live.kill()
+    assert "LockException" in second.stderr
+    assert [*tmp_path.glob(".snakemake/locks/*")]
+    snakemake(tmp_path, "--config", "seconds=0", "--rerun-incomplete")
+    assert (tmp_path / "made").exists()
 
 
 @pytest.fixture(scope="module")

