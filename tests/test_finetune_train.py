@@ -503,16 +503,29 @@ def test_a_run_killed_three_times_ends_the_same(folder, undisturbed, tmp_path):
     assert (output / "run.json").stat() != made
 
 
-@pytest.mark.parametrize("left", [0, 100])
-def test_a_checkpoint_whose_state_was_cut_off_is_passed_over(
-    folder, undisturbed, tmp_path, caplog, left
-):
+def flip(file):
+    """Change one bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_checkpoint_with_any_broken_file_is_passed_over(folder, undisturbed, tmp_path, caplog):
     interrupt(folder, tmp_path / "model", step=19)
-    [state] = tmp_path.glob("model.checkpoints/*/checkpoint-16/trainer_state.json")
-    os.truncate(state, left)
-    output = finetune(folder, tmp_path / "model")
-    assert f"{state} is broken" in caplog.text
-    assert_resumed(output, undisturbed)
+    [last] = tmp_path.glob("model.checkpoints/*/checkpoint-16")
+    files = sorted(last.iterdir())
+    assert len(files) > 6
+    for file in files:
+        content = file.read_bytes()
+        for fault in (flip, lambda path: os.truncate(path, 100), os.remove):
+            assert train.last_checkpoint(last.parent) == last
+            fault(file)
+            assert train.last_checkpoint(last.parent) == last.with_name("checkpoint-8")
+            assert f"{last} is broken (" in caplog.text
+            caplog.clear()
+            file.write_bytes(content)
+    flip(last / "optimizer.pt")
+    assert_resumed(finetune(folder, tmp_path / "model"), undisturbed)
 
 
 def finetune_together(folder, output, script, processes=2, die=False, **settings):
@@ -722,6 +735,14 @@ def test_early_stopping_keeps_the_best_epoch_and_survives_interruptions(folder, 
         found = read_json(output / "run.json")
         for field in ("steps", "epochs_run", "best_epoch"):
             assert found[field] == record[field]
+
+    if patience == 2:  # The best checkpoint is not the last one; without it no run can end.
+        interrupt(folder, tmp_path / "best", **settings)
+        [best] = tmp_path.glob(f"best.checkpoints/*/checkpoint-{2 * record['best_epoch']}")
+        flip(best / "model.safetensors")
+        output = finetune(folder, tmp_path / "best", **settings)
+        assert not read_json(output / "run.json")["resumed"]
+        assert weights(output) == weights(undisturbed)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,15 @@ from typing import Any
 
 import pandas as pd
 import torch
+import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from scripts.files import sha256, write_json
 from scripts.finetune.objective import POSITIONS
+
+#: Of a checkpoint: the SHA-256 of its other files.
+CHECKSUMS = "checksums.json"
 
 
 class EpochLog(TrainerCallback):
@@ -50,6 +55,21 @@ class MetricsLog(TrainerCallback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open(mode, encoding="utf-8") as stream:
                 stream.write(metrics_lines(log))
+
+
+class CheckpointSums(TrainerCallback):
+    """Writes the checksums of a checkpoint into it once it is whole."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write them when all processes have saved what is theirs."""
+        if args.world_size > 1:
+            dist.barrier()
+        if state.is_world_process_zero:
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            sums = {path.name: sha256(path) for path in checkpoint.iterdir()}
+            write_json(sums, checkpoint / CHECKSUMS)
 
 
 def clock(device: torch.device) -> float:

@@ -36,6 +36,8 @@ from scripts.examples import EVALUATION_SEED, read_titles, subsample
 from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
 from scripts.finetune.batches import encode, no_history_prompt
 from scripts.finetune.callbacks import (
+    CHECKSUMS,
+    CheckpointSums,
     EpochLog,
     MetricsLog,
     learning_curves,
@@ -111,7 +113,7 @@ def finetune(
     if is_finished(output, checkpoints.name):
         logger.info("%s is finished already, by a process that this one waited for", output)
         return
-    resume = last_checkpoint(checkpoints, training.processes)
+    resume = last_checkpoint(checkpoints)
     arguments = training_arguments(training, seed, place, checkpoints)
     # A new adapter changes nothing yet.
     model = model.to(arguments.device)
@@ -234,23 +236,37 @@ def is_finished(output: Path, made_from: str) -> bool:
     return record.is_file() and read_json(record).get("made_from") == made_from
 
 
-def last_checkpoint(folder: Path, processes: int) -> Path | None:
-    """The last whole checkpoint, or None: a kill or a power cut can leave a part of one."""
-    whole = [path for path in folder.glob("checkpoint-*") if is_whole(path, processes)]
-    return max(whole, key=step_of, default=None)
+def last_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that is whole, as is the one of its best epoch, which ends the run; None
+    where there is none: a kill or a power cut can leave a part of one."""
+    whole = {path for path in folder.glob("checkpoint-*") if is_whole(path)}
+    return max((path for path in whole if best_of(path) in whole), key=step_of, default=None)
 
 
-def is_whole(checkpoint: Path, processes: int) -> bool:
-    """Whether a checkpoint has what each process has left, and the state, which is written last."""
-    state = checkpoint / TRAINER_STATE_NAME
-    if not state.is_file() or len([*checkpoint.glob("rng_state*.pth")]) != processes:
-        return False
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds what was written, which its checksums, the last file, tell."""
     try:
-        TrainerState.load_from_json(str(state))
-    except ValueError:
-        logger.warning("%s is broken: the run does not resume from it", state)
-        return False
-    return True
+        written = read_json(checkpoint / CHECKSUMS)
+        broken = [name for name in written if sha256(checkpoint / name) != written[name]]
+    except (InputError, OSError) as error:
+        broken = [str(error)]
+    if broken:
+        logger.warning("%s is broken (%s): the run does not resume from it", checkpoint, broken[0])
+    return not broken
+
+
+def best_of(checkpoint: Path) -> Path:
+    """The checkpoint of the best epoch so far."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    return checkpoint.with_name(f"checkpoint-{state.best_global_step}")
+
+
+def delete_others(folder: Path, resume: Path | None) -> None:
+    """Delete the checkpoints that a run does not go on from; the Trainer would count them, too."""
+    needed = {resume, best_of(resume)} if resume else set()
+    for checkpoint in folder.glob("checkpoint-*"):
+        if checkpoint not in needed:
+            shutil.rmtree(checkpoint)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -259,9 +275,9 @@ def step_of(checkpoint: Path) -> int:
 
 
 def training_callbacks(training: Training, checkpoints: Path) -> list[TrainerCallback]:
-    """What stops the training, and what writes its metrics beside the checkpoints."""
+    """What stops the training, writes its metrics beside the checkpoints, and seals these."""
     stop = EarlyStoppingCallback(training.patience)
-    return [stop, EpochLog(), MetricsLog(checkpoints / METRICS)]
+    return [stop, EpochLog(), MetricsLog(checkpoints / METRICS), CheckpointSums()]
 
 
 def train_from(resume: Path | None, trainer: CounterfactualTrainer) -> None:
@@ -272,6 +288,9 @@ def train_from(resume: Path | None, trainer: CounterfactualTrainer) -> None:
         if state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
             # The run had come to its end, which the Trainer forgets: only the best epoch is loaded.
             trainer.args.num_train_epochs = round(state.epoch or 0)
+    trainer.accelerator.wait_for_everyone()  # All have looked for a checkpoint.
+    if is_main_process():
+        delete_others(Path(trainer.args.output_dir), resume)
     # Each process draws dropout of its own.
     torch.manual_seed(trainer.args.seed + trainer.args.process_index)
     trainer.train(resume_from_checkpoint=resume and str(resume))
