@@ -155,7 +155,12 @@ def write_table(frame: pd.DataFrame, path: Path, schema: pa.Schema) -> None:
     """Write a data frame as Parquet with exactly the columns and types of `schema`, atomically."""
     table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     with atomic(path) as partial:
-        pq.write_table(table.replace_schema_metadata(None), partial, compression="zstd")
+        pq.write_table(
+            table.replace_schema_metadata(None),
+            partial,
+            compression="zstd",
+            write_page_checksum=True,
+        )
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pd.DataFrame:
@@ -176,8 +181,10 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
                     f"{path}: column '{field.name}' is {found.field(field.name).type}, "
                     f"expected {field.type}"
                 )
-        return pq.read_table(path, columns=columns or schema.names).to_pandas()
-    except (OSError, pa.ArrowInvalid) as error:
+        return pq.read_table(
+            path, columns=columns or schema.names, page_checksum_verification=True
+        ).to_pandas()
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
 
 

@@ -104,6 +104,35 @@ def test_the_same_table_is_the_same_file(tmp_path):
     assert sha256(tmp_path / "a.parquet") == sha256(tmp_path / "b.parquet")
 
 
+def test_a_flipped_bit_of_a_table_is_found(tmp_path):
+    """Of the pages always; the list of columns behind them has no checksum."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "name": [f"title {n}" for n in rng.integers(90, size=200)],
+            "ids": [rng.integers(2000, size=5).tolist() for _ in range(200)],
+            "score": rng.normal(size=200),
+        }
+    )
+    path = tmp_path / "t.parquet"
+    write_table(frame, path, SCHEMA)
+    whole, written = read_table(path, SCHEMA), path.read_bytes()
+    pages = len(written) - 8 - int.from_bytes(written[-8:-4], "little")
+    silent = []
+    for place in [*rng.choice(pages, 60, replace=False), *range(pages, len(written), 9)]:
+        broken = bytearray(written)
+        broken[place] ^= 1 << rng.integers(8)
+        path.write_bytes(broken)
+        try:
+            found = read_table(path, SCHEMA)
+        except InputError:
+            continue
+        if found.to_json() != whole.to_json():
+            silent.append(place)
+    assert [place for place in silent if place < pages] == []
+    assert len(silent) <= 1
+
+
 def test_a_missing_column_is_named(tmp_path):
     path = tmp_path / "t.parquet"
     write_table(FRAME, path, pa.schema([SCHEMA.field("name"), SCHEMA.field("ids")]))
