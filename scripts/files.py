@@ -226,3 +226,8 @@ def sha256(path: Path) -> str:
             digest.update(file.relative_to(path).as_posix().encode())
             digest.update(sha256(file).encode())
     return digest.hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of what lies in a folder, by name."""
+    return {path.name: sha256(path) for path in sorted(folder.iterdir())}

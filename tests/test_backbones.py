@@ -79,7 +79,7 @@ def test_scratch_model_is_what_was_asked_for(folder):
 def test_scratch_is_the_same_twice(folder):
     again = make_small_backbone(folder, "again")
     records = [read_json(path / "backbone.json") for path in (again, folder / "backbone")]
-    assert records[0]["sha256"] == records[1]["sha256"]
+    assert records[0]["files"] == records[1]["files"]
     other = make_small_backbone(folder, "other", seed=1)
     assert sha256(other / "model.safetensors") != sha256(again / "model.safetensors")
     assert sha256(other / "tokenizer.json") == sha256(again / "tokenizer.json")
@@ -188,12 +188,22 @@ def test_an_adapter_that_is_not_whole(folder, tmp_path):
     ids=["pointer", "truncated"],
 )
 def test_files_that_are_none(folder, tmp_path, file, content, words):
-    shutil.copytree(folder / "backbone", tmp_path / "copy")
-    half = (tmp_path / "copy" / file).read_bytes()
-    (tmp_path / "copy" / file).write_bytes(content or half[: len(half) // 2])
+    copy = shutil.copytree(folder / "backbone", tmp_path / "copy")
+    whole = (copy / file).read_bytes()
+    (copy / file).write_bytes(content or whole[: len(whole) // 2])
     load = load_tokenizer if file == "tokenizer.json" else lambda path: load_backbone(path, "fp32")
+    with pytest.raises(InputError, match="pointer of Git LFS" if content else "is damaged or was"):
+        load(copy)
+    (copy / "backbone.json").rename(copy / "run.json")
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    (copy / file).write_bytes(flipped)
+    with pytest.raises(InputError, match=rf"copy/{file}: is damaged or was changed, .* delete"):
+        load(copy)
+    (copy / "run.json").unlink()
+    (copy / file).write_bytes(content or whole[: len(whole) // 2])
     with pytest.raises(InputError, match=words):
-        load(tmp_path / "copy")
+        load(copy)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +232,7 @@ def test_a_tokenizer_without_a_pad_token_pads_with_eos(folder, tmp_path):
 @pytest.mark.parametrize("fault", ["no JSON", '{"added": []}', '{"version": "1.0", "model": 1}'])
 def test_a_broken_tokenizer_is_one_message(folder, tmp_path, fault):
     shutil.copytree(folder / "backbone", tmp_path / "backbone")
+    (tmp_path / "backbone" / "backbone.json").unlink()
     (tmp_path / "backbone" / "tokenizer.json").write_text(fault)
     with pytest.raises(InputError, match=r"no usable tokenizer .*; give it the tokenizer\.json"):
         load_tokenizer(tmp_path / "backbone")

@@ -84,7 +84,7 @@ def test_a_model_is_fetched_whole_and_with_nothing_else(hub, tmp_path, waits, ch
     fetch(folder, id=NAME)
     found = {path.name: path for path in folder.iterdir()}
     record = {"id": NAME, "revision": "main", "commit": commit_of(repository)}
-    assert read_json(found.pop("backbone.json")) == record
+    assert read_json(found.pop("backbone.json")).items() > record.items()
     assert {path.name for path in repository.iterdir()} - unneeded == found.keys()
     for name, path in found.items():
         # No link into the hub's cache, and no second copy of it either.
@@ -203,7 +203,7 @@ def test_a_hub_out_of_reach(hub, tmp_path, monkeypatch, caplog, waits, filled, h
     fetch(tmp_path / "model", id=NAME)
     commit = commit_of(tmp_path / "hub" / NAME)
     record = {"id": NAME, "revision": "main", "commit": commit}
-    assert read_json(tmp_path / "model/backbone.json") == record
+    assert read_json(tmp_path / "model/backbone.json").items() > record.items()
     assert f"main is {commit} in the cache" in caplog.text
     assert bool(hub.broken) == (len(hub.sent) > asked)
     assert bool(waits) == (how != "offline")

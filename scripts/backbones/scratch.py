@@ -26,7 +26,7 @@ from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import read_titles, subsample
-from scripts.files import atomic, read_table, sha256, write_json
+from scripts.files import atomic, checksums, read_table, write_json
 from scripts.prompts import answers_of, prompt_limit, prompt_text, quoted, token_ids
 from scripts.provenance import provenance
 
@@ -93,7 +93,7 @@ def make_scratch(
         model.cpu().save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         # Rules track this file alone: it changes with any other.
-        record = {"settings": settings.model_dump(), "sha256": sha256(partial)}
+        record = {"settings": settings.model_dump(), "files": checksums(partial)}
         write_json(record | provenance(place), partial / "backbone.json")
 
 

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from scripts.files import sha256, write_json
+from scripts.files import checksums, write_json
 from scripts.finetune.objective import POSITIONS
 
 #: Of a checkpoint: the SHA-256 of its other files.
@@ -68,8 +68,7 @@ class CheckpointSums(TrainerCallback):
             dist.barrier()
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            sums = {path.name: sha256(path) for path in checkpoint.iterdir()}
-            write_json(sums, checkpoint / CHECKSUMS)
+            write_json(checksums(checkpoint), checkpoint / CHECKSUMS)
 
 
 def clock(device: torch.device) -> float:

@@ -33,7 +33,16 @@ from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
-from scripts.files import atomic, read_json, read_table, sha256, write_csv, write_json, write_text
+from scripts.files import (
+    atomic,
+    checksums,
+    read_json,
+    read_table,
+    sha256,
+    write_csv,
+    write_json,
+    write_text,
+)
 from scripts.finetune.batches import encode, no_history_prompt
 from scripts.finetune.callbacks import (
     CHECKSUMS,
@@ -159,7 +168,7 @@ def finetune(
     )
     with atomic(output) as folder:
         save(trainer, tokenizer, folder, record["backbone"])
-        write_json(record, folder / "run.json")
+        write_json(record | {"files": checksums(folder)}, folder / "run.json")
         write_text(card, folder / "README.md")
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
 
