@@ -187,6 +187,11 @@ def test_a_saved_model_comes_back(tmp_path: Path, kind: str) -> None:
     assert type(loaded) is type(model)
     scores = [scorer(one, histories, CPU)(slice(None)) for one in (model, loaded)]
     torch.testing.assert_close(*scores, rtol=0, atol=0)
+    content = bytearray((tmp_path / "model").read_bytes())
+    content[-3] ^= 1
+    (tmp_path / "model").write_bytes(content)
+    with pytest.raises(InputError, match=r"model: holds no .* damaged: its checksum differs"):
+        load_model(tmp_path / "model", CPU)
 
 
 def test_validation_ndcg_by_hand() -> None:

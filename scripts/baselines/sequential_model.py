@@ -7,6 +7,7 @@ sequence gives every position its whole context.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,11 +66,18 @@ def scorer(model: Model, histories: pd.Series, device: torch.device) -> Callable
 
 
 def save_model(model: Model, settings: Sequential, path: Path) -> None:
-    """Write a model as safetensors, its kind and settings among the metadata."""
+    """Write a model as safetensors, its kind, settings and checksum among the metadata."""
     tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     metadata = {"settings": settings.model_dump_json(), "longest": str(model.longest)}
+    metadata["sha256"] = digest(tensors)
     with atomic(path) as partial:
         save_file(tensors, partial, metadata)
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of tensors, as safetensors has no checksum."""
+    whole = b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
+    return hashlib.sha256(whole).hexdigest()
 
 
 def load_model(path: Path, device: torch.device) -> Model:
@@ -83,6 +91,8 @@ def load_model(path: Path, device: torch.device) -> Model:
             metadata = stream.metadata() or {}
             # The stream is no mapping: only its keys can be iterated over.
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        if metadata["sha256"] != digest(tensors):
+            raise ValueError("it is damaged: its checksum differs")
         settings = TypeAdapter(Sequential).validate_json(metadata["settings"])
         model = make_model(len(tensors["items.weight"]), int(metadata["longest"]), settings)
         model.load_state_dict(tensors)
