@@ -107,6 +107,17 @@ def test_titles_are_no_markup(tmp_path: Path) -> None:
     assert [row[0]["text"] for row in read_back(tmp_path)["rows"]] == titles
 
 
+def test_a_spreadsheet_runs_no_cell(tmp_path: Path) -> None:
+    formulas = ['=HYPERLINK("http://a.example")', "@SUM(1)", "+1+cmd|' /C calc'!A0", "-2+f(1)"]
+    texts = ["+0.01 [−0.02, +0.04]; p < 0.001", "−1", "+3.5 %", "a=b", "-", "'t", "+0.1 ± 0.2"]
+    frame = pd.DataFrame({"=f(1)": [*formulas, *texts, "\t=f(1)"]})
+    write(Table(frame, [], left=1), None, tmp_path / "t.csv")
+    found = read_csv(tmp_path / "t.csv")
+    assert found.columns.tolist() == ["'=f(1)"]
+    assert found["'=f(1)"].tolist() == [*(f"'{cell}" for cell in formulas), *texts, "'=f(1)"]
+    assert read_back(tmp_path)["rows"][0][0]["text"] == formulas[0]
+
+
 @settings(deadline=None, max_examples=50)
 @given(*[st.text(st.characters() | st.sampled_from("#*_`[](){}<>|\\!&;:~$-+=.1 '^%"))] * 3)
 @example("a|b", "*x* _y_ `z`", "# no heading")

@@ -46,6 +46,9 @@ WIDE, NAME_WIDTH = 120, 12
 #: Where a cell of a wide LaTeX table is broken: before an interval and before a p-value.
 _BREAKS = re.compile(r" (?=\[[−+\d.]+, [−+\d.]+\])|; (?=p )")
 
+#: What a spreadsheet would run: a signed number alone is none.
+_FORMULA = re.compile(r"[=@]|[-+].*[(|!]")
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -160,6 +163,11 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in apart)
 
 
+def _as_text(cell: str) -> str:
+    """Text as a cell of a CSV file, which a spreadsheet shows and never runs."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
 def _escape_markdown(text: str) -> str:
     """Text as Markdown that shows it."""
     text = re.sub(r"([\\|*_`~$]|(?<=\])\()", r"\\\1", text)
@@ -257,7 +265,7 @@ def write(table: Table, provenance: pd.DataFrame | None, output: Path) -> None:
         words = provenance.set_index("about")["words"]
         notes.append(f"Device: {words['device'] or UNKNOWN}. Settings. {words['settings']}")
     notes = [note for note in map(one_line, notes) if note]
-    write_csv(frame, output)
+    write_csv(frame.map(_as_text).rename(columns=_as_text), output)
     frame = _sparse(frame, table.left)
     write_text(markdown(frame, notes, table.bold), output.with_suffix(".md"))
     write_text(latex(frame, notes, table.bold, table.left), output.with_suffix(".tex"))
