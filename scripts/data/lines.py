@@ -28,6 +28,9 @@ Row = TypeVar("Row")
 BLOCK = 1 << 18
 BATCH = 4096
 
+#: Bytes of a line that is too long.
+LONGEST = 1 << 26
+
 #: Whole floats below this stand for themselves alone.
 EXACT = 1 << 53
 
@@ -109,7 +112,7 @@ def lines(
     """
     number = blank = 0
     with reading(path), utf8_reader(path, encoding) as read:
-        for block in progress(_blocks(read), f"reading {path.name} (blocks)"):
+        for block in progress(_blocks(path, read), f"reading {path.name} (blocks)"):
             if not number:
                 block = block.removeprefix(codecs.BOM_UTF8)
             count = block.count(b"\n") + (not block.endswith(b"\n"))
@@ -134,7 +137,7 @@ def lines(
     check_not_empty(str(path), number - blank)
 
 
-def _blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+def _blocks(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
     """A file in blocks of whole lines."""
     rest = b""
     while block := read(BLOCK):
@@ -144,6 +147,10 @@ def _blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
             rest = block[end:]
         else:
             rest += block
+            if len(rest) > LONGEST:
+                raise InputError(
+                    f"{path}: a line has more than {LONGEST >> 20} MB; name a file of one row a line"
+                )
     if rest:
         yield rest
 

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from scripts.command import InputError
-from scripts.data.content import as_text, foreign, head, reading
+from scripts.data.content import archive_of, as_text, foreign, head, reading
 from scripts.data.lines import (
     Split,
     Tally,
@@ -277,7 +277,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         begin = head(path)
         if not begin.startswith(b"PK") and (found := foreign(begin)):
             raise InputError(f"{path}: is {found}")
-        with zipfile.ZipFile(path) as archive:
+        with archive_of(path) as archive:
             yield archive
 
 
