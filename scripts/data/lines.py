@@ -149,7 +149,7 @@ def _blocks(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
             rest += block
             if len(rest) > LONGEST:
                 raise InputError(
-                    f"{path}: a line has more than {LONGEST >> 20} MB; name a file of one row a line"
+                    f"{path}: a line has more than {LONGEST >> 20} MB; name a file of rows"
                 )
     if rest:
         yield rest
