@@ -11,7 +11,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,7 +121,9 @@ def alone(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        holder = " of ".join(file.read_text(encoding="utf-8").split())
+        holder = ""
+        with suppress(FileNotFoundError):  # It may just have ended.
+            holder = " of ".join(file.read_text(encoding="utf-8").split())
         if "RANK" in os.environ:
             raise InputError(
                 f"{path}: process {holder} is making it already; let it end, and run again"
@@ -129,7 +131,7 @@ def alone(path: Path) -> Iterator[None]:
         logging.getLogger(__name__).warning(
             "%s: waiting for process %s, which is making it already", path, holder
         )
-        lock.acquire(poll_interval=0.5)
+        lock.acquire()
     try:
         # As the lock itself does where a file system has no locks.
         file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")

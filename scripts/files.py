@@ -36,6 +36,11 @@ def atomic(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        # A power cut after the renaming must not leave an empty file.
+        for written in (partial, *partial.rglob("*")):
+            descriptor = os.open(written, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
         if path.is_dir():
             shutil.rmtree(path)
         partial.replace(path)

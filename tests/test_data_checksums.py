@@ -100,7 +100,7 @@ def test_a_read_only_lock_file_still_enforces(raw, tmp_path, monkeypatch):
     lock = tmp_path / "checksums.json"
     enforce(URL, raw, lock)
     monkeypatch.setattr("scripts.data.checksums.write_json", None)
-    monkeypatch.setattr("scripts.data.checksums.FileLock", None)
+    monkeypatch.setattr("scripts.data.checksums.alone", None)
     enforce(URL, raw, lock)
     raw.write_bytes(b"abd")
     with pytest.raises(InputError, match="records"):
@@ -131,7 +131,7 @@ def test_the_record_of_a_quicker_process_stands(raw, tmp_path, monkeypatch):
         lock.write_text(json.dumps(other))
         return contextlib.nullcontext()
 
-    monkeypatch.setattr("scripts.data.checksums.FileLock", late)
+    monkeypatch.setattr("scripts.data.checksums.alone", late)
     with pytest.raises(InputError, match="records 0000"):
         enforce(URL, raw, lock)
     assert json.loads(lock.read_text()) == other

@@ -1,6 +1,7 @@
 """Files appear whole or not at all, and one that breaks its contract is named."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,16 @@ def test_success_replaces_what_was_there(tmp_path):
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["second"]
     assert (tmp_path / "file").read_text() == "second"
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+def test_what_is_renamed_is_on_the_disk(tmp_path, monkeypatch):
+    synced, fsync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: synced.add(os.fstat(file).st_ino) or fsync(file))
+    with atomic(tmp_path / "folder") as partial:
+        (partial / "deep").mkdir(parents=True)
+        (partial / "deep" / "weights").write_text("whole")
+    write_json({}, tmp_path / "file")
+    assert synced == {path.stat().st_ino for path in tmp_path.rglob("*")}
 
 
 def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(tmp_path):

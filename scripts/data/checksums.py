@@ -9,18 +9,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from filelock import FileLock
 from pydantic import Field, TypeAdapter, ValidationError
 
-from scripts.command import InputError, Settings
+from scripts.command import InputError, Settings, alone
 from scripts.files import sha256, write_json
 
 log = logging.getLogger(__name__)
 
 #: The checkout's lock file.
 CHECKOUT = Path(__file__).resolve().parents[2] / "config/checksums.json"
-#: Seconds to wait for another process that is recording.
-PATIENCE = 60.0
 
 
 class Checksum(Settings):
@@ -91,8 +88,7 @@ def _read(lock: Path) -> dict[str, Checksum]:
 def _record(url: str, found: Checksum, lock: Path) -> Checksum:
     """Record a checksum, unless another process was quicker, and return what then stands there."""
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock.with_name(f".{lock.name}.lock"), timeout=PATIENCE):
+        with alone(lock):
             entries = _read(lock)
             if url in entries:
                 return entries[url]
