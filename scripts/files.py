@@ -31,7 +31,7 @@ def atomic(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*.partial"):
-        if not _runs(int(stale.name.split(".")[-2])):  # A killed run left it behind.
+        if not _runs_beside(int(stale.name.split(".")[-2])):  # A killed run left it behind.
             _remove(stale)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -68,13 +68,13 @@ def freed_of_dead_runs(folder: Path) -> IO[str] | None:
     return stream
 
 
-def _runs(pid: int) -> bool:
-    """Whether a process is there."""
+def _runs_beside(pid: int) -> bool:
+    """Whether a process is there and not this one, as in a container numbers come again."""
     try:
         os.kill(pid, 0)
     except OSError as error:
         return isinstance(error, PermissionError)
-    return True
+    return pid != os.getpid()
 
 
 def _remove(path: Path) -> None:

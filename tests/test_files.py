@@ -91,11 +91,11 @@ def test_what_is_renamed_is_on_the_disk(tmp_path, monkeypatch):
 def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
-    left, others = (tmp_path / f".file.{pid}.partial" for pid in (ended.pid, 1))
-    left.touch()
-    others.touch()
+    *left, others = (tmp_path / f".file.{pid}.partial" for pid in (ended.pid, os.getpid(), 1))
+    for path in (*left, others):
+        path.mkdir()
     with atomic(tmp_path / "file") as partial:
-        partial.touch()
+        partial.touch(exist_ok=False)
     assert {path.name for path in tmp_path.iterdir()} == {"file", others.name}
 
 

@@ -172,4 +172,4 @@ def warm_start(
 
 
 if __name__ == "__main__":
-    run(make_scratch)
+    run(make_scratch, exclusive=True)
