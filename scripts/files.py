@@ -206,6 +206,10 @@ def read_csv(path: Path) -> pd.DataFrame:
         InputError: the file is missing, empty or malformed.
     """
     try:
+        with Path(path).open("rb") as stream:
+            stream.seek(-1, os.SEEK_END)
+            if stream.read() != b"\n":
+                raise ValueError("it is cut off: its last line has no end")
         frame = pd.read_csv(
             path,
             lineterminator="\n",  # Titles may hold a carriage return.

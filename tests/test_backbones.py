@@ -1,5 +1,6 @@
 """Backbones: made from nothing, fetched, or missing with a remedy."""
 
+import json
 import re
 import shutil
 import struct
@@ -202,6 +203,10 @@ def test_files_that_are_none(folder, tmp_path, file, content, words):
     with pytest.raises(InputError, match=rf"copy/{file}: is damaged or was changed, .* delete"):
         load(copy)
     (copy / "run.json").unlink()
+    if file == "config.json":
+        (copy / file).write_text(json.dumps(json.loads(whole) | {"hidden_size": "16"}))
+        with pytest.raises(InputError, match=r"(?s)no usable causal language .*expected int"):
+            load(copy)
     (copy / file).write_bytes(content or whole[: len(whole) // 2])
     with pytest.raises(InputError, match=words):
         load(copy)

@@ -166,7 +166,7 @@ def test_a_mistyped_column_is_named(tmp_path):
         (read_csv, "CSV"),
     ],
 )
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00{"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00{", b"{a,b\n1,"])
 def test_what_cannot_be_read_is_named(tmp_path, read, kind, content):
     path = tmp_path / "broken"
     if content is not None:
