@@ -8,9 +8,10 @@ rule finetune:
         valid=rules.prepare.output.valid,
         catalogue=rules.prepare.output.catalogue,
     output:
-        # Of the folder, which is put there as a whole, the files that other steps name.
-        run=f"{MODEL}/run.json",
-        curves=f"{MODEL}/curves.csv",
+        # Of the folder, which is put there as a whole, the files that other steps name. One that
+        # outlived its Snakemake may have ended since: it is looked at before it is made again.
+        run=update(f"{MODEL}/run.json"),
+        curves=update(f"{MODEL}/curves.csv"),
     log:
         f"{LOGS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
     benchmark:
