@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import json
 import math
 import re
 from collections import Counter
@@ -372,8 +371,8 @@ def test_shipped_studies(name):
     assert {m.base for m in study.methods} > {None}
     listed = {(cell.objective, cell.decoder) for cell in experiment_cells(study)}
     assert {(m.objective, m.decoder) for m in study.methods} <= listed
-    schema = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text("utf-8"))
-    jsonschema.validate(yaml.safe_load(file.read_text("utf-8")), schema)
+    schema = read_yaml(ROOT / "workflow" / "schemas" / "config.schema.yaml")
+    jsonschema.validate(read_yaml(file), schema)
     assert file.read_text("utf-8").startswith("# yaml-language-server: $schema=../workflow/")
 
 
@@ -531,11 +530,11 @@ def test_outside_references_of_the_papers_study() -> None:
 
 
 def test_reference_and_schema_are_in_step(tmp_path):
-    document(output=tmp_path / "README.md", schema=tmp_path / "schema.json")
+    document(output=tmp_path / "README.md", schema=tmp_path / "schema.yaml")
     remedy = "run python -m scripts.study.document --output … --schema …"
     for new, kept in (
         ("README.md", "config/README.md"),
-        ("schema.json", "workflow/schemas/config.schema.json"),
+        ("schema.yaml", "workflow/schemas/config.schema.yaml"),
     ):
         found = (tmp_path / new).read_text("utf-8")
         assert found == (ROOT / kept).read_text("utf-8"), f"{kept} is out of step; {remedy}"

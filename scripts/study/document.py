@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from scripts.command import run
-from scripts.files import write_json, write_text
+from scripts.files import write_text
 from scripts.labels import one_line
 from scripts.study.schema import Study
 
@@ -64,12 +65,21 @@ def document(output: Path | None = None, schema: Path | None = None) -> None:
 
     Args:
         output: Markdown file.
-        schema: JSON Schema file.
+        schema: JSON Schema file, in YAML as Snakemake's are.
     """
     if output is not None:
         write_text(reference(), output)
     if schema is not None:
-        write_json(Study.model_json_schema(schema_generator=Plain), schema)
+        keys = json.dumps(Study.model_json_schema(schema_generator=Plain))
+        keys = json.loads(keys, object_hook=described_on_one_line)
+        text = yaml.safe_dump(keys, default_flow_style=None, width=100, allow_unicode=True)
+        write_text(text, schema)
+
+
+def described_on_one_line(node: dict[str, Any]) -> dict[str, Any]:
+    """A node of the schema, or a class's keys, of which one may be named `description`."""
+    text = node.get("description")
+    return node | {"description": one_line(text)} if isinstance(text, str) else node
 
 
 def reference() -> str:
