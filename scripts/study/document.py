@@ -60,6 +60,15 @@ class Plain(GenerateJsonSchema):
         return {"oneOf": super().tagged_union_schema(schema)["oneOf"]}
 
 
+class KeysInLines(yaml.SafeDumper):
+    """Writes each key of a class in a line or two; classes stand in blocks."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> Any:
+        """Keys by name, and what has them, in a block."""
+        block = "properties" in mapping or all(isinstance(node, dict) for node in mapping.values())
+        return super().represent_mapping(tag, mapping, not block)
+
+
 def document(output: Path | None = None, schema: Path | None = None) -> None:
     """Write the reference of all keys, and the JSON Schema that editors check files by.
 
@@ -72,8 +81,8 @@ def document(output: Path | None = None, schema: Path | None = None) -> None:
     if schema is not None:
         keys = json.dumps(Study.model_json_schema(schema_generator=Plain))
         keys = json.loads(keys, object_hook=described_on_one_line)
-        text = yaml.safe_dump(keys, default_flow_style=None, width=100, allow_unicode=True)
-        write_text(text, schema)
+        style = {"default_flow_style": None, "width": 100, "allow_unicode": True}
+        write_text(yaml.dump(keys, Dumper=KeysInLines, **style), schema)
 
 
 def described_on_one_line(node: dict[str, Any]) -> dict[str, Any]:
@@ -91,8 +100,8 @@ def reference() -> str:
         if "properties" not in node:
             text = text.replace(f'"$ref": "#/$defs/{name}"', json.dumps(node)[1:-1])
     schema = json.loads(text)
-    return PAGE.read_text(encoding="utf-8").partition('\n<a id="')[0] + "".join(
-        f'\n<a id="{name.lower()}"></a>\n\n### {title}\n\n{one_line(node["description"])}\n\n'
+    return PAGE.read_text(encoding="utf-8").partition("\n### <a id=")[0] + "".join(
+        f'\n### <a id="{name.lower()}"></a>{title}\n\n{one_line(node["description"])}\n\n'
         + table(node)
         for name, title, node in sections(schema)
     )
