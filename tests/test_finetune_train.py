@@ -31,7 +31,7 @@ from scripts.contracts import EXAMPLES
 from scripts.data.prepare import prepare
 from scripts.data.settings import Preparation
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
-from scripts.files import read_csv, read_json, read_table, sha256
+from scripts.files import read_csv, read_json, read_table, sha256, write_json
 from scripts.finetune import callbacks, train, trainer
 from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import LoRA, Objective, Training
@@ -365,6 +365,8 @@ def test_the_times_of_a_resumed_run_cover_what_lies_behind_the_checkpoint(folder
     assert [len(attributes[name]) for name in ("seconds", "tokens", "epochs")] == [15, 16, 2]
     attributes |= {"seconds": [50.0] * 15, "tokens": [7000] * 16, "epochs": [400.0] * 2}
     last.write_text(json.dumps(state))
+    seal = last.with_name(callbacks.CHECKSUMS)
+    write_json(read_json(seal) | {last.name: sha256(last)}, seal)
     record = read_json(finetune(folder, tmp_path / "model") / "run.json")
     # Seven more timed steps of eight, whose first is a warm-up, and one more epoch.
     assert (record["seconds_per_step"], record["seconds_per_epoch"]) == (50, 400)

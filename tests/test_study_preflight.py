@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -225,7 +226,7 @@ def in_this_process(command: list[str], **options) -> subprocess.CompletedProces
 @pytest.mark.slow
 def test_measuring_runs_the_steps_and_is_used(capsys, monkeypatch):
     """A scratch backbone is made, a pretrained one must be there."""
-    monkeypatch.setattr(measure.subprocess, "run", in_this_process)
+    monkeypatch.setattr(measure, "subprocess", SimpleNamespace(run=in_this_process))
     settings = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
     absent = {"kind": "hub", "id": "a/absent"}
     settings["backbones"]["absent"] = {"label": "Absent", "source": absent}

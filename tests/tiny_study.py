@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,9 @@ def baseline(name: str, seed: int = 0) -> Cell:
 
 def as_read(frame: pd.DataFrame) -> pd.DataFrame:
     """A tidy table as the next step reads it from its CSV."""
-    return read_csv(StringIO(frame.to_csv(index=False)))
+    with NamedTemporaryFile() as file:
+        frame.to_csv(file.name, index=False)
+        return read_csv(Path(file.name))
 
 
 def prepared(root: Path) -> list[Path]:

@@ -168,8 +168,8 @@ def finetune(
     )
     with atomic(output) as folder:
         save(trainer, tokenizer, folder, record["backbone"])
-        write_json(record | {"files": checksums(folder)}, folder / "run.json")
         write_text(card, folder / "README.md")
+        write_json(record | {"files": checksums(folder)}, folder / "run.json")
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
 
 
