@@ -45,15 +45,8 @@ def test_numbers() -> None:
 #: What LaTeX makes of a command, as its manuals say.
 COMMANDS = {
     **{"textbackslash": "\\", "textasciigrave": "`", "textasciitilde": "~", "textasciicircum": "^"},
-    **{
-        "textless": "<",
-        "textgreater": ">",
-        "textbar": "|",
-        "pm": "±",
-        "times": "×",
-        "textendash": "–",
-    },
-    **{"Delta": "Δ", "alpha": "α", "beta": "β", "-": "−"},
+    **{"textless": "<", "textgreater": ">", "textbar": "|", "textendash": "–"},
+    **{"pm": "±", "times": "×", "Delta": "Δ", "alpha": "α", "beta": "β", "-": "−"},
 }
 
 
@@ -152,14 +145,8 @@ def test_wide_latex_tables_are_stacked(tmp_path: Path) -> None:
 
 def test_repeated_names_are_left_blank(tmp_path: Path) -> None:
     """Only below the same names, and never the last of them; the CSV has them all."""
-    frame = pd.DataFrame(
-        {
-            "Set": list("aaab"),
-            "Backbone": list("xxyy"),
-            "Objective": list("ppqq"),
-            "HR": list("1234"),
-        }
-    )
+    cells = {"Set": "aaab", "Backbone": "xxyy", "Objective": "ppqq", "HR": "1234"}
+    frame = pd.DataFrame({name: list(column) for name, column in cells.items()})
     write(Table(frame, [], left=3), None, tmp_path / "t.csv")
     assert read_csv(tmp_path / "t.csv")["Set"].tolist() == list("aaab")
     assert [[cell["text"] for cell in row] for row in read_back(tmp_path)["rows"]] == [

@@ -49,30 +49,17 @@ _BREAKS = re.compile(r" (?=\[[−+\d.]+, [−+\d.]+\])|; (?=p )")
 #: What a spreadsheet would run: a signed number alone is none.
 _FORMULA = re.compile(r"[=@]|[-+].*(\w\(|[|!])")
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "`": r"\textasciigrave{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "–": r"\textendash{}",
-    "−": "$-$",
-    "Δ": r"$\Delta$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "×": r"$\times$",
-    "\0": "{}",
+_COMMANDS = {
+    **{"\\": "textbackslash", "`": "textasciigrave", "~": "textasciitilde", "^": "textasciicircum"},
+    **{"<": "textless", ">": "textgreater", "|": "textbar", "–": "textendash"},
 }
+_MATHS = {"±": r"\pm", "−": "-", "Δ": r"\Delta", "α": r"\alpha", "β": r"\beta", "×": r"\times"}
+_LATEX = (
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {sign: rf"\{name}{{}}" for sign, name in _COMMANDS.items()}
+    | {sign: f"${source}$" for sign, source in _MATHS.items()}
+    | {"\0": "{}"}
+)
 
 
 class Table(NamedTuple):

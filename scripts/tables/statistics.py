@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from scripts.contracts import SPLITS
 from scripts.data.settings import Published
 from scripts.labels import Labels
 from scripts.rows import UNKNOWN
@@ -12,23 +13,12 @@ from scripts.tables.format import Table
 #: Where a statistic stands, by the beginning of its key, in the order of the table; what begins
 #: with none of these counts raw lines.
 GROUPS = {
-    "interactions": "prepared",
-    "users": "prepared",
-    "items": "prepared",
-    "density": "prepared",
-    "items_that_share_a_title": "prepared",
-    "titles_of_several_items": "prepared",
-    "tied_steps": "prepared",
-    "window": "prepared",
-    "history_length": "prepared",
-    "earlier_interactions": "prepared",
-    "title_words": "prepared",
-    "title_tokens": "prepared",
-    "splits.train": "train",
-    "splits.valid": "valid",
-    "splits.test": "test",
-    "dropped_reviews": "dropped reviews",
-    "dropped_items": "dropped items",
+    **dict.fromkeys(["interactions", "users", "items", "density"], "prepared"),
+    **dict.fromkeys(["items_that_share_a_title", "titles_of_several_items"], "prepared"),
+    **dict.fromkeys(["tied_steps", "window", "history_length", "earlier_interactions"], "prepared"),
+    **dict.fromkeys(["title_words", "title_tokens"], "prepared"),
+    **{f"splits.{split}": split for split in SPLITS},
+    **{"dropped_reviews": "dropped reviews", "dropped_items": "dropped items"},
 }
 RAW = "raw"
 
@@ -68,12 +58,8 @@ SHARES = {
 
 #: Statistics that may be published, by the name of the configuration.
 PUBLISHED = {
-    "interactions": "interactions",
-    "users": "users",
-    "items": "items",
-    "train": "splits.train.examples",
-    "valid": "splits.valid.examples",
-    "test": "splits.test.examples",
+    **{name: name for name in ("interactions", "users", "items")},
+    **{split: f"splits.{split}.examples" for split in SPLITS},
     "start": "window.start",
 }
 
