@@ -71,11 +71,7 @@ SCRIPTS = [
     "<script>x",
 ]
 LIKE_SCRIPTS = [
-    "Let It Be",
-    "Let x=1",
-    "P.D. James (Set)",
-    "function keys (2)",
-    ".hack {G.U.}",
+    *("Let It Be", "Let x=1", "P.D. James (Set)", "function keys (2)", ".hack {G.U.}"),
     "@Work: 9-5",
 ]
 

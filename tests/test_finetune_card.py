@@ -8,14 +8,8 @@ from scripts.finetune.settings import LoRA, Objective, Training
 
 RECORD = {
     "backbone": {"id": "Qwen/Qwen2-0.5B", "commit": "c", "name": "mine", "sha256": {"a": "f00"}},
-    "train_examples": 112_755,
-    "valid_examples": 14_095,
-    "steps": 5286,
-    "seed": 2,
-    "best_epoch": 2,
-    "epochs_run": 3,
-    "valid_loss": 1.23456,
-    "valid_equal_weight_loss": 1.98769,
+    **{"train_examples": 112_755, "valid_examples": 14_095, "steps": 5286, "seed": 2},
+    **{"best_epoch": 2, "epochs_run": 3, "valid_loss": 1.23456, "valid_equal_weight_loss": 1.98769},
 }
 
 

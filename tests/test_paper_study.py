@@ -23,19 +23,9 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-3000:]
     for rule in (
-        "download",
-        "prepare",
-        "recut",
-        "sequential",
-        "fetch_backbone",
-        "finetune",
-        "tune_assistant",
-        "recommend",
-        "token_effects",
-        "table_accuracy",
-        "figure_sensitivity",
-        "figure_history_length",
-        "report",
+        *("download", "prepare", "recut", "sequential", "fetch_backbone", "finetune"),
+        *("tune_assistant", "recommend", "token_effects", "table_accuracy", "figure_sensitivity"),
+        *("figure_history_length", "report"),
     ):
         assert f"\n{rule} " in output, rule
     # What the primary claims need on Toys comes first.

@@ -90,18 +90,8 @@ YEAR = month_start("2018-05") - month_start("2017-05")
 TIMES = [MAY - 2 * YEAR, MAY - YEAR, MAY - 1, MAY, MAY + 1, MAY + 86_400, month_start("2018-11")]
 TIMES.append(TIMES[-1] + 1)
 TITLES = [
-    None,
-    "",
-    " ",
-    "X",
-    '"X"',
-    "a <span id",
-    "Red",
-    " &quot;Blue &amp; green&quot; ",
-    "Caf\u00e9, 'au' \"lait\"",
-    "one two three",
-    "one  two",
-    "one two three four",
+    *(None, "", " ", "X", '"X"', "a <span id", "Red", " &quot;Blue &amp; green&quot; "),
+    *("Caf\u00e9, 'au' \"lait\"", "one two three", "one  two", "one two three four"),
 ]
 reviews_strategy = st.lists(
     st.tuples(st.sampled_from("abcd"), st.sampled_from("pqrs"), st.sampled_from(TIMES)),

@@ -123,11 +123,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("baseline_seeds", [-1], ["baseline_seeds.0", "found -1", "greater than or equal to 0"]),
         ("baseline_seeds", [], ["baseline_seeds", "at least 1 item"]),
         ("decoders.grounded.kind", "greedy", ["decoders.grounded", "'grounded-merged'"]),
-        (
-            "baselines.popular.kind",
-            "gru",
-            ["baselines.popular", "'transitions', 'gru4rec', 'caser', 'sasrec'"],
-        ),
+        ("baselines.popular.kind", "gru", ["baselines.popular", "'gru4rec', 'caser', 'sasrec'"]),
         ("study", "a/b", ["study", "found 'a/b'", "match"]),
         ("threads", True, ["threads: found True; give a number"]),
         ("experiments.1.seeds", [True], ["experiments.1: seeds: found [True]; give a number"]),
@@ -139,36 +135,16 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("datasets.x.label", "\ud800", ["datasets.x.label: found '\\ud800'"]),
         ("backbones.tiny.label", None, ["backbones.tiny.label: is empty", "in quotes if"]),
         ("backbones.tiny.label", "", ["backbones.tiny.label: found ''"]),
-        (
-            "methods.1.label",
-            "SASRec",
-            ["methods.1.label: 'SASRec' is the label of baselines.sasrec"],
-        ),
-        (
-            "datasets.x.source.metadata",
-            "a {b}.json",
-            ["datasets.x.source.metadata: 'a {b}.json' has braces"],
-        ),
+        ("methods.1.label", "SASRec", ["1.label: 'SASRec' is the label of baselines.sasrec"]),
+        ("datasets.x.source.metadata", "{b}", ["datasets.x.source.metadata: '{b}' has braces"]),
         ("datasets.a_b", SMALL["datasets"]["x"], ["datasets", "'a_b' cannot be a name"]),
         ("backbones.baselines", SMALL["backbones"]["tiny"], ["'baselines' cannot be a name"]),
         ("experiments.0.datasets", ["z"], ["experiments.0.datasets", "dataset 'z'", "x, y"]),
         ("experiments.1.backbones", ["big"], ["experiments.1.backbones", "'big'", "tiny"]),
-        (
-            "experiments.0.objectives",
-            ["cf"],
-            ["experiments.0.objectives", "'cf'", "plain, weighted, causal, cft"],
-        ),
+        ("experiments.0.objectives", ["cf"], ["0.objectives", "'cf'", "plain, weighted, causal"]),
         ("experiments.0.decoders", ["beam"], ["decoder 'beam'", "grounded, constrained"]),
-        (
-            "experiments.0.histories",
-            ["some"],
-            ["experiments.0.histories.0", "'with', 'without', 'wrong' or"],
-        ),
-        (
-            "experiments.0.histories",
-            ["wrong"],
-            ["experiments: the history 'wrong' is compared with 'with'", "add 'with'"],
-        ),
+        ("experiments.0.histories", ["some"], ["0.histories.0", "'with', 'without', 'wrong' or"]),
+        ("experiments.0.histories", ["wrong"], ["'wrong' is compared with 'with'", "add 'with'"]),
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
         ("sensitivity.0.alpha", [-0.5], ["sensitivity.0.alpha.0: found -0.5; ", "equal to 0"]),
         ("sensitivity.0.beta", [0.5, 1.5], ["sensitivity.0.beta.1: found 1.5; ", "equal to 1"]),
@@ -207,28 +183,12 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ),
         ("methods.1.decoder", "d", ["methods.1.decoder", "decoder 'd'"]),
         ("methods.1.base", "C", ["methods.1.base", "unknown method 'C'", "A, B"]),
-        (
-            "datasets.x.preparation",
-            {"start": "2018-11"},
-            ["datasets.x: preparation.start 2018-11 must lie before preparation.end 2018-11"],
-        ),
+        ("datasets.x.preparation", {"start": "2018-11"}, ["start 2018-11 must lie before prep"]),
         ("datasets.x.preparation", {"start": "2018-13"}, ["datasets.x.preparation.start", "match"]),
-        (
-            "backbones.tiny.training",
-            {"max_tokens": 2048},
-            ["backbones.tiny: training.max_tokens 2048 must not exceed source.max_tokens 1024"],
-        ),
-        (
-            "backbones.tiny.source.heads",
-            5,
-            ["backbones.tiny.source: hidden_size 128 must be a multiple of 2 * heads (10)"],
-        ),
+        ("backbones.tiny.training", {"max_tokens": 2048}, ["must not exceed source.max_tokens"]),
+        ("backbones.tiny.source.heads", 5, ["size 128 must be a multiple of 2 * heads (10)"]),
         ("baselines.sasrec.heads", 3, ["baselines.sasrec: heads 3 must divide hidden_size 64"]),
-        (
-            "datasets.y.source.reviews",
-            "https://b.example/x.json.gz",
-            ["https://a.example/x.json.gz", "https://b.example/x.json.gz", "resources/raw/"],
-        ),
+        ("datasets.y.source.reviews", "https://b.a/x.json.gz", ["a.example/x.json.gz", "//b.a/x"]),
         ("datasets.y.source.reviews", "https://b.example/", ["https://b.example/", "file"]),
     ],
 )
@@ -238,14 +198,14 @@ def test_a_fault_has_one_message(key, value, words):
     heading, *faults = str(caught.value).splitlines()
     assert heading == "The configuration has faults:"
     assert len(faults) == 1
+    assert faults[0].startswith((key.partition(".")[0], "'https://", "the URL"))
     for word in words:
         assert word in faults[0]
 
 
 def test_all_faults_are_told_at_once():
-    config = changed("threads", 0) | {"device": "gpu", "colour": "red"}
     with pytest.raises(InputError) as caught:
-        resolve(config)
+        resolve(changed("threads", 0) | {"device": "gpu", "colour": "red"})
     assert len(str(caught.value).splitlines()) == 4
 
 
@@ -338,14 +298,9 @@ def test_grid_points():
     assert grid == {"cft", "cft-alpha0.02", "cft-beta0.5", "cft-beta1"}
     points = {n: (o.alpha, o.beta) for n, o in all_objectives(study).items()}
     assert points == {
-        "plain": (0, 1),
-        "weighted": (0, 0.25),
-        "causal": (0.1, 1),
-        "cft": (0.1, 0.25),
-        "cft-learned": (0.1, 1),
-        "cft-alpha0.02": (0.02, 0.25),
-        "cft-beta0.5": (0.1, 0.5),
-        "cft-beta1": (0.1, 1),
+        **{"plain": (0, 1), "weighted": (0, 0.25), "causal": (0.1, 1), "cft": (0.1, 0.25)},
+        **{"cft-learned": (0.1, 1), "cft-alpha0.02": (0.02, 0.25)},
+        **{"cft-beta0.5": (0.1, 0.5), "cft-beta1": (0.1, 1)},
     }
     assert {cell[-3:] for cell in sensitivity_cells(study)} == {("constrained", "with", "")}
 

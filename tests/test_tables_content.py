@@ -272,28 +272,12 @@ def test_sensitivity(tmp_path: Path, measured: list[Path]) -> None:
 
 def test_cost(tmp_path: Path) -> None:
     row = {
-        "dataset": "toy",
-        "backbone": "tiny",
-        "objective": "cft",
-        "seed": 0,
-        "phase": "training",
-        "decoder": None,
-        "history": None,
-        "device": "cpu",
-        "examples": 64,
-        "steps": 10,
-        "seconds": 20.0,
-        "seconds_per_step": 2.0,
-        "seconds_per_epoch": 19.0,
-        "load_average": 1.25,
-        "threads": 1,
-        "cores": 2,
-        "tokens_per_step": 100.0,
-        "peak_memory_mb": 500.0,
-        "truncated_prompts": 0,
-        "seconds_per_prompt": None,
-        "relative": 1.9,
-        "crowded": False,
+        **{"dataset": "toy", "backbone": "tiny", "objective": "cft", "seed": 0},
+        **{"phase": "training", "decoder": None, "history": None, "device": "cpu", "examples": 64},
+        **{"steps": 10, "seconds": 20.0, "seconds_per_step": 2.0, "seconds_per_epoch": 19.0},
+        **{"load_average": 1.25, "threads": 1, "cores": 2, "tokens_per_step": 100.0},
+        **{"peak_memory_mb": 500.0, "truncated_prompts": 0, "seconds_per_prompt": None},
+        **{"relative": 1.9, "crowded": False},
     }
     decoding = row | {"phase": "decoding", "decoder": "grounded", "history": "with"}
     decoding |= {"seconds_per_step": None, "seconds_per_prompt": 0.5, "steps": None}
@@ -313,21 +297,12 @@ def test_cost(tmp_path: Path) -> None:
 
 
 VIDEO_GAMES = {
-    "first_malformed": "x",
-    "lines.read": "9000",
-    "users": "12",
-    "title_tokens.q2.5_a.max": "9",
-    "title_tokens.q2.5_a.mean": "3.25",
-    "title_tokens.q2.5_a.too_long": "2",
-    "splits.train.cold_targets": "0",
-    "splits.test.cold_targets": "2",
-    "splits.test.tied_targets": "4",
-    "tied_steps.in_order_of.item": "0.9",
-    "tied_steps.sorted_by": "item",
-    "items_that_share_a_title": "25",
-    "splits.test.examples": "8",
-    "items": "1010",
-    "window.start": "2013-10",
+    **{"first_malformed": "x", "lines.read": "9000", "users": "12", "title_tokens.q2.5_a.max": "9"},
+    **{"title_tokens.q2.5_a.mean": "3.25", "title_tokens.q2.5_a.too_long": "2"},
+    **{"splits.train.cold_targets": "0", "splits.test.cold_targets": "2"},
+    **{"splits.test.tied_targets": "4", "tied_steps.in_order_of.item": "0.9"},
+    **{"tied_steps.sorted_by": "item", "items_that_share_a_title": "25"},
+    **{"splits.test.examples": "8", "items": "1010", "window.start": "2013-10"},
 }
 
 

@@ -24,16 +24,9 @@ def tiny_model(architecture: str, vocabulary: int, seed: int = 0, **options: Any
     """A causal language model with two layers of width 16 in float32, in inference mode."""
     torch.manual_seed(seed)
     common: dict[str, Any] = {
-        "vocab_size": vocabulary,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 512,
-        "initializer_range": 0.3,
-        "bos_token_id": None,
-        "eos_token_id": 0,
-        "pad_token_id": 1,
+        **{"vocab_size": vocabulary, "hidden_size": 16, "intermediate_size": 32},
+        **{"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512},
+        **{"initializer_range": 0.3, "bos_token_id": None, "eos_token_id": 0, "pad_token_id": 1},
     }
     own = ARCHITECTURES.get(architecture, {}) | options
     config = CONFIG_MAPPING[architecture](**common | own)

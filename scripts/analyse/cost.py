@@ -12,23 +12,9 @@ from scripts.files import read_json
 
 #: Columns taken from the run records as they are.
 RECORDED = [
-    "device",
-    "examples",
-    "prompts",
-    "steps",
-    "epochs_run",
-    "best_epoch",
-    "seconds",
-    "seconds_per_step",
-    "seconds_per_epoch",
-    "tokens_per_step",
-    "peak_memory_mb",
-    "load_average",
-    "threads",
-    "cores",
-    "parameters",
-    "trainable_parameters",
-    "truncated_prompts",
+    *("device", "examples", "prompts", "steps", "epochs_run", "best_epoch", "seconds"),
+    *("seconds_per_step", "seconds_per_epoch", "tokens_per_step", "peak_memory_mb", "load_average"),
+    *("threads", "cores", "parameters", "trainable_parameters", "truncated_prompts"),
 ]
 #: A load average so far above the machine's cores means that its processes waited for each other.
 WAITING = 1.0
@@ -36,9 +22,7 @@ WAITING = 1.0
 COLUMNS = [
     *("dataset", "backbone", "objective", "seed", "phase", "decoder", "history"),
     *RECORDED,
-    "seconds_per_prompt",
-    "relative",
-    "crowded",
+    *("seconds_per_prompt", "relative", "crowded"),
 ]
 
 

@@ -18,13 +18,8 @@ from scripts.rows import in_order
 
 #: What is taken from the run records; the name of the phase is put before it.
 COSTS = [
-    "seconds",
-    "seconds_per_step",
-    "seconds_per_prompt",
-    "tokens_per_step",
-    "peak_memory_mb",
-    "relative",
-    "truncated_share",
+    *("seconds", "seconds_per_step", "seconds_per_prompt", "tokens_per_step", "peak_memory_mb"),
+    *("relative", "truncated_share"),
 ]
 COLUMNS = [
     *("dataset", "backbone", "decoder", "objective", "length", "metric", "k"),
