@@ -5,13 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scripts.analyse.choices import (
-    CONFIG,
-    SUBSAMPLE,
-    VALIDATION_LOSS,
-    VALIDATION_NDCG,
-    choices,
-)
+from scripts.analyse.choices import CONFIG, SUBSAMPLE, VALIDATION_LOSS, VALIDATION_NDCG, choices
 from scripts.analyse.provenance import provenance
 from scripts.command import InputError
 from scripts.files import read_csv, read_json, write_csv, write_json

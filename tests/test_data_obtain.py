@@ -177,10 +177,7 @@ def test_cuts_go_on_as_long_as_something_new_arrives(server, raw, waits):
 
 
 AROUND = {
-    "a server that cannot resume": (
-        [Answer(cut=300_000), Answer(ranges=False)],
-        ["bytes=[0-9]+-"],
-    ),
+    "a server that cannot resume": ([Answer(cut=300_000), Answer(ranges=False)], ["bytes=[0-9]+-"]),
     "another part than was asked for": ([Answer(cut=300_000), Answer(shift=10), Answer()], []),
     "less than was asked for": (
         [Answer(cut=300_000), Answer(short=1000), Answer()],

@@ -14,10 +14,7 @@ from tests.small_data import write_catalogue, write_examples, write_recommendati
 
 
 def metrics(
-    folder: Path,
-    titles: list[str],
-    targets: list[int],
-    lists: dict[int, list[int]],
+    folder: Path, titles: list[str], targets: list[int], lists: dict[int, list[int]]
 ) -> pd.DataFrame:
     rows = [(e, r, item) for e, items in lists.items() for r, item in enumerate(items, 1)]
     return metrics_of_rows(folder, titles, targets, rows)

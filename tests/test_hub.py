@@ -112,11 +112,7 @@ def with_own_code(repository, hub):
 REFUSED = {
     "login": (lambda r, _: (r / ".gated").touch(), {}, "is gated: accept its terms .* `hf auth lo"),
     "repository": (None, {"id": "someone/else"}, "someone/else is not on the hub, or private"),
-    "name": (
-        None,
-        {"id": "some--one/else"},
-        "HFValidationError: .*some--one/else",
-    ),
+    "name": (None, {"id": "some--one/else"}, "HFValidationError: .*some--one/else"),
     "revision": (None, {"revision": "v9"}, "something has no revision v9: give one that"),
     "commit": (None, {"revision": "0" * 40}, f"something has no revision {'0' * 40}: give one"),
     "page": (with_a_page_in_its_place, {}, "could not be fetched from http.* .JSONDecodeError"),

@@ -94,8 +94,7 @@ TITLES = [
     *("Caf\u00e9, 'au' \"lait\"", "one two three", "one  two", "one two three four"),
 ]
 reviews_strategy = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.sampled_from("pqrs"), st.sampled_from(TIMES)),
-    max_size=60,
+    st.tuples(st.sampled_from("abcd"), st.sampled_from("pqrs"), st.sampled_from(TIMES)), max_size=60
 )
 metadata_strategy = st.lists(
     st.tuples(st.sampled_from("pqrstu"), st.sampled_from(TITLES) | st.just("Good title")),

@@ -74,10 +74,7 @@ class Counted(NamedTuple):
 
 
 def balance(
-    recommendations: list[Path],
-    datasets: list[Path],
-    k: int,
-    draws: Draws = DRAWS,
+    recommendations: list[Path], datasets: list[Path], k: int, draws: Draws = DRAWS
 ) -> pd.DataFrame:
     """Spread of the top K over popularity groups and the catalogue, beside the histories'.
 
@@ -113,11 +110,7 @@ def balance(
     for (dataset, name), cells in blocks_of(shown).items():
         first = next((c for c in cells if not c.baseline), next(iter(cells)))
         lists = read_block({first: cells[first]}, RECOMMENDATIONS, ["rank"])[first]
-        block, seen = _block(
-            lists.index.unique(),
-            folder_of(dataset, datasets),
-            draws,
-        )
+        block, seen = _block(lists.index.unique(), folder_of(dataset, datasets), draws)
         methods: dict[Cell, list[int]] = {}
         for cell in cells:
             methods.setdefault(cell._replace(seed=0), []).append(cell.seed)
@@ -142,9 +135,7 @@ def balance(
                 theirs = _of_seeds(counted[reference][1], methods[reference], common)
                 same = _of_seeds(ours, seeds, common)
                 rows = rows.assign(
-                    base=BASE,
-                    shared_seeds=len(common),
-                    **_differences(same, theirs, alike, block),
+                    base=BASE, shared_seeds=len(common), **_differences(same, theirs, alike, block)
                 )
             found.append(
                 rows.assign(

@@ -66,10 +66,7 @@ def overlaps(first: Path, second: Path, top: int) -> pd.Series:
 
 
 def dependence(
-    metrics: list[Path],
-    recommendations: list[Path],
-    k: int,
-    draws: Draws = DRAWS,
+    metrics: list[Path], recommendations: list[Path], k: int, draws: Draws = DRAWS
 ) -> pd.DataFrame:
     """Compare accuracy and lists under every history, per LLM, decoder and objective.
 

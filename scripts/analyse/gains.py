@@ -13,14 +13,7 @@ from scripts.cells import Cell, cell_of
 from scripts.contracts import PER_EXAMPLE
 from scripts.evaluate.blocks import blocks_of, codes, read_block
 from scripts.evaluate.bootstrap import DRAWS, Draws, between
-from scripts.evaluate.measure import (
-    METRICS,
-    adjusted,
-    enough_hits,
-    estimates,
-    is_shown,
-    split_name,
-)
+from scripts.evaluate.measure import METRICS, adjusted, enough_hits, estimates, is_shown, split_name
 
 COLUMNS = [
     *("dataset", "backbone", "decoder", "history", "objective", "base", "metric", "k"),

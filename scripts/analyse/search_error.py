@@ -56,9 +56,7 @@ def search_error(audits: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
             overlaps = np.stack([one["overlap"].to_numpy(float) for one in searched])
             users = codes(searched[0]["user"])
             overlap, *changes = estimates(
-                np.concatenate([overlaps[:, :, None], values - exact], axis=2),
-                users,
-                draws,
+                np.concatenate([overlaps[:, :, None], values - exact], axis=2), users, draws
             ).itertuples(index=False)
             proven = np.mean([one["proven"].mean() for one in searched])
             means = values.mean(axis=(0, 1))

@@ -24,10 +24,7 @@ COLUMNS = [
 
 
 def sensitivity(
-    metrics: list[Path],
-    points: dict[str, dict[str, float]],
-    centre: str,
-    draws: Draws = DRAWS,
+    metrics: list[Path], points: dict[str, dict[str, float]], centre: str, draws: Draws = DRAWS
 ) -> pd.DataFrame:
     """Lay the cells of a grid out along alpha and along beta.
 

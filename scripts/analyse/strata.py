@@ -73,9 +73,7 @@ def by_popularity(group: np.ndarray, train_count: np.ndarray) -> Strata:
     return {name: members for name, members in strata.items() if members.any()}
 
 
-def read_strata(
-    dataset: Path,
-) -> tuple[pd.Index, list[tuple[str, str, np.ndarray]]]:
+def read_strata(dataset: Path) -> tuple[pd.Index, list[tuple[str, str, np.ndarray]]]:
     """The strata of a data set's whole test split, whatever sub-sample a backbone is tested on.
 
     Args:

@@ -113,10 +113,7 @@ def batches(
 
 
 def validation_ndcg(
-    score: Callable[[slice], Tensor],
-    targets: np.ndarray,
-    items: int,
-    device: torch.device,
+    score: Callable[[slice], Tensor], targets: np.ndarray, items: int, device: torch.device
 ) -> float:
     """NDCG@10 over all items; of equal scores the lower item_id ranks first."""
     ids = torch.arange(items, device=device)

@@ -58,12 +58,7 @@ def transition_shares(train: pd.DataFrame, items: int, shrinkage: float) -> spar
 
 
 def recommend(
-    train: Path,
-    test: Path,
-    catalogue: Path,
-    settings: Transitions,
-    output: Path,
-    depth: int = 50,
+    train: Path, test: Path, catalogue: Path, settings: Transitions, output: Path, depth: int = 50
 ) -> None:
     """List the likeliest successors of the history's items for every test example.
 

@@ -26,10 +26,7 @@ def data(values: pd.DataFrame, labels: Labels) -> Drawing:
     frame = style.some(values)
     datasets = list(frame["dataset"].unique())
     looks = {
-        name: {
-            "color": style.COLOURS[i % len(style.COLOURS)],
-            "linestyle": LINES[i % len(LINES)],
-        }
+        name: {"color": style.COLOURS[i % len(style.COLOURS)], "linestyle": LINES[i % len(LINES)]}
         for i, name in enumerate(datasets)
     }
     curves = {key: rows.set_index("x")["y"] for key, rows in frame.groupby(["dataset", "curve"])}

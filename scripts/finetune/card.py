@@ -15,11 +15,7 @@ CARD = Path(__file__).with_name("card.md")
 
 
 def model_card(
-    record: dict[str, Any],
-    objective: Objective,
-    training: Training,
-    dataset: str,
-    prompt: str,
+    record: dict[str, Any], objective: Objective, training: Training, dataset: str, prompt: str
 ) -> str:
     """Text of the card, in Markdown with the metadata that model hubs read, from the content of
     run.json and one prompt as the model sees it."""

@@ -39,7 +39,7 @@ def choices(choices: pd.DataFrame, labels: Labels) -> Table:
         'without an "of". Where it stands, the value was chosen from those after it: the epoch '
         "whose model is kept by the lowest loss, g by the highest NDCG@10, on so many examples of "
         f"the validation split. By seed ({seeds}) where the seeds differ. "
-        "Nothing was chosen on the test split. Baselines train on the whole training split.",
+        "Nothing was chosen on the test split. Baselines train on the whole training split."
     ]
     return Table(pd.DataFrame(rows), notes, left=3)
 

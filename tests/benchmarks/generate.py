@@ -73,10 +73,7 @@ def generate(folder: Path, reviews: int, users: int, items: int, seed: int = 0) 
         with igzip_threaded.open(partial / "meta.json.gz", "wb", 3, threads=1) as stream:
             for begin in range(0, len(item), BLOCK):
                 stream.write(_metadata(rng, text, item[begin : begin + BLOCK], items))
-        facts = {
-            "users": len(np.unique(rows[0])),
-            "items": len(np.unique(rows[1])),
-        }
+        facts = {"users": len(np.unique(rows[0])), "items": len(np.unique(rows[1]))}
         write_json(facts, partial / "facts.json")
 
 
