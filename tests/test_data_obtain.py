@@ -310,11 +310,6 @@ def test_what_is_no_file_is_refused_at_once_or_after_waits(
     assert names(tmp_path) == []
 
 
-def test_twice_unavailable_then_fine(raw, waits):
-    assert raw(Answer(503), Answer(503), Answer()) == CONTENT
-    assert waits == [2.0, 4.0]
-
-
 @pytest.mark.parametrize(
     ("asked", "low", "high"),
     [
@@ -605,32 +600,24 @@ def pip(monkeypatch):
     monkeypatch.setattr(subprocess, "run", fetch)
 
 
-def test_wheel_with_another_checksum_leaves_nothing(pip, tmp_path):
-    with pytest.raises(InputError, match=r"name==1\.0: the SHA-256 of .* is .*expected 0000"):
-        obtain_wheel("name==1.0", "0" * 64, tmp_path / "name.whl")
-    assert names(tmp_path) == []
-
-
-def test_wheel_with_the_right_checksum(pip, tmp_path):
-    (tmp_path / "same").write_bytes(b"wheel")
+def test_a_wheel_is_held_to_its_checksum_and_leaves_nothing_else(pip, tmp_path):
     output = tmp_path / "wheels" / "name.whl"
-    obtain(output, requirement="name==1.0", sha256=sha256(tmp_path / "same"))
+    with pytest.raises(InputError, match=r"name==1\.0: the SHA-256 of .* is .*expected 0000"):
+        obtain_wheel("name==1.0", "0" * 64, output)
+    assert names(output.parent) == []
+    obtain(output, requirement="name==1.0", sha256=hashlib.sha256(b"wheel").hexdigest())
     assert output.read_bytes() == b"wheel"
     assert names(output.parent) == ["name.whl"]
 
 
-def test_pip_failure_is_named(tmp_path):
+def test_a_failure_of_pip_is_named_and_a_wheel_put_there_by_hand_is_verified_without(tmp_path):
     # No such local folder, so pip fails without a network.
+    absent, output = str(tmp_path / "absent"), tmp_path / "name.whl"
     with pytest.raises(InputError, match=r"pip could not fetch the wheel.*by hand at"):
-        obtain_wheel(str(tmp_path / "absent"), "0" * 64, tmp_path / "name.whl")
+        obtain_wheel(absent, "0" * 64, output)
     assert names(tmp_path) == []
-
-
-def test_a_wheel_put_there_by_hand_is_verified_without_pip(tmp_path):
-    output = tmp_path / "name.whl"
     output.write_bytes(b"by hand")
-    # No such local folder, so pip would fail.
-    obtain_wheel(str(tmp_path / "absent"), sha256(output), output)
+    obtain_wheel(absent, sha256(output), output)
     with pytest.raises(InputError, match="expected 0000"):
-        obtain_wheel(str(tmp_path / "absent"), "0" * 64, output)
+        obtain_wheel(absent, "0" * 64, output)
     assert output.read_bytes() == b"by hand"

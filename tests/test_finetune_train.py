@@ -626,13 +626,9 @@ def test_models_and_adapters_load_in_any_folder(folder, tmp_path, monkeypatch):
     shutil.move(here / "mine", tmp_path / "elsewhere" / "mine" / "mine")
     shutil.rmtree(here)
 
-    configs = [
-        read_json(tmp_path / "elsewhere" / n / "adapter_config.json") for n in ("fetched", "mine")
-    ]
-    assert [(c["base_model_name_or_path"], c["revision"]) for c in configs] == [
-        ("someone/tiny", commit),
-        (None, None),
-    ]
+    for name, origin in (("fetched", ("someone/tiny", commit)), ("mine", (None, None))):
+        config = read_json(tmp_path / "elsewhere" / name / "adapter_config.json")
+        assert (config["base_model_name_or_path"], config["revision"]) == origin
     folders = [str(tmp_path / "elsewhere" / name) for name in settings]
     ran = subprocess.run(
         [sys.executable, "-I", "-c", ANYWHERE, *folders],

@@ -182,48 +182,24 @@ def copy(tmp_path, monkeypatch):
 
 
 STEPS = [
-    "scripts.backbones.scratch",
-    "scripts.baselines.sequential",
-    "scripts.data.prepare",
-    "scripts.decode.recommend",
-    "scripts.evaluate.per_example",
-    "scripts.decode.token_effects",
-    "scripts.finetune.train",
+    *("backbones.scratch", "baselines.sequential", "data.prepare", "decode.recommend"),
+    *("evaluate.per_example", "decode.token_effects", "finetune.train"),
 ]
+PROMPTED = {"backbones.scratch", "decode.recommend", "decode.token_effects", "finetune.train"}
 
 
 def of_steps():
     """The fingerprints of all steps; a module that several reach is parsed once."""
     forget()
-    return {step: fingerprint(step) for step in STEPS}
+    return {step: fingerprint(f"scripts.{step}") for step in STEPS}
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "changed"),
     [
-        (
-            "finetune/objective.py",
-            "(sums.normal + alpha * sums.causal)",
-            "(sums.normal - alpha * sums.causal)",
-            {"scripts.finetune.train"},
-        ),
-        (
-            "prompts.py",
-            'RESPONSE = "### Response:',
-            'RESPONSE = "### Answer:',
-            {
-                "scripts.backbones.scratch",
-                "scripts.decode.recommend",
-                "scripts.decode.token_effects",
-                "scripts.finetune.train",
-            },
-        ),
-        (
-            "decode/constrained.py",
-            "descending=True, stable=True).indices[:, :width]",
-            "descending=False, stable=True).indices[:, :width]",
-            {"scripts.decode.recommend"},
-        ),
+        ("finetune/objective.py", "normal + alpha *", "normal - alpha *", {"finetune.train"}),
+        ("prompts.py", '= "### Response:', '= "### Answer:', PROMPTED),
+        ("decode/constrained.py", ").indices[:, :width]", ").indices[:, 1:]", {"decode.recommend"}),
     ],
 )
 def test_the_real_steps(copy, file, old, new, changed):

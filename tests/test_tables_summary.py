@@ -86,11 +86,7 @@ def test_the_cheapest_primary_line_is_next() -> None:
 @pytest.mark.parametrize(
     ("line", "topic", "expected"),
     [
-        (
-            None,
-            1,
-            "No primary claim was measured. Supported are 0 of all 0 lines, not supported 0.",
-        ),
+        (None, 1, "No primary claim was measured. Supported are 0 of all 0 lines, not supported"),
         (None, 2, "Excluded are 0 of 0 published sizes; a relevant gain is ruled out in 0 of all "),
         (None, 4, "Plain and cft, with the same data"),
         ({"verdict": "supported"}, 4, "Nothing that was measured is left"),
