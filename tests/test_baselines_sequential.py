@@ -82,11 +82,8 @@ def test_block_is_torchs_encoder_layer() -> None:
     peer = nn.TransformerEncoderLayer(12, 3, 12, norm_first=True, batch_first=True).eval()
     ours = block.state_dict()
     names = {
-        "self_attn.in_proj_": "project.",
-        "self_attn.out_proj.": "merge.",
-        "norm1.": "attention_norm.",
-        "norm2.": "norm.",
-        "linear1.": "feed_forward.0.",
+        **{"self_attn.in_proj_": "project.", "self_attn.out_proj.": "merge."},
+        **{"norm1.": "attention_norm.", "norm2.": "norm.", "linear1.": "feed_forward.0."},
         "linear2.": "feed_forward.3.",
     }
     peer.load_state_dict(

@@ -67,19 +67,12 @@ SMALL: dict[str, Any] = {
     "decoders": {"grounded": {"kind": "grounded"}, "constrained": {"kind": "constrained"}},
     "experiments": [
         {
-            "backbones": ["tiny"],
-            "datasets": ["x"],
-            "objectives": ["plain", "cft"],
-            "decoders": ["grounded", "constrained"],
-            "seeds": [0, 1],
+            **{"backbones": ["tiny"], "datasets": ["x"], "objectives": ["plain", "cft"]},
+            **{"decoders": ["grounded", "constrained"], "seeds": [0, 1]},
         },
         {
-            "backbones": ["tiny"],
-            "datasets": ["x", "y"],
-            "objectives": ["cft"],
-            "decoders": ["grounded"],
-            "histories": ["with"],
-            "seeds": [1],
+            **{"backbones": ["tiny"], "datasets": ["x", "y"], "objectives": ["cft"]},
+            **{"decoders": ["grounded"], "histories": ["with"], "seeds": [1]},
         },
     ],
     "sensitivity": [

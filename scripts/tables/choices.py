@@ -10,12 +10,8 @@ from scripts.tables.format import Table, names_of
 
 #: Columns of the table by setting.
 SETTINGS = {
-    "alpha": "α",
-    "beta": "β",
-    "token_weights": "Token weights",
-    "training examples": "Training examples",
-    "epoch": "Epoch",
-    "g": "g",
+    **{"alpha": "α", "beta": "β", "token_weights": "Token weights"},
+    **{"training examples": "Training examples", "epoch": "Epoch", "g": "g"},
 }
 
 

@@ -29,10 +29,7 @@ MALFORMED = "lines: malformed"
 #: Raw lines, checksums and details, for the CSV of the analysis and not for a table; and what is 0
 #: by definition.
 HIDDEN = (
-    "tied_steps.in_order_of",
-    "first_malformed",
-    "raw_sha256",
-    "splits.train.cold_targets",
+    *("tied_steps.in_order_of", "first_malformed", "raw_sha256", "splits.train.cold_targets"),
     "splits.train.users_without_training_example",
 )
 
@@ -50,9 +47,7 @@ LEADING = ("start", "examples", "users", "read", "mean", "median", "p95", "max")
 
 #: Counts that are shown with their share of another one of the same split.
 SHARES = {
-    "cold_targets": "examples",
-    "tied_targets": "examples",
-    "targets_in_history": "examples",
+    **{"cold_targets": "examples", "tied_targets": "examples", "targets_in_history": "examples"},
     "users_without_training_example": "users",
 }
 

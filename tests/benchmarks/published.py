@@ -23,17 +23,8 @@ from scripts.command import run
 FIRST_YEAR = 1996
 
 COLUMNS = [
-    "user_id",
-    "item_asins",
-    "item_asin",
-    "history_item_id",
-    "item_id",
-    "history_item_title",
-    "item_title",
-    "history_rating",
-    "rating",
-    "history_timestamp",
-    "timestamp",
+    *("user_id", "item_asins", "item_asin", "history_item_id", "item_id", "history_item_title"),
+    *("item_title", "history_rating", "rating", "history_timestamp", "timestamp"),
 ]
 
 Row = dict[str, Any]
