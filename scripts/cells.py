@@ -9,10 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from scripts.command import InputError
+
 #: Folder of the baselines, beside those of the backbones.
 BASELINES = "baselines"
 #: The objective that the others are compared with.
 BASE = "plain"
+
+#: What is wrong with a path that names no cell.
+NO_CELL = "is not where a study writes it, at <dataset>/<backbone>/<objective>/seed-<n>"
 
 #: What stands for a data set where the mean over those of the headline is meant.
 ALL = "mean of the headline"
@@ -59,19 +64,29 @@ def cell_of(path: Path) -> Cell:
     """The cell that a file of lists or metrics belongs to, read from its path.
 
     Raises:
-        ValueError: the path does not end in the layout of `Cell.path`.
+        InputError: the path does not end in the layout of `Cell.path`.
     """
-    parts = Path(path).with_suffix("").parts
-    if len(parts) >= 4 and parts[-3] == BASELINES:
-        dataset, _, baseline, seed = parts[-4:]
-        return baseline_cell(dataset, baseline, int(seed.removeprefix("seed-")))
-    if len(parts) < 6:
-        raise ValueError(f"{path}: not <dataset>/<backbone>/<objective>/seed-<n>/…")
-    dataset, backbone, objective, seed, decoder, history = parts[-6:]
-    return Cell(dataset, backbone, objective, int(seed.removeprefix("seed-")), decoder, history)
+    try:
+        parts = Path(path).with_suffix("").parts
+        if len(parts) >= 4 and parts[-3] == BASELINES:
+            dataset, _, baseline, seed = parts[-4:]
+            return baseline_cell(dataset, baseline, int(seed.removeprefix("seed-")))
+        dataset, backbone, objective, seed, decoder, history = parts[-6:]
+        number = int(seed.removeprefix("seed-"))
+        return Cell(dataset, backbone, objective, number, decoder, history)
+    except ValueError as error:
+        raise InputError(f"{path}: {NO_CELL}/<decoder>/<history>") from error
 
 
 def model_of(path: Path) -> Model:
-    """The fine-tuned model of a model folder or of a per-model file, read from its path."""
-    dataset, backbone, objective, seed = Path(path).parts[-4:]
-    return Model(dataset, backbone, objective, int(seed.split(".")[0].removeprefix("seed-")))
+    """The fine-tuned model of a model folder or of a per-model file, read from its path.
+
+    Raises:
+        InputError: the path does not end in the layout of `Cell.model`.
+    """
+    try:
+        dataset, backbone, objective, seed = Path(path).parts[-4:]
+        number = int(seed.split(".")[0].removeprefix("seed-"))
+        return Model(dataset, backbone, objective, number)
+    except ValueError as error:
+        raise InputError(f"{path}: {NO_CELL}") from error

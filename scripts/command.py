@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import reprlib
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,15 +16,19 @@ from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 import docstring_parser
 from filelock import FileLock, Timeout
 from jsonargparse import ArgumentParser
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator, validate_call
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator, validate_call
 from tqdm import tqdm
 
 T = TypeVar("T")
+#: numpy and torch take no larger one.
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+#: A package and its exact version; pip would take a leading `-` for an option.
+REQUIREMENT = r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9.]+$"
 
 #: What lists are given as words of.
 WORDS = (Path, str, int, float)
@@ -57,6 +62,15 @@ class Settings(BaseModel):
             if any(one is True or one is False for one in values) and _NUMERIC.search(kind):
                 raise ValueError(f"{name}: found {value!r}; give a number")
         return given
+
+    @model_validator(mode="after")
+    def _whole_numbers_fit(self) -> Self:
+        """Refuse whole numbers beyond any count, which no array can hold."""
+        for name, value in self:
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, int) and one >= 1 << 63:
+                    raise ValueError(f"{name}: found {reprlib.repr(one)}; give a smaller number")
+        return self
 
 
 def run(
@@ -167,8 +181,15 @@ def call(function: Callable[..., T], **options: Any) -> T:
 
 
 def _mapping(given: str | dict[str, Any]) -> dict[str, Any]:
-    """What JSON says; jsonargparse asks again with what it got."""
-    return json.loads(given) if isinstance(given, str) else given
+    """What JSON says; jsonargparse asks again with what it got.
+
+    Raises:
+        ValueError: it is no JSON, or holds no keys.
+    """
+    keys = json.loads(given) if isinstance(given, str) else given
+    if not isinstance(keys, dict):
+        raise ValueError("holds no keys")
+    return keys
 
 
 def parser_of(step: Callable[..., Any]) -> ArgumentParser:
@@ -177,7 +198,7 @@ def parser_of(step: Callable[..., Any]) -> ArgumentParser:
     # JSON, as YAML would read two characters where JSON writes an emoji as `\ud83d\ude00`.
     parser = ArgumentParser(description=documented.short_description, parser_mode="json")
     own: dict[str, dict[str, Any]] = {}
-    for name, kind in get_type_hints(step).items():
+    for name, kind in get_type_hints(step, include_extras=True).items():
         # jsonargparse takes a list as JSON, in a time that grows with the square of its length.
         for word in WORDS:
             if kind in (list[word], list[word] | None):
@@ -185,6 +206,9 @@ def parser_of(step: Callable[..., Any]) -> ArgumentParser:
         # It reads a text within once more: the study "1e5" would be a number.
         if kind in (dict[str, Any], dict[str, Any] | None):
             own[name] = {"type": _mapping}
+        # It drops the bounds of an annotation that is text.
+        if kind == Seed:
+            own[name] = {"type": kind}
         # `--name` alone is a yes.
         if kind is bool:
             own[name] = {"type": bool, "nargs": "?", "const": True}

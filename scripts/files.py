@@ -41,7 +41,7 @@ def atomic(path: Path) -> Iterator[Path]:
             descriptor = os.open(written, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
-        if path.is_dir():
+        if path.is_dir() and partial.is_dir():  # A file takes the place of no folder.
             shutil.rmtree(path)
         partial.replace(path)
     finally:
@@ -96,16 +96,19 @@ def write_json(value: Any, path: Path) -> None:
     write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", path)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the keys of a JSON file.
 
     Raises:
-        InputError: the file is missing or is no JSON.
+        InputError: the file is missing, is no JSON, or holds no keys.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        keys = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(keys, dict):
+            raise ValueError("it holds no keys")
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    return keys
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -129,6 +132,16 @@ class PlainLoader(yaml.SafeLoader):
             seen.add(key.value)
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value; a ConstructorError where it is none of its kind, as the day 2018-13-01."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            message = (
+                f"{str(node.value)[:40]} cannot be read ({error}); put it in quotes if it is text"
+            )
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from error
+
     def compose_scalar_node(self, anchor: str | None) -> yaml.ScalarNode:
         """A scalar; a ComposerError where it is a number to base 8 or 60."""
         node = super().compose_scalar_node(anchor)
@@ -149,7 +162,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         keys = yaml.load(Path(path).read_text(encoding="utf-8"), PlainLoader)
     except UnicodeError as error:
         raise InputError(f"{path}: is no UTF-8 text; save it as UTF-8") from error
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(keys, dict):
         raise InputError(f"{path}: holds no keys; see config/README.md")

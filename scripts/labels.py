@@ -10,8 +10,8 @@ from scripts.command import Settings
 SIGNS = {"alpha": "α", "beta": "β"}
 
 
-#: Breaks of a line, and what XML and LaTeX cannot hold.
-_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
+#: Breaks of a line, what turns the text behind it round, and what XML and LaTeX cannot hold.
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
 def one_line(text: str) -> str:

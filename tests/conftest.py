@@ -17,6 +17,7 @@ os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("tests", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile("tests")
 
 

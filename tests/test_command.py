@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from snakemake.shell import shell
 
-from scripts.command import InputError, call, run, step_of
+from scripts.command import InputError, Seed, call, run, step_of
 from scripts.data.settings import Prompt
 from scripts.labels import Labels
 from tests.tiny_study import llm
@@ -24,13 +24,21 @@ from tests.tiny_study import llm
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def step(files: list[Path], k: int = 3, kind: Literal["a", "b"] = "a") -> str:
+def step(
+    files: list[Path],
+    k: int = 3,
+    kind: Literal["a", "b"] = "a",
+    seed: Seed = 0,
+    options: dict[str, Any] | None = None,
+) -> str:
     """Say what was given.
 
     Args:
         files: some files.
         k: a number.
         kind: one of two.
+        seed: of nothing.
+        options: more.
     """
     if k > 9:
         raise InputError(f"k: {k} is more than 9")
@@ -56,6 +64,8 @@ def test_a_list_takes_words_and_what_a_step_returns_is_written(tmp_path: Path) -
         (["--files", "x"], "required: output"),
         (["--files", "x", "--k", "many", "--output", "o"], "many"),
         (["--files", "x", "--kind", "c", "--output", "o"], "kind"),
+        (["--files", "x", "--seed", "4294967296", "--output", "o"], "less than 4294967296"),
+        (["--files", "x", "--options", "5", "--output", "o"], "argument --options: invalid"),
     ],
 )
 def test_wrong_words_are_named(

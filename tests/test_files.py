@@ -75,6 +75,9 @@ def test_success_replaces_what_was_there(tmp_path):
             partial.write_text(text)
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["second"]
     assert (tmp_path / "file").read_text() == "second"
+    with pytest.raises(IsADirectoryError):
+        write_json({}, tmp_path / "folder")
+    assert (tmp_path / "folder" / "second").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
 
 
@@ -166,7 +169,7 @@ def test_a_mistyped_column_is_named(tmp_path):
         (read_csv, "CSV"),
     ],
 )
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00{", b"{a,b\n1,"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00{", b"{a,b\n1,", b"[1]", 9999 * b"["])
 def test_what_cannot_be_read_is_named(tmp_path, read, kind, content):
     path = tmp_path / "broken"
     if content is not None:
@@ -206,8 +209,10 @@ def test_cells_and_their_paths(tmp_path):
         assert cell_of(tmp_path / f"{cell.path}.parquet") == cell
     for path in (tmp_path / language_model.model, tmp_path / f"{language_model.model}.parquet"):
         assert model_of(path) == Model("ml-1.0", "tiny", "cft-beta0.25", 3)
-    with pytest.raises(ValueError, match="few/parts"):
-        cell_of("few/parts.parquet")
+    for path in ("few/parts.parquet", "a/b/c/seed-x/d/e.parquet", "", "a/b/c/seed-x"):
+        for read in (cell_of, model_of):
+            with pytest.raises(InputError, match=f"^{path}.*: is not where a study writes it"):
+                read(Path(path))
 
 
 @settings(deadline=None, max_examples=50)

@@ -11,7 +11,7 @@ from scripts.backbones import fetch as fetching
 from scripts.backbones.fetch import fetch
 from scripts.backbones.load import load_backbone, load_finetuned, load_tokenizer
 from scripts.command import InputError
-from scripts.files import read_json
+from scripts.files import read_json, write_json
 from tests.hub_server import commit_of, serve
 from tests.small_data import change_json
 from tests.small_language import make_small_backbone, write_language_data
@@ -109,6 +109,11 @@ def with_own_code(repository, hub):
     change_json(repository / "config.json", model_type="mine", auto_map=auto_map)
 
 
+def listing(shard):
+    index = "model.safetensors.index.json"
+    return lambda repository, _: write_json({"weight_map": {"lm": shard}}, repository / index)
+
+
 REFUSED = {
     "login": (lambda r, _: (r / ".gated").touch(), {}, "is gated: accept its terms .* `hf auth lo"),
     "repository": (None, {"id": "someone/else"}, "someone/else is not on the hub, or private"),
@@ -117,6 +122,8 @@ REFUSED = {
     "commit": (None, {"revision": "0" * 40}, f"something has no revision {'0' * 40}: give one"),
     "page": (with_a_page_in_its_place, {}, "could not be fetched from http.* .JSONDecodeError"),
     "pickle": (pickled, {}, r"has no model\.safetensors, and only safetensors are read"),
+    "odd shard": (listing(["a"]), {}, r"has no \['a'\], and only safetensors are read"),
+    "shard elsewhere": (listing("../../refs/main"), {}, r"has no \.\./\.\./refs/main, and only"),
     "code": (
         with_own_code,
         {},

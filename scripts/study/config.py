@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,10 @@ from scripts.study import resources
 from scripts.study.cells import experiment_cells, grid_objectives, recut_datasets, shown_cells
 from scripts.study.schema import Only, Study
 from scripts.study.stages import blocks, part, stages
+
+#: Shows what was found, however large it is.
+FOUND = reprlib.Repr()
+FOUND.maxstring = FOUND.maxother = 200
 
 
 def load(configfile: Path) -> Study:
@@ -42,7 +47,11 @@ def resolve(config: dict[str, Any]) -> Study:
     else:
         faults = _faults_between_keys(study)
     if faults:
-        raise InputError("The configuration has faults:\n" + "\n".join(faults))
+        lines = [
+            fault if len(fault) < 2000 else f"{fault[:999]} ... {fault[-999:]}"
+            for fault in map(one_line, faults)
+        ]
+        raise InputError("\n".join(["The configuration has faults:", *lines]))
     return part(study)
 
 
@@ -71,20 +80,20 @@ def _fault(fault: Any, config: dict[str, Any]) -> str:
         return f"{key}: YAML reads {fault['input']} as no text; put it in quotes"
     if fault["type"] == "string_type" and fault["input"] is None:
         return f"{key}: is empty; give a text, in quotes if it is null or ~"
-    return f"{key}: found {fault['input']!r}; {message}"
+    return f"{key}: found {FOUND.repr(fault['input'])}; {message}"
 
 
 def _faults_between_keys(study: Study) -> list[str]:
     """What does not fit together, a line each; the later checks need what the first assure."""
     names = [*_unknown_names(study), *_unknown_bases(study), *_wrong_assistants(study)]
-    return names or [
+    return [*names, *_unwritable_texts(study.model_dump())] or [
         *_grid_faults(study),
         *_taken_names(study),
         *_unfit_labels(study),
         *_empty_parts(study),
         *_unpaired_histories(study),
         *_clashing_downloads(study),
-        *_paths_with_braces(study),
+        *_unfit_paths(study),
     ]
 
 
@@ -144,6 +153,15 @@ def _wrong_assistants(study: Study) -> Iterator[str]:
                 f"decoders.{name}.assistant: '{decoder.assistant}' must be a baseline of kind "
                 f"{', '.join(SEQUENTIAL[:-1])} or {SEQUENTIAL[-1]}"
             )
+
+
+def _unwritable_texts(entries: dict[str, Any] | list[Any], key: str = "") -> Iterator[str]:
+    """Texts that no command line or no file can hold."""
+    for name, value in entries.items() if isinstance(entries, dict) else enumerate(entries):
+        if isinstance(value, dict | list):
+            yield from _unwritable_texts(value, f"{key}{name}.")
+        elif re.search("[\0\ud800-\udfff]", f"{name}{value}"):
+            yield f"{key}{name}: found {FOUND.repr(value)}; leave out NUL and halves of characters"
 
 
 def _grid_faults(study: Study) -> Iterator[str]:
@@ -229,7 +247,7 @@ def _unpaired_histories(study: Study) -> Iterator[str]:
 
 
 def _clashing_downloads(study: Study) -> Iterator[str]:
-    """Downloads without a name, and different ones with the same name."""
+    """Different downloads with the same name."""
     sources = [dataset.source for dataset in study.datasets.values()]
     backbones = [backbone.source for backbone in study.backbones.values()]
     origins: dict[str, str] = {}
@@ -237,25 +255,32 @@ def _clashing_downloads(study: Study) -> Iterator[str]:
         *((file, listed[0]) for file, listed in resources.urls(sources)),
         *((file, w.sha256) for file, w in resources.wheels([*sources, *backbones])),
     ]:
-        if file.endswith("/"):
-            yield f"the URL '{origin}' must end in the name of a file"
-        elif origins.setdefault(file, origin) != origin:
+        if origins.setdefault(file, origin) != origin:
             yield (
                 f"'{origins[file]}' and '{origin}' would both be {file}; give one of them as "
                 "a local path, or mend it"
             )
 
 
-def _paths_with_braces(study: Study) -> Iterator[str]:
-    """Files in whose names Snakemake would fill in a wildcard of its own; it knows no escape."""
+def _unfit_paths(study: Study) -> Iterator[str]:
+    """Paths and URLs that name no file, or one that no disk or Snakemake can hold."""
     paths = {
         f"datasets.{name}.source.{key}": path
         for name, dataset in study.datasets.items()
         for key, path in resources.raw_files(dataset.source).items()
     }
+    no_files = {key for key, path in paths.items() if path.split("/")[-1] in ("", ".", "..")}
     for name, backbone in study.backbones.items():
         if backbone.source.kind != "scratch":
             paths[f"backbones.{name}.source"] = resources.pretrained_folder(backbone.source)
     for key, path in paths.items():
-        if re.search(r"\{.+\}", path):
-            yield f"{key}: '{path}' has braces in its name, which Snakemake cannot take; rename it"
+        if not path or key in no_files:
+            yield f"{key}: '{path}' must end in the name of a file"
+        elif len(path) > 4000 or any(len(part.encode()) > 200 for part in path.split("/")):
+            yield f"{key}: '{path}' is too long: 200 bytes for a name, 4000 in all; rename it"
+        # Snakemake would fill in a wildcard of its own; it knows no escape.
+        elif re.search(r"\{.+\}", path) or path != one_line(path):
+            yield (
+                f"{key}: {path!r} has braces or breaks in its name, which Snakemake cannot take; "
+                "rename it"
+            )

@@ -10,15 +10,14 @@ from pydantic import Field, field_validator, model_validator
 from scripts.backbones.settings import BackboneSource
 from scripts.baselines.settings import Baseline
 from scripts.cells import BASELINES
-from scripts.command import Settings
+from scripts.command import Seed, Settings
 from scripts.data.settings import Dataset
 from scripts.decode.settings import Decoder, History
 from scripts.finetune.settings import Objective, Training
 from scripts.labels import Method
 
 #: A name becomes a folder and a Snakemake wildcard.
-NAME = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
-Seed = Annotated[int, Field(ge=0)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,99}$"
 
 
 class Backbone(Settings):
@@ -191,7 +190,7 @@ class Study(Settings):
         for name in entries:
             if not re.fullmatch(NAME, name) or name == BASELINES:
                 raise ValueError(
-                    f"{name!r} cannot be a name: use letters, digits, '.', '+' and '-', "
-                    f"starting with a letter or digit, and not '{BASELINES}'"
+                    f"{name!r} cannot be a name: use at most 100 letters, digits, '.', '+' and "
+                    f"'-', starting with a letter or digit, and not '{BASELINES}'"
                 )
         return entries

@@ -47,7 +47,7 @@ WIDE, NAME_WIDTH = 120, 12
 _BREAKS = re.compile(r" (?=\[[−+\d.]+, [−+\d.]+\])|; (?=p )")
 
 #: What a spreadsheet would run: a signed number alone is none.
-_FORMULA = re.compile(r"[=@]|[-+].*(\w\(|[|!])")
+_FORMULA = re.compile(r"[=@＝＠]|[-+＋－].*(\w\(|[|!])")
 
 _COMMANDS = {
     **{"\\": "textbackslash", "`": "textasciigrave", "~": "textasciitilde", "^": "textasciicircum"},
