@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.backbones.passes import Prompts, encode, extend, log_probabilities, select
+from scripts.backbones.passes import WHOLE, encode, extend, log_probabilities, select
 from scripts.decode.model import Ranking
 from scripts.decode.trie import Trie, leaf_ranges, levels
 
+#: Tokens that a pass takes in about the time of a few, by the kind of device: a GPU waits for its
+#: weights and its kernels, of a CPU every token asks its time.
+SPARE = {"cuda": 512}
 
-class TensorTrie(NamedTuple):
-    """A `Trie` on the model's device, int64."""
 
-    token: Tensor
-    first_child: Tensor
-    first_leaf: Tensor
-    last_leaf: Tensor
-    sequence: Tensor
-    """The sequence that ends in a node, -1 where none does."""
+class SearchTrie(NamedTuple):
+    """A `Trie` of N nodes and S sequences as the search reads it, on the host and on the device."""
+
+    first_child: np.ndarray
+    """(N + 1,) int64, see `Trie`."""
+    first_leaf: np.ndarray
+    last_leaf: np.ndarray
+    """(N,) int64, see `leaf_ranges`."""
+    sequence: np.ndarray
+    """(N,) int32, the sequence that ends in a node, -1 where none does."""
     longest: int
     """Tokens of the longest sequence."""
+    token: Tensor
+    depth: Tensor
+    """(N + 1,) int64 on the device, as what follows. The last is no node: it fills tables."""
+    below: Tensor
+    """(2, N + 1), first and last leaf; what fills tables is above nothing."""
 
 
 class Guide(NamedTuple):
@@ -37,81 +49,20 @@ class Guide(NamedTuple):
     in the probability of its parent."""
 
 
-class Beams(NamedTuple):
-    """The R running beams, in the order of their rows, of the E examples whose search goes on.
-
-    `examples` (E,) int64 are the examples' places in the batch. Each beam, all (R,), has its
-    example's `row` in `examples`, the `column` that its last token has among the W of that row,
-    both int64, the `node` of the trie that it has come to, int64, and its `score`, float32.
-    `ancestors` (E, W, S) bool says which of the S tokens behind the prompts a beam consists of.
-    """
-
-    examples: Tensor
-    row: Tensor
-    column: Tensor
-    node: Tensor
-    score: Tensor
-    ancestors: Tensor
-
-
-class Candidates(NamedTuple):
-    """All C continuations of the running beams, in the order of the beams, flat.
-
-    Each, all (C,), has the `beam` that it continues and that one's `row`, the `node` that it leads
-    to, all int64, and the `score` that it would have, float32.
-    """
-
-    beam: Tensor
-    row: Tensor
-    node: Tensor
-    score: Tensor
-
-
-class Lists(NamedTuple):
-    """What the search has found for the B examples of a batch; written in place.
-
-    `sequence` (B, width) int64 are the finished sequences, best first, with their `score`, float32,
-    -inf where there is none yet; `left_out` (B,) float32 the best score of what was given up.
-    """
-
-    sequence: Tensor
-    score: Tensor
-    left_out: Tensor
-
-
-def to_device(trie: Trie, device: torch.device) -> TensorTrie:
-    """Copy a trie to a device."""
+def to_device(trie: Trie, device: torch.device) -> SearchTrie:
+    """Make a trie ready for the search on a device."""
     first_leaf, last_leaf = leaf_ranges(trie)
     # A leaf's range is the one sequence that ends there.
     sequence = np.where(np.diff(trie.first_child) == 0, trie.order[first_leaf], -1)
-    token, first_child, first, last, ends = (
+    sizes = [level.stop - level.start for level in levels(trie)]
+    depth = np.repeat(np.arange(len(sizes)), sizes)
+    below = np.column_stack([[first_leaf, last_leaf], [len(trie.order), -1]])
+    on_device = (
         torch.from_numpy(array).to(device).long()
-        for array in (trie.token, trie.first_child, first_leaf, last_leaf, sequence)
+        for array in (np.append(trie.token, 0), np.append(depth, 0), below)
     )
-    return TensorTrie(token, first_child, first, last, ends, len(levels(trie)) - 1)
-
-
-def best_per_example(
-    example: Tensor, score: Tensor, examples: int, width: int
-) -> tuple[Tensor, Tensor]:
-    """Indices of the best candidates of each example, ties by the lower index.
-
-    Args:
-        example: (C,) int64, ascending: the example of each candidate.
-        score: (C,) float32.
-        examples: number of examples.
-        width: how many to take of each.
-
-    Returns:
-        (examples, width) int64 indices into the candidates, and a mask of those that exist.
-    """
-    counts = torch.bincount(example, minlength=examples)
-    offsets = counts.cumsum(0) - counts
-    column = torch.arange(len(example), device=example.device) - offsets[example]
-    table = torch.full((examples, max(int(counts.max()), width)), -torch.inf, device=score.device)
-    table[example, column] = score
-    best = table.sort(dim=1, descending=True, stable=True).indices[:, :width]
-    return offsets[:, None] + best, best < counts[:, None]
+    first_child = trie.first_child.astype(np.int64)
+    return SearchTrie(first_child, first_leaf, last_leaf, sequence, len(sizes) - 1, *on_device)
 
 
 #: Least probability of a sequence: what differences of float64 sums up to 1 resolve.
@@ -130,100 +81,150 @@ def guide_by(probability: Tensor, order: Tensor, weight: float) -> Guide:
     return Guide(torch.nn.functional.pad(mass, (1, 0)), weight)
 
 
+def children(trie: SearchTrie, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All children of nodes, int64, in their order, and the index of each one's parent."""
+    first = trie.first_child[nodes]
+    counts = trie.first_child[nodes + 1] - first
+    parent = np.repeat(np.arange(len(nodes)), counts)
+    offsets = counts.cumsum() - counts
+    return np.arange(len(parent)) + (first - offsets)[parent], parent
+
+
 def log_shares(
-    guide: Guide, trie: TensorTrie, prompt: Tensor, parent: Tensor, child: Tensor
-) -> Tensor:
-    """Logarithm of the children's share of their parents' probability, all (C,), float32."""
+    trie: SearchTrie, mass: np.ndarray, parent: np.ndarray, child: np.ndarray
+) -> np.ndarray:
+    """Logarithm of the children's share of their parents' probability, all (C,), float32.
 
-    def below(nodes: Tensor) -> Tensor:
-        return (
-            guide.mass[prompt, trie.last_leaf[nodes]] - guide.mass[prompt, trie.first_leaf[nodes]]
-        )
-
-    return (below(child) / below(parent)).log().float()
-
-
-def continuations(
-    trie: TensorTrie, beams: Beams, logits: Tensor, guide: Guide | None
-) -> Candidates:
-    """Every child of the running beams' nodes, from the (R, V) logits behind these beams.
-
-    Log-probabilities are normalised over the whole vocabulary before the trie restricts them (D3).
+    `mass` (S + 1,) is that of a `Guide` for one prompt.
     """
-    first, last = trie.first_child[beams.node], trie.first_child[beams.node + 1]
-    counts = last - first
-    beam = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    offsets = counts.cumsum(0) - counts
-    node = torch.arange(len(beam), device=beam.device) - offsets[beam] + first[beam]
-    row = beams.row[beam]
-    gain = log_probabilities(logits)[beam, trie.token[node]]
-    if guide is not None:
-        shares = log_shares(guide, trie, beams.examples[row], beams.node[beam], node)
-        gain = guide.weight * gain + (1 - guide.weight) * shares
-    # Rounding must not let a score grow along a path.
-    return Candidates(beam, row, node, beams.score[beam] + gain.clamp(max=0))
+
+    def below(nodes: np.ndarray) -> np.ndarray:
+        return mass[trie.last_leaf[nodes]] - mass[trie.first_leaf[nodes]]
+
+    return np.log(below(child) / below(parent)).astype(np.float32)
 
 
-def add_finished(lists: Lists, examples: Tensor, sequence: Tensor, score: Tensor) -> None:
-    """Merge (E, n) sequences into the lists of these examples, equal scores by the lower sequence.
+class Waiting(NamedTuple):
+    """A search that cannot go on before its beams have run."""
 
-    What has the score -inf is not added.
+    nodes: np.ndarray
+    """int64, where all its running beams are."""
+    finished: int
+    """Titles that it has found."""
+
+
+def search_one(
+    trie: SearchTrie,
+    gains: np.ndarray,
+    ran: np.ndarray,
+    beams: int,
+    length_penalty: float,
+    shares: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
+    weight: float,
+) -> Generator[Waiting, None, Ranking]:
+    """The search of one example, a token a step; see `search`.
+
+    It waits where a beam has come to a node that has not run. Until it goes on, `gains` (N,)
+    float32, log p of a node's token, is to be filled in for the children of these nodes, and `ran`
+    (N,) bool for the nodes.
     """
-    width = lists.score.shape[1]
-    sequences, by_sequence = torch.cat([lists.sequence[examples], sequence], 1).sort(dim=1)
-    pool = torch.cat([lists.score[examples], score], 1).gather(1, by_sequence)
-    pool, kept = pool.sort(dim=1, descending=True, stable=True)
-    lists.score[examples] = pool[:, :width]
-    lists.sequence[examples] = sequences.gather(1, kept[:, :width])
+    node, score = np.zeros(1, np.int64), np.zeros(1, np.float32)
+    titles, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    left_out = np.float32(-np.inf)
+    for length in range(1, trie.longest + 1):
+        if not ran[node].all():
+            yield Waiting(node, len(titles))
+        child, parent = children(trie, node)
+        gain = gains[child]
+        if shares is not None:
+            gain = weight * gain + (1 - weight) * shares(node[parent], child)
+        # Rounding must not let a score grow along a path.
+        total = score[parent] + np.minimum(gain, 0)
+        order = np.argsort(-total, kind="stable")
+        best = order[: 2 * beams]
+        sequence, penalty = trie.sequence[child[best]], np.float32(length**length_penalty)
+
+        ending = (sequence >= 0) & (np.arange(len(best)) < beams)
+        added = ending & (total[best] > -np.inf)
+        titles = np.append(titles, sequence[added])
+        scores = np.append(scores, total[best[added]] / penalty)
+        kept = np.lexsort([titles, -scores])[:beams]
+        titles, scores = titles[kept], scores[kept]
+
+        running = sequence < 0
+        running &= running.cumsum() <= beams
+        # It is done once no running beam is better than the last of its list.
+        last = scores[-1] if len(scores) == beams else -np.inf
+        running &= total[best[running]].max(initial=-np.inf) / penalty > last
+        given_up = np.append(best[~(ending | running)], order[2 * beams :][:1])
+        left_out = max(left_out, total[given_up].max(initial=-np.inf))
+        if not running.any():
+            break
+        node, score = child[best[running]], total[best[running]]
+
+    # Also a finished title that is on the list stands against what was left out.
+    proven = int((scores > left_out / trie.longest**length_penalty).sum())
+    return Ranking(titles, scores, proven)
 
 
-def note_left_out(lists: Lists, examples: Tensor, candidates: Candidates, kept: Tensor) -> None:
-    """Remember each example's best score among the candidates that are not `kept`, by index."""
-    score = candidates.score.clone()
-    score[kept] = -torch.inf
-    best = torch.full((len(examples),), -torch.inf, device=score.device)
-    best = best.scatter_reduce(0, candidates.row, score, "amax")
-    lists.left_out[examples] = torch.maximum(lists.left_out[examples], best)
+def nodes_to_run(
+    trie: SearchTrie, waiting: list[Waiting], ran: np.ndarray, beams: int, spare: int
+) -> np.ndarray:
+    """What the next pass takes of E waiting searches: their beams, and what they come to for sure.
 
+    As long as the beams have no more children than there may be beams, none is given up, so that
+    all these run as well: the rest of a title that is alone below its beam, for one. The search may
+    only stop before, once its list is full. Where tokens cost their time, what is beyond that
+    stop waits, and no example runs ahead of the others farther than filling would go anyway.
 
-def next_beams(beams: Beams, candidates: Candidates, best: Tensor, running: Tensor) -> Beams:
-    """The beams after a step: of the `best` candidates, (E, n) by index, those that run on.
+    Args:
+        trie: the catalogue.
+        waiting: the searches.
+        ran: (E, N) bool, which nodes have run for each.
+        beams: width of the searches.
+        spare: tokens that cost little, see `SPARE`; 0 where each costs its time.
 
-    An example without any drops out.
+    Returns:
+        (E, Q) int64, parents before their children; filled up with N.
     """
-    chosen = best[running]
-    parent = candidates.beam[chosen]
-    alive = running.any(1)
-    row = (alive.cumsum(0) - 1)[beams.row[parent]]
-    column = (running.cumsum(1) - 1)[running]
-    width, earlier = int(column.max()) + 1, beams.ancestors.shape[2]
-    examples = beams.examples[alive]
-    shape = (len(examples), width, earlier + width)
-    ancestors = torch.zeros(shape, dtype=torch.bool, device=row.device)
-    ancestors[row, column, :earlier] = beams.ancestors[beams.row[parent], beams.column[parent]]
-    ancestors[row, column, earlier + column] = True
-    node, score = candidates.node[chosen], candidates.score[chosen]
-    return Beams(examples, row, column, node, score, ancestors)
-
-
-def run_beams(
-    model: Any, trie: TensorTrie, prompts: Prompts, beams: Beams, length: int
-) -> tuple[Prompts, Tensor]:
-    """Run the last token of each beam, the `length`-th behind its prompt, see `extend`."""
-    shape = beams.ancestors.shape[:2]
-    real = torch.zeros(shape, dtype=torch.bool, device=beams.row.device)
-    real[beams.row, beams.column] = True
-    tokens = torch.zeros(shape, dtype=torch.int64, device=beams.row.device)
-    tokens[beams.row, beams.column] = trie.token[beams.node]
-    last_of_prompt = prompts.positions[:, prompts.real.shape[1] - 1]
-    positions = (last_of_prompt + length)[:, None].expand(shape)
-    return extend(model, prompts, tokens, positions, beams.ancestors, real)
+    size = len(waiting)
+    node = np.concatenate([one.nodes for one in waiting])
+    row = np.repeat(np.arange(size), [len(one.nodes) for one in waiting])
+    finished = np.array([one.finished for one in waiting])
+    rows, nodes, counts = [], [], np.zeros(size, np.int64)
+    limit = most = 0
+    while True:
+        new = ~ran[row, node]
+        rows.append(row[new])
+        nodes.append(node[new])
+        counts += np.bincount(rows[-1], minlength=size)
+        most = most or int(counts.max())
+        child, parent = children(trie, node)
+        row = row[parent]
+        ends = trie.sequence[child] >= 0
+        finished += np.bincount(row[ends], minlength=size)
+        sure = np.bincount(row, minlength=size) <= beams
+        if not spare:
+            sure &= finished < beams
+        deeper = sure[row] & ~ends
+        row, node = row[deeper], child[deeper]
+        going = np.bincount(row, minlength=size) > 0
+        limit = max(most, spare // size if spare else min(counts[~going], default=np.inf))
+        if not (going & (counts < limit)).any():
+            break
+    row, node = np.concatenate(rows), np.concatenate(nodes)
+    order = np.argsort(row, kind="stable")
+    column = np.arange(len(row)) - (counts.cumsum() - counts)[row[order]]
+    table = np.full((size, min(limit, counts.max())), len(trie.sequence))
+    order, column = order[column < limit], column[column < limit]
+    table[row[order], column] = node[order]
+    return table
 
 
 @torch.inference_mode()
 def search(
     model: Any,
-    trie: TensorTrie,
+    trie: SearchTrie,
     input_ids: Tensor,
     attention_mask: Tensor,
     beams: int,
@@ -256,50 +257,50 @@ def search(
         `beams` where the catalogue has fewer titles, or where the beams that were left led to
         fewer. It is empty only where the model gives every title the probability 0.
     """
-    device, batch = input_ids.device, len(input_ids)
+    device, batch, size = input_ids.device, len(input_ids), len(trie.sequence)
     prompts, logits = encode(model, input_ids, attention_mask, shared)
-    lists = Lists(
-        sequence=torch.full((batch, beams), -1, device=device),
-        score=torch.full((batch, beams), -torch.inf, device=device),
-        left_out=torch.full((batch,), -torch.inf, device=device),
-    )
-    every = torch.arange(batch, device=device)
-    root, score = torch.zeros_like(every), torch.zeros(batch, device=device)
-    nothing = torch.zeros((batch, 1, 0), dtype=torch.bool, device=device)
-    current = Beams(every, row=every, column=root, node=root, score=score, ancestors=nothing)
-    for length in range(1, trie.longest + 1):
-        examples, penalty = current.examples, length**length_penalty
-        candidates = continuations(trie, current, logits, guide)
-        best, exists = best_per_example(candidates.row, candidates.score, len(examples), 2 * beams)
-        best = torch.where(exists, best, 0)
-        score = candidates.score[best]
-        sequence = torch.where(exists, trie.sequence[candidates.node[best]], -1)
-
-        ending = sequence >= 0
-        ending[:, beams:] = False
-        add_finished(lists, examples, sequence, torch.where(ending, score / penalty, -torch.inf))
-
-        running = exists & (sequence < 0)
-        running &= running.cumsum(1) <= beams
-        # An example is done once no running beam is better than the last of its list.
-        best_running = torch.where(running, score, -torch.inf).amax(1)
-        running &= (best_running / penalty > lists.score[examples, -1])[:, None]
-        note_left_out(lists, examples, candidates, best[ending | running])
-        alive = running.any(1)
-        if not alive.any():
-            break
-
-        current = next_beams(current, candidates, best, running)
-        if not alive.all():
-            prompts = select(prompts, alive.nonzero()[:, 0])
-        prompts, logits = run_beams(model, trie, prompts, current, length)
-
-    # Also a finished title that is on the list stands against what was left out.
-    bound = lists.left_out / trie.longest**length_penalty
-    proven = (lists.score > bound[:, None]).sum(1).tolist()
-    return [
-        Ranking(sequences[scores > -np.inf], scores[scores > -np.inf], count)
-        for sequences, scores, count in zip(
-            lists.sequence.cpu().numpy(), lists.score.cpu().numpy(), proven, strict=True
-        )
+    # Whole sequences give what is behind all their tokens.
+    spare = SPARE.get(device.type, 0) if shared else WHOLE
+    gains, ran = np.empty((batch, size), np.float32), np.zeros((batch, size), bool)
+    masses = guide.mass.cpu().numpy() if guide else []
+    shares = [partial(log_shares, trie, mass) for mass in masses] or [None] * batch
+    weight = guide.weight if guide else 1.0
+    searches = [
+        search_one(trie, *known, beams, length_penalty, share, weight)
+        for *known, share in zip(gains, ran, shares, strict=True)
     ]
+    lists: dict[int, Ranking] = {}
+    examples, nodes = np.arange(batch), np.zeros((batch, 1), np.int64)
+    start = prompts.positions[:, -1:]
+    behind = torch.zeros((batch, 0), dtype=torch.int64, device=device)
+    while True:
+        row, column = np.nonzero(nodes < size)
+        node, row = nodes[row, column], examples[row]
+        child, parent = children(trie, node)
+        at = torch.from_numpy(np.stack([parent, child])).to(device)
+        gains[row[parent], child] = (
+            log_probabilities(logits)[at[0], trie.token[at[1]]].cpu().numpy()
+        )
+        ran[row, node] = True
+
+        waiting = {}
+        for example in examples:
+            try:
+                waiting[example] = next(searches[example])
+            except StopIteration as end:
+                lists[example] = end.value
+        if not waiting:
+            return [lists[example] for example in range(batch)]
+        if len(waiting) < len(examples):
+            kept = torch.from_numpy(np.flatnonzero(np.isin(examples, [*waiting]))).to(device)
+            prompts, behind, start = select(prompts, kept), behind[kept], start[kept]
+            examples = np.array([*waiting])
+        nodes = nodes_to_run(trie, [*waiting.values()], ran[examples], beams, spare)
+        new = torch.from_numpy(nodes).to(device)
+        behind = torch.cat([behind, new], 1)
+        first, last = trie.below[:, behind][:, :, None]
+        first_new, last_new = trie.below[:, new][..., None]
+        # Of two nodes above the same leaves the lower number is above the other.
+        sees = (first <= first_new) & (last_new <= last) & (behind[:, None] <= new[..., None])
+        positions = start + trie.depth[new]
+        prompts, logits = extend(model, prompts, trie.token[new], positions, sees, new < size)
