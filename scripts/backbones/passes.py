@@ -110,7 +110,9 @@ def encode(
     real = attention_mask.bool()
     positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
     if not shared:
-        return Prompts(None, input_ids, positions, real), whole_logits(model, input_ids, real)
+        every = torch.arange(len(real), device=real.device)
+        logits = whole_logits(model, input_ids, real, every, real.sum(1))
+        return Prompts(None, input_ids, positions, real), logits
     causal = torch.ones(2 * [input_ids.shape[1]], dtype=torch.bool, device=real.device).tril()
     masks = layer_masks(model, causal & real[:, None], positions, positions)
     config = model.config.get_text_config(decoder=True)
@@ -156,8 +158,15 @@ def extend(
     shown = prompts.real[:, None].expand(-1, tokens.shape[1], -1)
     visible = torch.cat([shown, ancestors], 2)
     if prompts.cache is None:
-        rows = grown.tokens[:, None].expand(-1, tokens.shape[1], -1)
-        return grown, whole_logits(model, rows[real], visible[real])
+        # A token that another new one sees lies on the sequence of that one.
+        among = ancestors[..., -tokens.shape[1] :] & real[..., None] & real[:, None]
+        end = real & (among.sum(1) == 1)
+        row, column = real.nonzero(as_tuple=True)
+        own = (among & end[..., None]).int().argmax(1)[row, column]
+        number = (end.flatten().cumsum(0) - 1).view_as(end)[row, own]
+        sequences = grown.tokens[end.nonzero()[:, 0]]
+        lengths = visible.sum(2)[row, column]
+        return grown, whole_logits(model, sequences, visible[end], number, lengths)
     logits = kept_logits(
         model,
         real,
@@ -170,26 +179,33 @@ def extend(
     return grown, logits
 
 
-def whole_logits(model: Any, tokens: Tensor, visible: Tensor) -> Tensor:
-    """Logits behind sequences that are each run whole.
+def whole_logits(
+    model: Any, tokens: Tensor, visible: Tensor, sequence: Tensor, length: Tensor
+) -> Tensor:
+    """Logits behind beginnings of sequences that are each run whole.
 
     Args:
         model: a causal language model in inference mode.
         tokens: (N, K) int64.
         visible: (N, K) bool, the tokens of each sequence, in their order.
+        sequence: (M,) int64, the sequence of each beginning.
+        length: (M,) int64, its tokens; no two are the same.
 
     Returns:
-        (N, V).
+        (M, V).
     """
-    lengths = visible.sum(1)
     # The tokens of a sequence come first, in their order; what follows is padding.
     ids = tokens.gather(1, (~visible).to(torch.int8).sort(dim=1, stable=True).indices)
+    keep = torch.zeros_like(visible)
+    keep[sequence, length - 1] = True
     parts = []
     for rows in torch.arange(len(ids), device=ids.device).split(max(1, WHOLE // ids.shape[1])):
-        last = torch.arange(int(lengths[rows].max()), device=ids.device) == lengths[rows, None] - 1
-        part = ids[rows, : last.shape[1]]
-        parts.append(kept_logits(model, last, input_ids=part, use_cache=False))
-    return torch.cat(parts)
+        longest = int(visible[rows].sum(1).max())
+        kept, part = keep[rows, :longest], ids[rows, :longest]
+        parts.append(kept_logits(model, kept, input_ids=part, use_cache=False))
+    # They come sequence by sequence, the shorter beginnings first.
+    place = (sequence * keep.shape[1] + length).argsort().argsort()
+    return torch.cat(parts)[place]
 
 
 def select(prompts: Prompts, rows: Tensor) -> Prompts:
@@ -214,7 +230,7 @@ def log_probabilities(logits: Tensor) -> Tensor:
         InputError: the model gives no numbers.
     """
     # On a CPU twice as fast as the logarithm of the sum alone, which keeps every exp.
-    result = logits.float().log_softmax(-1)
+    result = logits.log_softmax(-1, dtype=torch.float32)
     # One logit that is no number makes its whole row none.
     if result[:, 0].isnan().any():
         raise InputError(

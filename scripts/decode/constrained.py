@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.backbones.passes import WHOLE, encode, extend, log_probabilities, select
+from scripts.backbones.passes import encode, extend, log_probabilities, select
 from scripts.decode.model import Ranking
 from scripts.decode.trie import Trie, leaf_ranges, levels
 
-#: Tokens that a pass takes in about the time of a few, by the kind of device: a GPU waits for its
-#: weights and its kernels, of a CPU every token asks its time.
-SPARE = {"cuda": 512}
+#: Tokens that a pass takes in little more time than a few: it waits for weights and kernels.
+SPARE = 1024
+#: Devices where each token asks its time instead.
+SLOW = {"cpu"}
 
 
 class SearchTrie(NamedTuple):
@@ -182,7 +183,7 @@ def nodes_to_run(
         waiting: the searches.
         ran: (E, N) bool, which nodes have run for each.
         beams: width of the searches.
-        spare: tokens that cost little, see `SPARE`; 0 where each costs its time.
+        spare: tokens that cost little; 0 where each costs its time.
 
     Returns:
         (E, Q) int64, parents before their children; filled up with N.
@@ -259,8 +260,8 @@ def search(
     """
     device, batch, size = input_ids.device, len(input_ids), len(trie.sequence)
     prompts, logits = encode(model, input_ids, attention_mask, shared)
-    # Whole sequences give what is behind all their tokens.
-    spare = SPARE.get(device.type, 0) if shared else WHOLE
+    # A whole sequence costs as much with what is behind one of its tokens as behind all.
+    spare = 0 if shared and device.type in SLOW else SPARE
     gains, ran = np.empty((batch, size), np.float32), np.zeros((batch, size), bool)
     masses = guide.mass.cpu().numpy() if guide else []
     shares = [partial(log_shares, trie, mass) for mass in masses] or [None] * batch
@@ -278,9 +279,8 @@ def search(
         node, row = nodes[row, column], examples[row]
         child, parent = children(trie, node)
         at = torch.from_numpy(np.stack([parent, child])).to(device)
-        gains[row[parent], child] = (
-            log_probabilities(logits)[at[0], trie.token[at[1]]].cpu().numpy()
-        )
+        gain = log_probabilities(logits)[at[0], trie.token[at[1]]]
+        gains[row[parent], child] = gain.cpu().numpy()
         ran[row, node] = True
 
         waiting = {}
