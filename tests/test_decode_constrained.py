@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import GenerationConfig, LlamaConfig
 
-from scripts.backbones.passes import padded
+from scripts.backbones.passes import extend, padded
 from scripts.command import InputError
+from scripts.decode import constrained
 from scripts.decode.constrained import search, to_device
 from scripts.decode.trie import build_trie
 from tests.tiny_models import tiny_model
@@ -140,6 +143,75 @@ def test_wide_beams_rank_every_title_by_its_score(architecture, length_penalty, 
         assert found.tolist() == order.tolist()
         np.testing.assert_allclose(scores, expected[order], atol=1e-4)
         assert proven == len(TITLES)
+
+
+def plain_search(model, titles, prompt, beams, length_penalty):
+    """The search by its definition, each prefix run alone: (title, score) and the prefixes run."""
+    running, found, passes = [(np.float32(0), ())], [], 0
+    while running:
+        options = []
+        for score, prefix in running:
+            with torch.inference_mode():
+                logits = model(torch.tensor([[*prompt, *prefix]])).logits[0, -1]
+            gain, end = logits.log_softmax(-1).numpy(), len(prefix)
+            after = {title[end] for title in titles if title[:end] == prefix}
+            options += [(score + gain[token], (*prefix, token)) for token in sorted(after)]
+        passes += len(running)
+        options = sorted(options, key=lambda option: -option[0])[: 2 * beams]
+        penalty = np.float32((end + 1) ** length_penalty)
+        found += [(score / penalty, one) for score, one in options[:beams] if one in titles]
+        found = sorted(found, key=lambda f: (-f[0], titles.index(f[1])))[:beams]
+        running = [option for option in options if option[1] not in titles][:beams]
+        if len(found) == beams and running and running[0][0] / penalty <= found[-1][0]:
+            break
+    return [(titles.index(title), score) for score, title in found], passes
+
+
+random_titles = st.lists(
+    st.lists(st.integers(2, 5), max_size=8).map(lambda tokens: (*tokens, EOS)),
+    min_size=1,
+    max_size=15,
+    unique=True,
+)
+
+
+@settings(max_examples=25)
+@given(random_titles, st.integers(1, 6), st.sampled_from([0.0, 1.0]), st.booleans())
+def test_running_ahead_changes_no_list(titles, beams, length_penalty, flat):
+    """Neither on a GPU, nor in whole passes, nor on a CPU, which runs no token in vain."""
+    model = tiny_model("llama", VOCABULARY)
+    if flat:  # All titles of one length are ties.
+        model.get_output_embeddings().weight.data.zero_()
+    expected = [plain_search(model, titles, p, beams, length_penalty) for p in PROMPTS[:3]]
+    for slow, shared in [({"cpu"}, True), (set(), True), (set(), False)]:
+        tokens = []
+
+        def counted(*inputs):
+            tokens.append(int(inputs[-1].sum()))  # noqa: B023
+            return extend(*inputs)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(constrained, "SLOW", slow)
+            patch.setattr(constrained, "extend", counted)
+            lists = our_lists(model, titles, PROMPTS[:3], beams, length_penalty, shared)
+        for (found, scores, _), (best, _) in zip(lists, expected, strict=True):
+            assert found.tolist() == [title for title, _ in best]
+            np.testing.assert_allclose(scores, [score for _, score in best], atol=1e-4)
+        if slow:
+            # The plain search runs the prompts as well.
+            assert sum(tokens) == sum(passes - 1 for _, passes in expected)
+
+
+@pytest.mark.parametrize(("prompts", "slow"), [(1, {"cpu"}), (4, set())])
+def test_what_follows_for_sure_takes_one_pass(prompts, slow, monkeypatch):
+    """Titles are alone after two tokens; then come up to nine more."""
+    rng = np.random.default_rng(0)
+    titles = [(2 + i % 4, 6 + i, *rng.integers(2, 30, 3 + i // 2).tolist(), EOS) for i in range(12)]
+    passes = []
+    monkeypatch.setattr(constrained, "SLOW", slow)
+    monkeypatch.setattr(constrained, "extend", lambda *i: passes.append(0) or extend(*i))
+    our_lists(tiny_model("llama", VOCABULARY), titles, PROMPTS[:prompts], 4, 0.0)
+    assert len(passes) == 2
 
 
 def test_a_list_does_not_depend_on_its_batch():
