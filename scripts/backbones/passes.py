@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -223,18 +224,37 @@ def forget(prompts: Prompts, count: int) -> None:
         prompts.cache.crop(-count)
 
 
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Logarithms of the softmax over the whole vocabulary: (N, V) to (N, V) float32.
+def log_probabilities(logits: Tensor, row: np.ndarray, token: Tensor) -> Tensor:
+    """Logarithms of the softmax over the whole vocabulary, of some tokens.
+
+    Args:
+        logits: (N, V).
+        row: (C,) int64 on the host, ascending: the logits that each token is taken from.
+        token: (C,) int64.
+
+    Returns:
+        (C,) float32.
 
     Raises:
         InputError: the model gives no numbers.
     """
-    # On a CPU twice as fast as the logarithm of the sum alone, which keeps every exp.
-    result = logits.log_softmax(-1, dtype=torch.float32)
+    # Of a few rows at a time, as a CPU takes longer to find fresh memory than to compute.
+    size = 16 if logits.device.type == "cpu" else 256
+    cuts = np.searchsorted(row, np.arange(size, len(logits), size)).tolist()
+    rows = torch.from_numpy(row % size).to(logits.device)
+    # On a CPU log_softmax is twice as fast as the logarithm of the sum alone.
+    found = torch.cat(
+        [
+            part.log_softmax(-1, dtype=torch.float32)[at, of]
+            for part, at, of in zip(
+                logits.split(size), rows.tensor_split(cuts), token.tensor_split(cuts), strict=True
+            )
+        ]
+    )
     # One logit that is no number makes its whole row none.
-    if result[:, 0].isnan().any():
+    if found.isnan().any():
         raise InputError(
             "The model gives logits that are not finite: its training has diverged, or its "
             "precision is too low; lower the learning rate, or set precision: fp32"
         )
-    return result
+    return found

@@ -169,7 +169,7 @@ def search_one(
 
 
 def nodes_to_run(
-    trie: SearchTrie, waiting: list[Waiting], ran: np.ndarray, beams: int, spare: int
+    trie: SearchTrie, waiting: dict[int, Waiting], ran: np.ndarray, beams: int, spare: int
 ) -> np.ndarray:
     """What the next pass takes of E waiting searches: their beams, and what they come to for sure.
 
@@ -180,22 +180,22 @@ def nodes_to_run(
 
     Args:
         trie: the catalogue.
-        waiting: the searches.
-        ran: (E, N) bool, which nodes have run for each.
+        waiting: the searches, by their example.
+        ran: (B, N) bool, which nodes have run for each example.
         beams: width of the searches.
         spare: tokens that cost little; 0 where each costs its time.
 
     Returns:
         (E, Q) int64, parents before their children; filled up with N.
     """
-    size = len(waiting)
-    node = np.concatenate([one.nodes for one in waiting])
-    row = np.repeat(np.arange(size), [len(one.nodes) for one in waiting])
-    finished = np.array([one.finished for one in waiting])
+    size, examples = len(waiting), np.array([*waiting])
+    node = np.concatenate([one.nodes for one in waiting.values()])
+    row = np.repeat(np.arange(size), [len(one.nodes) for one in waiting.values()])
+    finished = np.array([one.finished for one in waiting.values()])
     rows, nodes, counts = [], [], np.zeros(size, np.int64)
     limit = most = 0
     while True:
-        new = ~ran[row, node]
+        new = ~ran[examples[row], node]
         rows.append(row[new])
         nodes.append(node[new])
         counts += np.bincount(rows[-1], minlength=size)
@@ -278,9 +278,8 @@ def search(
         row, column = np.nonzero(nodes < size)
         node, row = nodes[row, column], examples[row]
         child, parent = children(trie, node)
-        at = torch.from_numpy(np.stack([parent, child])).to(device)
-        gain = log_probabilities(logits)[at[0], trie.token[at[1]]]
-        gains[row[parent], child] = gain.cpu().numpy()
+        tokens = trie.token[torch.from_numpy(child).to(device)]
+        gains[row[parent], child] = log_probabilities(logits, parent, tokens).cpu().numpy()
         ran[row, node] = True
 
         waiting = {}
@@ -295,7 +294,7 @@ def search(
             kept = torch.from_numpy(np.flatnonzero(np.isin(examples, [*waiting]))).to(device)
             prompts, behind, start = select(prompts, kept), behind[kept], start[kept]
             examples = np.array([*waiting])
-        nodes = nodes_to_run(trie, [*waiting.values()], ran[examples], beams, spare)
+        nodes = nodes_to_run(trie, waiting, ran, beams, spare)
         new = torch.from_numpy(nodes).to(device)
         behind = torch.cat([behind, new], 1)
         first, last = trie.below[:, behind][:, :, None]

@@ -73,15 +73,19 @@ def score_catalogue(
     prompts, logits = encode(model, input_ids, attention_mask, shared)
     start = prompts.positions[:, -1:]
     token = torch.from_numpy(trie.token).to(device).long()
+
+    def by_prompt(logits: Tensor, source: np.ndarray, tokens: Tensor) -> Tensor:
+        row = np.add.outer(np.arange(batch) * (len(logits) // batch), source)
+        return log_probabilities(logits, row.ravel(), tokens.repeat(batch)).view(row.shape)
+
     score = torch.zeros((batch, len(trie.token)), device=device)
-    top = slice(1, int(trie.first_child[1]))
-    score[:, top] = log_probabilities(logits)[:, token[top]]
+    top = np.arange(1, trie.first_child[1])
+    score[:, top] = by_prompt(logits, np.zeros_like(top), token[top])
     for part in parts(trie):
         if not len(part.nodes):
             continue
-        nodes, depth, source, children = (
-            torch.from_numpy(array).to(device)
-            for array in (part.nodes, part.depth, part.source, part.children)
+        nodes, depth, children = (
+            torch.from_numpy(array).to(device) for array in (part.nodes, part.depth, part.children)
         )
         ancestors = torch.from_numpy(part.ancestors).to(device).expand(batch, -1, -1)
         shape = (batch, len(nodes))
@@ -89,7 +93,7 @@ def score_catalogue(
         _, logits = extend(
             model, prompts, token[nodes].expand(shape), start + depth, ancestors, real
         )
-        score[:, children] = log_probabilities(logits).view(*shape, -1)[:, source, token[children]]
+        score[:, children] = by_prompt(logits, part.source, token[children])
         forget(prompts, len(nodes))
     # So far each node has its own log-probability.
     parent = torch.from_numpy(parents(trie)).to(device)
