@@ -178,12 +178,12 @@ random_titles = st.lists(
 @settings(max_examples=25)
 @given(random_titles, st.integers(1, 6), st.sampled_from([0.0, 1.0]), st.booleans())
 def test_running_ahead_changes_no_list(titles, beams, length_penalty, flat):
-    """Neither on a GPU, nor in whole passes, nor on a CPU, which runs no token in vain."""
+    """Nor does it in whole passes; with nothing to spare no token is run in vain."""
     model = tiny_model("llama", VOCABULARY)
     if flat:  # All titles of one length are ties.
         model.get_output_embeddings().weight.data.zero_()
     expected = [plain_search(model, titles, p, beams, length_penalty) for p in PROMPTS[:3]]
-    for slow, shared in [({"cpu"}, True), (set(), True), (set(), False)]:
+    for spare, shared in [(0, True), (1024, True), (0, False)]:
         tokens = []
 
         def counted(*inputs):
@@ -191,24 +191,24 @@ def test_running_ahead_changes_no_list(titles, beams, length_penalty, flat):
             return extend(*inputs)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(constrained, "SLOW", slow)
+            patch.setitem(constrained.SPARE, "cpu", spare)
             patch.setattr(constrained, "extend", counted)
             lists = our_lists(model, titles, PROMPTS[:3], beams, length_penalty, shared)
         for (found, scores, _), (best, _) in zip(lists, expected, strict=True):
             assert found.tolist() == [title for title, _ in best]
             np.testing.assert_allclose(scores, [score for _, score in best], atol=1e-4)
-        if slow:
+        if shared and not spare:
             # The plain search runs the prompts as well.
             assert sum(tokens) == sum(passes - 1 for _, passes in expected)
 
 
-@pytest.mark.parametrize(("prompts", "slow"), [(1, {"cpu"}), (4, set())])
-def test_what_follows_for_sure_takes_one_pass(prompts, slow, monkeypatch):
+@pytest.mark.parametrize(("prompts", "spare"), [(1, 48), (4, 1024)])
+def test_what_follows_for_sure_takes_one_pass(prompts, spare, monkeypatch):
     """Titles are alone after two tokens; then come up to nine more."""
     rng = np.random.default_rng(0)
     titles = [(2 + i % 4, 6 + i, *rng.integers(2, 30, 3 + i // 2).tolist(), EOS) for i in range(12)]
     passes = []
-    monkeypatch.setattr(constrained, "SLOW", slow)
+    monkeypatch.setitem(constrained.SPARE, "cpu", spare)
     monkeypatch.setattr(constrained, "extend", lambda *i: passes.append(0) or extend(*i))
     our_lists(tiny_model("llama", VOCABULARY), titles, PROMPTS[:prompts], 4, 0.0)
     assert len(passes) == 2

@@ -14,10 +14,9 @@ from scripts.backbones.passes import encode, extend, log_probabilities, select
 from scripts.decode.model import Ranking
 from scripts.decode.trie import Trie, leaf_ranges, levels
 
-#: Tokens that a pass takes in little more time than a few: it waits for weights and kernels.
-SPARE = 1024
-#: Devices where each token asks its time instead.
-SLOW = {"cpu"}
+#: Tokens that a pass takes in little more time than one, filling included, by the kind of device: a
+#: CPU reads its weights for them, a GPU waits for its kernels.
+SPARE = {"cpu": 48, "cuda": 1024}
 
 
 class SearchTrie(NamedTuple):
@@ -175,15 +174,16 @@ def nodes_to_run(
 
     As long as the beams have no more children than there may be beams, none is given up, so that
     all these run as well: the rest of a title that is alone below its beam, for one. The search may
-    only stop before, once its list is full. Where tokens cost their time, what is beyond that
-    stop waits, and no example runs ahead of the others farther than filling would go anyway.
+    only stop before, once its list is full. A pass as wide as its widest example takes more of the
+    others without more filling; it is made wider for `spare` tokens, and only for these it reckons
+    with no stop.
 
     Args:
         trie: the catalogue.
         waiting: the searches, by their example.
         ran: (B, N) bool, which nodes have run for each example.
         beams: width of the searches.
-        spare: tokens that cost little; 0 where each costs its time.
+        spare: see `SPARE`.
 
     Returns:
         (E, Q) int64, parents before their children; filled up with N.
@@ -205,12 +205,11 @@ def nodes_to_run(
         ends = trie.sequence[child] >= 0
         finished += np.bincount(row[ends], minlength=size)
         sure = np.bincount(row, minlength=size) <= beams
-        if not spare:
-            sure &= finished < beams
+        sure &= (finished < beams) | (counts < spare // size)
         deeper = sure[row] & ~ends
         row, node = row[deeper], child[deeper]
         going = np.bincount(row, minlength=size) > 0
-        limit = max(most, spare // size if spare else min(counts[~going], default=np.inf))
+        limit = max(most, spare // size)
         if not (going & (counts < limit)).any():
             break
     row, node = np.concatenate(rows), np.concatenate(nodes)
@@ -261,7 +260,7 @@ def search(
     device, batch, size = input_ids.device, len(input_ids), len(trie.sequence)
     prompts, logits = encode(model, input_ids, attention_mask, shared)
     # A whole sequence costs as much with what is behind one of its tokens as behind all.
-    spare = 0 if shared and device.type in SLOW else SPARE
+    spare = SPARE.get(device.type if shared else "cuda", 0)
     gains, ran = np.empty((batch, size), np.float32), np.zeros((batch, size), bool)
     masses = guide.mass.cpu().numpy() if guide else []
     shares = [partial(log_shares, trie, mass) for mass in masses] or [None] * batch
