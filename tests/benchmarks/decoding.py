@@ -2,6 +2,8 @@
 
     python -m tests.benchmarks.decoding
     python -m tests.benchmarks.decoding --parts '["curves"]' --output docs/figures --rounds 5
+    python -m tests.benchmarks.decoding --parts '["passes"]' --data results/STUDY/data/NAME \
+        --backbone resources/backbones/NAME --examples 16 --batch 8
 
 A random Qwen2 of width 128 and 4 layers with the given vocabulary, made-up titles of about 14
 tokens, prompts of 200 tokens. The peers are written anew from their descriptions:
@@ -12,10 +14,10 @@ tokens, prompts of 200 tokens. The peers are written anew from their description
 - `dict of prefixes`: what the published processor looks up, allowed tokens by that string.
 
 Rounds take turns; times are medians over the rounds: wall time on a GPU, CPU time otherwise. A step
-is one token of every beam: the time of the prompts, or of a `generate` of a single token, is taken
-off. The curves' floor is the time inside the model's own forward passes of the same search. Memory
-is by what a fresh process grows (resident) while it builds, and by Python's own count of what is
-kept.
+is one token of every beam, however many of them a pass runs: the time of the prompts, or of a
+`generate` of a single token, is taken off. The curves' floor is the time inside the model's own
+forward passes of the same search. Memory is by what a fresh process grows (resident) while it
+builds, and by Python's own count of what is kept.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -44,15 +47,21 @@ from transformers import (
 )
 
 from scripts.command import progress, run
-from scripts.decode.constrained import search, to_device
+from scripts.data.settings import Prompt
+from scripts.decode import constrained
+from scripts.decode.constrained import SPARE, nodes_to_run, search, to_device
+from scripts.decode.model import Finetuned, load, queries_of
+from scripts.decode.recommend import rank_constrained
+from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
 from scripts.device import Device, torch_device
+from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import write_csv
 from scripts.provenance import device_name
 from tests.benchmarks.finetune_step import now
 from tests.benchmarks.measure import bar, machine
 
-Part = Literal["trie", "step", "throughput", "curves"]
+Part = Literal["trie", "step", "throughput", "curves", "passes"]
 Title = tuple[int, ...]
 #: Titles and their scores, best first.
 Ranking = list[tuple[Title, float]]
@@ -276,22 +285,22 @@ def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
     for _ in range(rounds):
         timed.seconds, timed.calls = 0.0, 0
         whole, found = seconds(lambda: bench.ours(prompts, beams, timed), bench.device)
-        steps, inside = timed.calls - 1, timed.seconds
+        passes, inside = timed.calls - 1, timed.seconds
         first, _ = seconds(
             lambda: bench.model(prompts, logits_to_keep=1, use_cache=True), bench.device
         )
+        theirs, output = seconds(lambda: peer(bench.longest), bench.device)
+        their_first, _ = seconds(lambda: peer(1), bench.device)
+        steps = output.sequences.shape[1] - PROMPT - 1
         times["ours"].append((whole - first) / steps)
         times["model"].append((inside - first) / steps)
-        whole, output = seconds(lambda: peer(bench.longest), bench.device)
-        first, _ = seconds(lambda: peer(1), bench.device)
-        their_steps = output.sequences.shape[1] - PROMPT - 1
-        times["generate"].append((whole - first) / their_steps)
+        times["generate"].append((theirs - their_first) / steps)
     same = same_lists(found, bench.titles, lists_of(output, batch))
     ours, model, theirs = (1e3 * statistics.median(values) for values in times.values())
     print(
         f"step at {bench.words:,} words, {len(bench.titles):,} titles, beam {beams}, batch "
-        f"{batch}: ours {ours:.1f} ms ({model:.1f} of them the model's own, {steps} steps), "
-        f"generate with a prefix function {theirs:.1f} ms ({their_steps} steps); the same lists: "
+        f"{batch}: ours {ours:.1f} ms ({model:.1f} of them the model's own; {steps} steps in "
+        f"{passes} passes), generate with a prefix function {theirs:.1f} ms; the same lists: "
         f"{same}\n  {bar(theirs / ours, 4)}",
         flush=True,
     )
@@ -355,6 +364,31 @@ def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> 
     write_csv(curves, output / "decoding.csv")
 
 
+def passes_part(data: Path, backbone: Path, beams: int, batch: int, examples: int) -> None:
+    """Passes behind the prompts of a prepared data set, and the time that they take here."""
+    settings = {"catalogue": data / "catalogue.parquet", "model": backbone, "backbone": backbone}
+    prompt = Prompt(instruction="Recommend an item.", history="The user has bought:")
+    loaded = load(Finetuned(prompt=prompt, **settings))
+    test = read_examples(data / "examples" / "test.parquet", len(loaded.catalogue))
+    queries, _ = queries_of(subsample(test, examples, EVALUATION_SEED), loaded)
+    queries.sort(key=lambda query: len(query.prompt))
+    decoder = Constrained(kind="constrained", beams=beams, batch_size=batch)
+    trie, kind = build_trie(loaded.titles.tokens), loaded.device.type
+    # With no beams to keep nothing is sure.
+    ways = {"a token a pass": {"nodes_to_run": lambda *given: nodes_to_run(*given[:3], 0, 0)}}
+    ways |= {f"as on {other}": {"SPARE": {kind: spare}} for other, spare in SPARE.items()}
+    lists = {}
+    for way, changes in ways.items():
+        timed = Timed(loaded.model, loaded.device)
+        search_all = partial(rank_constrained, loaded._replace(model=timed), trie, queries, decoder)
+        with mock.patch.multiple(constrained, **changes):
+            took, found = seconds(search_all, loaded.device)
+        passes = timed.calls - -(-examples // batch)
+        print(f"{data.name}, {way}: {passes} passes, {took:.1f} s", flush=True)
+        lists[way] = [one.titles.tolist() for one in found]
+    print(f"  the same lists: {all(found == lists['a token a pass'] for found in lists.values())}")
+
+
 def measure(
     parts: list[Part] | None = None,
     words: int = 151_936,
@@ -366,11 +400,13 @@ def measure(
     threads: int = 1,
     device: Device = "cpu",
     output: Path = Path(),
+    data: Path = Path(),
+    backbone: Path = Path(),
 ) -> None:
     """Measure and print, each ratio beside its bar.
 
     Args:
-        parts: what to measure; null takes all.
+        parts: what to measure; null takes all but the passes.
         words: size of the vocabulary.
         titles: size of the catalogue.
         beams: width of the searches.
@@ -380,6 +416,8 @@ def measure(
         threads: CPU threads.
         device: where to run.
         output: folder for the curves' CSV.
+        data: a prepared data set, for the passes.
+        backbone: pretrained, for the passes.
     """
     torch.set_num_threads(threads)
     place = torch_device(device)
@@ -396,6 +434,8 @@ def measure(
                 throughput_part(bench, beams, examples)
         if "curves" in chosen:
             curves_part(words, place, rounds, output)
+        if "passes" in chosen:
+            passes_part(data, backbone, beams, batch, examples)
 
 
 if __name__ == "__main__":
