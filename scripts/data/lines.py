@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
 from scripts.command import InputError, progress
 from scripts.data.content import reading, utf8_reader
@@ -115,7 +116,8 @@ def lines(
         for block in progress(_blocks(path, read), f"reading {path.name} (blocks)"):
             if not number:
                 block = block.removeprefix(codecs.BOM_UTF8)
-            count = block.count(b"\n") + (not block.endswith(b"\n"))
+            ends = np.frombuffer(block, np.uint8) == ord("\n")  # Faster than to count in bytes.
+            count = int(np.count_nonzero(ends)) + (not block.endswith(b"\n"))
             rows: list[Row] = []
             if decode_all is not None:
                 with suppress(*LINE_ERRORS):

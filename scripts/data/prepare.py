@@ -16,7 +16,7 @@ from scripts.command import InputError, run
 from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
 from scripts.data.checksums import checksum_of, difference
 from scripts.data.lines import Tally
-from scripts.data.raw import RawData
+from scripts.data.raw import RawData, users_of
 from scripts.data.rules import (
     Examples,
     first_reviews,
@@ -231,20 +231,24 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
     Raises:
         InputError: nothing is left.
     """
-    users, items, user, item, rating, timestamp, ticks = raw.reviews
+    _, items, hashed, item, rating, timestamp, ticks = raw.reviews
     titles, dropped_items, disagreeing = usable_titles(
         raw.titles, len(items), settings.max_title_words, settings.max_title_characters
     )
     titled = np.zeros(len(items), bool)
     titled[list(titles)] = True
-    start = settings.start
+    start, drop = settings.start, settings.repeated_reviews == "drop"
     while True:
         inside = in_window(timestamp, start, settings.end, ticks)
         usable = inside & titled[item]
-        distinct = usable
-        if settings.repeated_reviews == "drop":
-            distinct = first_reviews(user, item, timestamp, usable)
-        rows = k_core(user, item, settings.k_core, distinct)
+        # Users who share a hash only add rows to a core, so that few users must be told apart.
+        rows = np.flatnonzero(usable) if drop else k_core(hashed, item, settings.k_core, usable)
+        users, user = users_of(raw.reviews, rows)
+        distinct = np.ones(len(rows), bool)
+        if drop:
+            distinct = first_reviews(user, item[rows], timestamp[rows], distinct)
+        core = k_core(user, item[rows], settings.k_core, distinct)
+        rows, user = rows[core], user[core]
         remaining = len(np.unique(item[rows]))
         earlier = start and year_earlier(start)
         if remaining >= settings.minimum_items or not earlier:
@@ -255,10 +259,10 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
         log.warning("%d items remain, fewer than %d", remaining, settings.minimum_items)
     if not len(rows):
         raise InputError(
-            f"none of {len(user)} reviews is left after the window {start} to {settings.end}, the "
+            f"none of {len(item)} reviews is left after the window {start} to {settings.end}, the "
             f"title rules and the {settings.k_core}-core; mend preparation.start, .end or .k_core"
         )
-    counts = [len(user), inside.sum(), usable.sum(), distinct.sum(), len(rows)]
+    counts = [len(item), inside.sum(), usable.sum(), (distinct if drop else usable).sum(), len(rows)]
     reasons = [
         "outside the window",
         "item without a usable title",
@@ -269,16 +273,17 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
         reason: int(before - after)
         for reason, before, after in zip(reasons, counts, counts[1:], strict=False)
     }
-    if settings.repeated_reviews == "keep":
+    if not drop:
         del dropped_reviews["repeated review"]
-    rows = rows[time_order(user[rows], timestamp[rows], settings.tie_seed)]
-    user_codes, first, kept_user = np.unique(user[rows], return_index=True, return_inverse=True)
+    order = time_order(user, timestamp[rows], settings.tie_seed)
+    rows, user = rows[order], user[order]
+    user_codes, first, kept_user = np.unique(user, return_index=True, return_inverse=True)
     by_appearance = np.empty(len(first), np.int32)
     by_appearance[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
     item_codes = sorted(np.unique(item[rows]).tolist(), key=items.__getitem__)
     item_ids = np.empty(len(items), np.int32)
     item_ids[item_codes] = np.arange(len(item_codes), dtype=np.int32)
-    before, after = tied_steps(user[rows], timestamp[rows])
+    before, after = tied_steps(user, timestamp[rows])
     tied = np.zeros(len(rows), bool)
     tied[after] = True
     names = {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, compress, count
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -29,16 +28,16 @@ Title = tuple[str, str | None]
 
 
 class Reviews(NamedTuple):
-    """Reviews as parallel arrays in file order; codes count from 0 by first appearance."""
+    """Reviews as parallel arrays in file order."""
 
-    users: list[str]
-    """Source ids of the users, by code."""
+    users: list[bytes]
+    """Source ids of the reviews' users, many packed as one, see `users_of`."""
     items: list[str]
     """Source ids of the items, by code."""
     user: np.ndarray
-    """int32, code of each review's user."""
+    """uint32, a hash of each review's user, below their number."""
     item: np.ndarray
-    """int32, code of each review's item."""
+    """int32, code of each review's item; codes count from 0 by first appearance."""
     rating: np.ndarray
     """float32, NaN where missing."""
     timestamp: np.ndarray
@@ -57,25 +56,44 @@ class RawData(NamedTuple):
 
 
 def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
-    """Turn rows into arrays: 20 bytes a row plus the distinct ids."""
-    users: defaultdict[str, int] = defaultdict(count().__next__)
+    """Turn rows into arrays: 20 bytes a row plus the ids, of which only the items' are told apart."""
+    users, encode = [], msgspec.msgpack.Encoder().encode
     items: defaultdict[str, int] = defaultdict(count().__next__)
-    user, item, rating, timestamp = array("i"), array("i"), array("f"), array("q")
-    missing = float("nan")
+    kinds = (np.uint32, np.int32, np.float32, np.int64)
+    columns = [bytearray() for _ in kinds]
     for rows in batches:
-        user.extend([users[row.user] for row in rows])
-        item.extend([items[row.item] for row in rows])
-        rating.extend([missing if row.rating is None else row.rating for row in rows])
-        timestamp.extend([int(row.timestamp) for row in rows])
-    return Reviews(
-        list(users),
-        list(items),
-        np.array(user, copy=False),
-        np.array(item, copy=False),
-        np.array(rating, copy=False),
-        np.array(timestamp, copy=False),
-        ticks,
-    )
+        ids = [row.user for row in rows]
+        users.append(encode(ids))
+        values = (
+            np.fromiter(map(hash, ids), np.int64, len(ids)),
+            [items[row.item] for row in rows],
+            [row.rating for row in rows],
+            [row.timestamp for row in rows],
+        )
+        with np.errstate(over="ignore"):  # A rating may be too big.
+            for column, kind, given in zip(columns, kinds, values, strict=True):
+                column.extend(np.asarray(given).astype(kind))
+    user, *others = map(np.frombuffer, columns, kinds)
+    user %= max(len(user), 1)  # As many as there are reviews, to count by them.
+    return Reviews(users, list(items), user, *others, ticks)
+
+
+def users_of(reviews: Reviews, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The users of some reviews.
+
+    Args:
+        reviews: The reviews.
+        rows: int64 [n], ascending.
+
+    Returns:
+        Source ids of these users by code, and int32 [n], the code of each row's user.
+    """
+    chosen = np.zeros(len(reviews.user), bool)
+    chosen[rows] = True
+    ids = chain.from_iterable(map(msgspec.msgpack.Decoder(list[str]).decode, reviews.users))
+    codes: defaultdict[str, int] = defaultdict(count().__next__)
+    user = [codes[name] for name in compress(ids, chosen.tobytes())]
+    return list(codes), np.array(user, np.int32)
 
 
 def of_reviewed(reviews: Reviews, titles: Iterable[Title], tally: Tally) -> RawData:

@@ -21,8 +21,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
 #: The text of a page's script or style sheet, where Amazon's crawler took that for a title.
 SCRIPT = re.compile(
-    r"new Date\(|\.getTime\(\)"
-    r"|^\s*(?:<(?:script|style|!--)|(?:var|let|const)\s+[\w$]+\s*=|(?:window|document)\.\w+.*[=(]"
+    r"\s*(?:<(?:script|style|!--)|(?:var|let|const)\s+[\w$]+\s*=|(?:window|document)\.\w+.*[=(]"
     r"|P\.\w+\(|\(?function\s*\w*\([^)]*\)\s*\{|[.#@][\w-]+[^{}]*\{[^{}]*:)"
 )
 
@@ -77,7 +76,7 @@ def one_line(title: str) -> str:
 
     D3 leaves them in; its rules have been applied before, so that they find what D3 finds.
     """
-    return CONTROL.sub(" ", title).strip()
+    return (title if title.isprintable() else CONTROL.sub(" ", title)).strip()
 
 
 def title_fault(title: str | None, max_words: int, max_characters: int) -> str | None:
@@ -89,7 +88,7 @@ def title_fault(title: str | None, max_words: int, max_characters: int) -> str |
         return "no title"
     if "<span id" in title:
         return "markup in the title"
-    if SCRIPT.search(title):
+    if "new Date(" in title or ".getTime()" in title or SCRIPT.match(title):
         return "script as the title"
     if len(title) == 1:
         return "title of one character"
@@ -183,12 +182,12 @@ def k_core(user: np.ndarray, item: np.ndarray, k: int, among: np.ndarray) -> np.
 
 
 def _often(codes: np.ndarray, k: int, among: np.ndarray) -> np.ndarray:
-    """Which codes occur at least k times, bool by code; numpy counts in copies of 8 bytes a row,
-    so the rows are counted part by part."""
-    counts = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
+    """Which codes occur at least k times, bool by code; numpy picks in copies of 8 bytes a row, so
+    the rows are counted part by part."""
+    counts = np.zeros(int(codes.max(initial=0)) + 1, np.int32)
     for begin in range(0, len(codes), COUNTED_AT_ONCE):
         part = slice(begin, begin + COUNTED_AT_ONCE)
-        counts += np.bincount(codes[part][among[part]], minlength=len(counts))
+        np.add.at(counts, codes[part][among[part]], np.int32(1))
     return counts >= k
 
 
