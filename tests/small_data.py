@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS, SPLITS
+from scripts.data.raw import users_of
 from scripts.data.settings import Amazon
 from scripts.files import read_json, read_table, write_json, write_table
 
@@ -61,3 +63,14 @@ def lists_of(path: Path) -> dict[int, list[int]]:
         assert group["rank"].to_list() == list(range(1, len(group) + 1))
         assert group["score"].is_monotonic_decreasing
     return frame.groupby("example_id")["item_id"].apply(list).to_dict()
+
+
+def with_ids(raw):
+    """Reviews with source ids, and titles by source id, of `RawData`."""
+    _, items, _, item, rating, timestamp, _ = raw.reviews
+    users, user = users_of(raw.reviews, np.arange(len(item)))
+    rows = [
+        (users[u], items[i], None if np.isnan(r) else r, t)
+        for u, i, r, t in zip(user, item, rating, timestamp.tolist(), strict=True)
+    ]
+    return rows, [(items[code], title) for code, title in raw.titles]

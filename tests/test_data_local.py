@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from scripts.command import InputError
 from scripts.data.settings import Columns, Local
 from scripts.data.sources import read
+from tests.small_data import with_ids
 
 REVIEWS = "user,item,timestamp\nu,1,10\nv,2,20.5\n"
 ITEMS = "item,title\n1,1917\n2,Café du Monde\n"
@@ -36,9 +37,8 @@ def loaded(folder, reviews=REVIEWS, items=ITEMS, names=("r", "m"), **keys):
 
 def found(raw):
     """Reviews (without ratings) and titles by source ids."""
-    users, items, user, item, _, time, _ = raw.reviews
-    rows = [(users[u], items[i], t) for u, i, t in zip(user, item, time.tolist(), strict=True)]
-    return rows, [(items[code], title) for code, title in raw.titles]
+    rows, titles = with_ids(raw)
+    return [(user, item, time) for user, item, _, time in rows], titles
 
 
 def json_of(cells, **changed):
@@ -216,7 +216,8 @@ def test_the_same_text_from_json_and_what_is_no_id(tmp_path):
     bad = [None, "", " ", True, {"$oid": 1}, [1], float("nan"), 2.0**53, "\ud83d"]
     rows = [{"user": user, "item": 1, "timestamp": 10} for user in ids + bad]
     raw = loaded(tmp_path, lines_of(rows))
-    assert raw.reviews.users == ["007", "7", "0", "1.5", str(10**30), "3.0"]
+    users = [user for user, *_ in found(raw)[0]]
+    assert users == ["007", "7", "7", "7", "0", "1.5", str(10**30), "3.0"]
     assert raw.tally.malformed.total() == len(bad)
 
 

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from scripts.command import InputError
+from scripts.data.raw import users_of
 from scripts.data.settings import Amazon, Columns, Local, MovieLensWheel, MovieLensZip, Steam
 from scripts.data.sources import article_first, read
+from tests.small_data import with_ids
 
 DAY = 1_513_468_800  # 2017-12-17, UTC.
 
@@ -24,16 +26,6 @@ def pair(folder, reviews, metadata, compress=gzip.compress, endings=(".json.gz",
     for path, content in zip(files.values(), (reviews, metadata), strict=True):
         path.write_bytes(compress(content))
     return files
-
-
-def found(raw):
-    """Reviews with source ids, and titles by source id."""
-    users, items, user, item, rating, timestamp, _ = raw.reviews
-    rows = [
-        (users[u], items[i], None if np.isnan(r) else r, t)
-        for u, i, r, t in zip(user, item, rating, timestamp, strict=True)
-    ]
-    return rows, [(items[code], title) for code, title in raw.titles]
 
 
 REVIEWS = b"""{"reviewerID": "u", "asin": "p", "overall": 4.0, "unixReviewTime": 10, "vote": "2"}
@@ -58,13 +50,14 @@ METADATA = b"""{"asin": "p", "title": "P one"}
 @pytest.mark.parametrize("compress", [gzip.compress, bytes], ids=["gzip", "plain"])
 def test_amazon_2018_in_file_order_with_malformed_lines_named(tmp_path, compress):
     raw = read(amazon(2018), pair(tmp_path, REVIEWS, METADATA, compress))
-    assert raw.reviews.users == ["u", "v"]
+    users, user = users_of(raw.reviews, np.arange(3))
+    assert users == ["u", "v"]
     assert raw.reviews.items == ["p", "q"]
-    assert raw.reviews.user.tolist() == [0, 1, 0]
+    assert user.tolist() == [0, 1, 0]
     assert raw.reviews.item.tolist() == [0, 1, 0]
     assert raw.reviews.timestamp.tolist() == [10, 20, 5]
     np.testing.assert_array_equal(raw.reviews.rating, np.float32([4, np.nan, 1]))
-    assert raw.reviews.user.dtype == raw.reviews.item.dtype == np.int32
+    assert user.dtype == raw.reviews.item.dtype == np.int32
     assert raw.titles == [(0, "P one"), (1, None), (0, "P two")]
     assert raw.tally.lines == 15
     assert raw.tally.malformed == {
@@ -90,7 +83,12 @@ def test_amazon_2014_has_python_literals_as_metadata(tmp_path):
         + b"\n"
     )
     raw = read(amazon(2014), pair(tmp_path, b"".join(REVIEWS.splitlines(True)[:2]), metadata))
-    assert found(raw)[1] == [("p", "It's a P"), ("q", "Café"), ("p", "As JSON"), ("q", "1917")]
+    assert with_ids(raw)[1] == [
+        ("p", "It's a P"),
+        ("q", "Café"),
+        ("p", "As JSON"),
+        ("q", "1917"),
+    ]
     assert raw.tally.malformed == {"cannot be parsed": 2, "wrong type or empty": 1}
     assert raw.tally.first[0].startswith("m.json.gz:4: ")
 
@@ -104,7 +102,7 @@ def test_amazon_2023_counts_milliseconds_and_joins_variants(tmp_path):
     )
     metadata = b'{"parent_asin": "p", "title": "P", "store": null}\n'
     raw = read(amazon(2023), pair(tmp_path, reviews, metadata))
-    assert found(raw) == (
+    assert with_ids(raw) == (
         [("u", "p", 5.0, 1_588_687_728_923), ("v", "p", None, 1_588_687_728_922)],
         [("p", "P")],
     )
@@ -127,7 +125,7 @@ def test_steam_parses_literals_and_never_runs_them(tmp_path):
     )
     source = Steam(kind="steam", reviews="r", metadata="m")
     raw = read(source, pair(tmp_path, reviews, games))
-    assert found(raw) == (
+    assert with_ids(raw) == (
         [("Chaos Syren", "725280", None, DAY), ("Б", "8", None, DAY + 86_400)],
         [("725280", "Lost Summoner Kitty"), ("8", "Half-Life")],
     )
@@ -206,7 +204,7 @@ def test_movielens_from_inside_the_wheel(wheel):
     kept = in_wheel("data/films").model_copy(update={"years": "keep"})
     assert read(kept, {"wheel": wheel}).titles[0] == (0, "The Usual Suspects (1995)")
     raw = read(in_wheel("data/films"), {"wheel": wheel})
-    assert raw.reviews.users == ["7", "8"]
+    assert users_of(raw.reviews, np.arange(2))[0] == ["7", "8"]
     assert raw.reviews.timestamp.tolist() == [20, 10]
     np.testing.assert_array_equal(raw.reviews.rating, np.float32([3, np.nan]))
     assert raw.titles == [(0, "The Usual Suspects"), (1, "M (1931)")]
@@ -261,7 +259,7 @@ def test_movielens_archives_of_every_layout(tmp_path, layout, years):
             archive.writestr(name, content)
     source = MovieLensZip(kind="movielens-zip", archive="ml.zip", years=years)
     raw = read(source, {"archive": path})
-    assert found(raw) == (
+    assert with_ids(raw) == (
         [("7", "1", 3.0, 20), ("8", "2", 4.0, 10)],
         [("1", "Misérables, Les" + " (1995)" * (years == "keep")), ("2", "M (1931)")],
     )
@@ -310,7 +308,7 @@ LOCAL = Local(
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".parquet"])
 def test_local_files_of_every_format(tmp_path, ending):
     raw = read(LOCAL, write_local(tmp_path, ending))
-    assert found(raw) == (
+    assert with_ids(raw) == (
         [("007", "a/../b", 3.5, DAY * 1000), ("u, 2", "Ü", None, (DAY + 11 * 3600) * 1000 + 500)],
         NAMES,
     )

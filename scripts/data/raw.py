@@ -56,7 +56,7 @@ class RawData(NamedTuple):
 
 
 def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
-    """Turn rows into arrays: 20 bytes a row plus the ids, of which only the items' are told apart."""
+    """Turn rows into arrays: 20 bytes a row plus the ids. Users are not told apart yet."""
     users, encode = [], msgspec.msgpack.Encoder().encode
     items: defaultdict[str, int] = defaultdict(count().__next__)
     kinds = (np.uint32, np.int32, np.float32, np.int64)
