@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.contracts import CATALOGUE, EXAMPLES, RECOMMENDATIONS, SPLITS
-from scripts.data.raw import users_of
+from scripts.data.raw import unpacked, users_of
 from scripts.data.settings import Amazon
 from scripts.files import read_json, read_table, write_json, write_table
 
@@ -67,10 +67,11 @@ def lists_of(path: Path) -> dict[int, list[int]]:
 
 def with_ids(raw):
     """Reviews with source ids, and titles by source id, of `RawData`."""
-    _, items, _, item, rating, timestamp, _ = raw.reviews
+    _, codes, _, item, rating, timestamp, _ = raw.reviews
+    items = list(codes)
     users, user = users_of(raw.reviews, np.arange(len(item)))
     rows = [
         (users[u], items[i], None if np.isnan(r) else r, t)
         for u, i, r, t in zip(user, item, rating, timestamp.tolist(), strict=True)
     ]
-    return rows, [(items[code], title) for code, title in raw.titles]
+    return rows, [(items[code], title) for code, title in unpacked(raw.titles)]

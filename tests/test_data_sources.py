@@ -52,13 +52,13 @@ def test_amazon_2018_in_file_order_with_malformed_lines_named(tmp_path, compress
     raw = read(amazon(2018), pair(tmp_path, REVIEWS, METADATA, compress))
     users, user = users_of(raw.reviews, np.arange(3))
     assert users == ["u", "v"]
-    assert raw.reviews.items == ["p", "q"]
+    assert list(raw.reviews.items) == ["p", "q"]
     assert user.tolist() == [0, 1, 0]
     assert raw.reviews.item.tolist() == [0, 1, 0]
     assert raw.reviews.timestamp.tolist() == [10, 20, 5]
     np.testing.assert_array_equal(raw.reviews.rating, np.float32([4, np.nan, 1]))
     assert user.dtype == raw.reviews.item.dtype == np.int32
-    assert raw.titles == [(0, "P one"), (1, None), (0, "P two")]
+    assert with_ids(raw)[1] == [("p", "P one"), ("q", None), ("p", "P two")]
     assert raw.tally.lines == 15
     assert raw.tally.malformed == {
         "missing field": 2,
@@ -202,12 +202,12 @@ def in_wheel(name):
 
 def test_movielens_from_inside_the_wheel(wheel):
     kept = in_wheel("data/films").model_copy(update={"years": "keep"})
-    assert read(kept, {"wheel": wheel}).titles[0] == (0, "The Usual Suspects (1995)")
+    assert with_ids(read(kept, {"wheel": wheel}))[1][0] == ("1", "The Usual Suspects (1995)")
     raw = read(in_wheel("data/films"), {"wheel": wheel})
     assert users_of(raw.reviews, np.arange(2))[0] == ["7", "8"]
     assert raw.reviews.timestamp.tolist() == [20, 10]
     np.testing.assert_array_equal(raw.reviews.rating, np.float32([3, np.nan]))
-    assert raw.titles == [(0, "The Usual Suspects"), (1, "M (1931)")]
+    assert with_ids(raw)[1] == [("1", "The Usual Suspects"), ("2", "M (1931)")]
     assert (raw.tally.lines, raw.tally.malformed.total()) == (7, 3)
     assert [line.split(":")[1] for line in raw.tally.first] == ["4", "5", "4"]
     assert raw.tally.malformed["not UTF-8"] == 1

@@ -16,7 +16,7 @@ from scripts.command import InputError, run
 from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
 from scripts.data.checksums import checksum_of, difference
 from scripts.data.lines import Tally
-from scripts.data.raw import RawData, users_of
+from scripts.data.raw import RawData, unpacked, users_of
 from scripts.data.rules import (
     Examples,
     first_reviews,
@@ -231,12 +231,12 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
     Raises:
         InputError: nothing is left.
     """
-    _, items, hashed, item, rating, timestamp, ticks = raw.reviews
+    _, codes, hashed, item, rating, timestamp, ticks = raw.reviews
+    items = list(codes)
     titles, dropped_items, disagreeing = usable_titles(
-        raw.titles, len(items), settings.max_title_words, settings.max_title_characters
+        unpacked(raw.titles), len(items), settings.max_title_words, settings.max_title_characters
     )
-    titled = np.zeros(len(items), bool)
-    titled[list(titles)] = True
+    titled = np.array([title is not None for title in titles])
     start, drop = settings.start, settings.repeated_reviews == "drop"
     while True:
         inside = in_window(timestamp, start, settings.end, ticks)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, compress, count
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
-from scripts.data.lines import Tally
+from scripts.data.lines import Tally, batched
 
 
 class Review(Protocol):
@@ -31,13 +31,13 @@ class Reviews(NamedTuple):
     """Reviews as parallel arrays in file order."""
 
     users: list[bytes]
-    """Source ids of the reviews' users, many packed as one, see `users_of`."""
-    items: list[str]
-    """Source ids of the items, by code."""
+    """Source ids of the reviews' users, many packed as one, see `unpacked`."""
+    items: dict[str, int]
+    """Codes of the items by source id, ascending from 0."""
     user: np.ndarray
-    """uint32, a hash of each review's user, below their number."""
+    """uint32, a hash of each review's user, at most half their number."""
     item: np.ndarray
-    """int32, code of each review's item; codes count from 0 by first appearance."""
+    """int32, code of each review's item, by first appearance."""
     rating: np.ndarray
     """float32, NaN where missing."""
     timestamp: np.ndarray
@@ -50,20 +50,21 @@ class RawData(NamedTuple):
     """Everything that the preparation needs to know of a source."""
 
     reviews: Reviews
-    titles: list[tuple[int, str | None]]
-    """Metadata rows of the reviewed items in file order: the item's code and its raw title."""
+    titles: list[bytes]
+    """Metadata rows of the reviewed items in file order, many packed as one, see `unpacked`: the
+    item's code and its raw title."""
     tally: Tally
 
 
 def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
     """Turn rows into arrays: 20 bytes a row plus the ids. Users are not told apart yet."""
-    users, encode = [], msgspec.msgpack.Encoder().encode
+    users = []
     items: defaultdict[str, int] = defaultdict(count().__next__)
     kinds = (np.uint32, np.int32, np.float32, np.int64)
     columns = [bytearray() for _ in kinds]
     for rows in batches:
         ids = [row.user for row in rows]
-        users.append(encode(ids))
+        users.append(msgspec.msgpack.encode(ids))
         values = (
             np.fromiter(map(hash, ids), np.int64, len(ids)),
             [items[row.item] for row in rows],
@@ -74,8 +75,8 @@ def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
             for column, kind, given in zip(columns, kinds, values, strict=True):
                 column.extend(np.asarray(given).astype(kind))
     user, *others = map(np.frombuffer, columns, kinds)
-    user %= max(len(user), 1)  # As many as there are reviews, to count by them.
-    return Reviews(users, list(items), user, *others, ticks)
+    user %= len(user) // 2 + 1  # Few enough to count by them.
+    return Reviews(users, items, user, *others, ticks)
 
 
 def users_of(reviews: Reviews, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -90,17 +91,21 @@ def users_of(reviews: Reviews, rows: np.ndarray) -> tuple[list[str], np.ndarray]
     """
     chosen = np.zeros(len(reviews.user), bool)
     chosen[rows] = True
-    ids = chain.from_iterable(map(msgspec.msgpack.Decoder(list[str]).decode, reviews.users))
     codes: defaultdict[str, int] = defaultdict(count().__next__)
-    user = [codes[name] for name in compress(ids, chosen.tobytes())]
+    user = [codes[name] for name in compress(unpacked(reviews.users), chosen.tobytes())]
     return list(codes), np.array(user, np.int32)
 
 
 def of_reviewed(reviews: Reviews, titles: Iterable[Title], tally: Tally) -> RawData:
     """Keep the metadata rows of reviewed items: no other row can reach a result."""
-    codes = {item: code for code, item in enumerate(reviews.items)}
-    kept = [(codes[item], title) for item, title in titles if item in codes]
-    return RawData(reviews, kept, tally)
+    codes = reviews.items
+    kept = ((codes[item], title) for item, title in titles if item in codes)
+    return RawData(reviews, [msgspec.msgpack.encode(rows) for rows in batched(kept)], tally)
+
+
+def unpacked(blocks: Iterable[bytes]) -> Iterator[Any]:
+    """What is packed, many in a block: a fraction of the memory of Python's objects."""
+    return chain.from_iterable(map(msgspec.msgpack.decode, blocks))
 
 
 def iso_seconds(text: str) -> float:

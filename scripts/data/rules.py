@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ SCRIPT = re.compile(
     r"|P\.\w+\(|\(?function\s*\w*\([^)]*\)\s*\{|[.#@][\w-]+[^{}]*\{[^{}]*:)"
 )
 
-COUNTED_AT_ONCE = 1 << 22
+COUNTED_AT_ONCE = 1 << 20
 
 
 def month_start(month: str) -> int:
@@ -101,7 +101,7 @@ def title_fault(title: str | None, max_words: int, max_characters: int) -> str |
 
 def usable_titles(
     rows: Iterable[tuple[int, str | None]], items: int, max_words: int, max_characters: int
-) -> tuple[dict[int, str], Counter[str], int]:
+) -> tuple[list[str | None], Counter[str], int]:
     """The title of each item that may stay in the catalogue.
 
     Of repeated rows, one bad copy removes the item; else the last title wins (D3's code).
@@ -113,25 +113,27 @@ def usable_titles(
         max_characters: Likewise in characters.
 
     Returns:
-        Clean titles by item code, how many items fell out for which reason, and how many rows
-        disagree with an earlier one of their item.
+        Clean titles by item code, null where none is usable; how many items fell out for which
+        reason; and how many rows disagree with an earlier one of their item.
     """
-    titles: dict[int, str] = {}
+    titles: list[str | None] = [None] * items
+    first: list[Any] = [...] * items
     faults: dict[int, str] = {}
-    seen: dict[int, str | None] = {}
     disagreeing = 0
     for item, raw in rows:
         title = None if raw is None else clean_title(raw)
-        disagreeing += seen.setdefault(item, title) != title
+        if first[item] is ...:
+            first[item] = title
+        disagreeing += first[item] != title
         fault = title_fault(title, max_words, max_characters)
         if fault is not None:
             faults.setdefault(item, fault)
         elif title is not None:
             titles[item] = one_line(title)
     for item in faults:
-        titles.pop(item, None)
+        titles[item] = None
     reasons = Counter(faults.values())
-    reasons["no metadata"] = items - len(titles) - len(faults)
+    reasons["no metadata"] = titles.count(None) - len(faults)
     return titles, reasons, disagreeing
 
 
