@@ -10,8 +10,10 @@ import yaml
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.obtain import obtain_wheel
-from scripts.data.prepare import prepare
+from scripts.data.prepare import keep, prepare
+from scripts.data.raw import users_of
 from scripts.data.settings import MovieLensWheel, Preparation
+from scripts.data.sources import read
 from scripts.files import read_json, read_table
 from tests.generate_amazon import generate
 from tests.small_data import AMAZON, raw_files, read_splits
@@ -122,6 +124,23 @@ def test_by_hand(by_hand):
         "targets_in_history": 2,
         "mean_history_length": 1.5,
     }
+
+
+@pytest.mark.parametrize("repeated", ["keep", "drop"])
+def test_users_who_share_a_hash_are_told_apart(by_hand, repeated):
+    rules = EVERYTHING.model_copy(update={"repeated_reviews": repeated, "k_core": 2})
+    raw = read(AMAZON, by_hand["files"])
+    hashes = (users_of(raw.reviews, np.arange(13))[1], 0)
+    apart, shared = (
+        keep(raw._replace(reviews=raw.reviews._replace(user=np.full(13, one, np.uint32))), rules)
+        for one in hashes
+    )
+    for one, other in zip(
+        (apart.users, *apart.reviews), (shared.users, *shared.reviews), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert apart.users.tolist() == ["a", "b"]
+    assert apart.dropped_reviews == shared.dropped_reviews
 
 
 def test_the_window_widens_year_by_year_until_enough_items_remain(by_hand):
