@@ -176,8 +176,8 @@ def k_core(user: np.ndarray, item: np.ndarray, k: int, among: np.ndarray) -> np.
     # The first round runs on masks, for few of a big file's reviews outlive it.
     rows = np.flatnonzero(among & _often(user, k, among)[user] & _often(item, k, among)[item])
     while True:
-        users, items = user[rows], item[rows]
-        enough = (np.bincount(users) >= k)[users] & (np.bincount(items) >= k)[items]
+        users, items, left = user[rows], item[rows], np.ones(len(rows), bool)
+        enough = _often(users, k, left)[users] & _often(items, k, left)[items]
         if enough.all():
             return rows
         rows = rows[enough]
