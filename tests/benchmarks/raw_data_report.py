@@ -11,8 +11,8 @@ import pandas as pd
 #: Reviews of the largest category and of all of Amazon 2018.
 BOOKS, ALL = 51_300_000, 233_000_000
 #: The bars: least speed-up and least saving of memory against the published algorithm, most
-#: multiple of the bare inflate, most bytes a review beyond the distinct ids.
-FASTER, SMALLER, INFLATES, BYTES = 10, 12, 3, 30
+#: multiple of the bare inflate, most bytes a review.
+FASTER, SMALLER, INFLATES, BYTES = 12, 12, 2.2, 50
 
 
 def report(measurements: Sequence[Any]) -> None:
@@ -52,8 +52,8 @@ def bars(medians: pd.DataFrame, fastest: pd.DataFrame) -> list[str]:
             )
     total, ids = (slope(medians.loc[name, "peak_mb"])[1] * 1e6 for name in ("ours", "ids"))
     lines.append(
-        f"growth of memory: ours {total:.1f} bytes a review, distinct ids alone {ids:.1f}, the "
-        f"rest {total - ids:.1f}, bar <= {BYTES}: {'pass' if total - ids <= BYTES else 'FAIL'}"
+        f"growth of memory: ours {total:.1f} bytes a review, bar <= {BYTES}: "
+        f"{'pass' if total <= BYTES else 'FAIL'}; a dict of the distinct ids alone {ids:.1f}"
     )
     return lines
 
