@@ -67,11 +67,10 @@ def lists_of(path: Path) -> dict[int, list[int]]:
 
 def with_ids(raw):
     """Reviews with source ids, and titles by source id, of `RawData`."""
-    _, codes, _, item, rating, timestamp, _ = raw.reviews
-    items = list(codes)
+    _, items, _, item, rating, timestamp, _ = raw.reviews
     users, user = users_of(raw.reviews, np.arange(len(item)))
     rows = [
         (users[u], items[i], None if np.isnan(r) else r, t)
         for u, i, r, t in zip(user, item, rating, timestamp.tolist(), strict=True)
     ]
-    return rows, [(items[code], title) for code, title in unpacked(raw.titles)]
+    return rows, [(items[code], title) for code, title in unpacked(list(raw.titles))]

@@ -11,7 +11,7 @@ from scripts.command import InputError
 from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.obtain import obtain_wheel
 from scripts.data.prepare import keep, prepare
-from scripts.data.raw import users_of
+from scripts.data.raw import RawData, users_of
 from scripts.data.settings import MovieLensWheel, Preparation
 from scripts.data.sources import read
 from scripts.files import read_json, read_table
@@ -130,10 +130,9 @@ def test_by_hand(by_hand):
 def test_users_who_share_a_hash_are_told_apart(by_hand, repeated):
     rules = EVERYTHING.model_copy(update={"repeated_reviews": repeated, "k_core": 2})
     raw = read(AMAZON, by_hand["files"])
-    hashes = (users_of(raw.reviews, np.arange(13))[1], 0)
     apart, shared = (
-        keep(raw._replace(reviews=raw.reviews._replace(user=np.full(13, one, np.uint32))), rules)
-        for one in hashes
+        keep(RawData(raw.reviews._replace(user=hashed), list(raw.titles), raw.tally), rules)
+        for hashed in (users_of(raw.reviews, np.arange(13))[1], np.zeros(13, np.uint32))
     )
     for one, other in zip(
         (apart.users, *apart.reviews), (shared.users, *shared.reviews), strict=True

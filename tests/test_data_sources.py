@@ -52,7 +52,7 @@ def test_amazon_2018_in_file_order_with_malformed_lines_named(tmp_path, compress
     raw = read(amazon(2018), pair(tmp_path, REVIEWS, METADATA, compress))
     users, user = users_of(raw.reviews, np.arange(3))
     assert users == ["u", "v"]
-    assert list(raw.reviews.items) == ["p", "q"]
+    assert raw.reviews.items == ["p", "q"]
     assert user.tolist() == [0, 1, 0]
     assert raw.reviews.item.tolist() == [0, 1, 0]
     assert raw.reviews.timestamp.tolist() == [10, 20, 5]

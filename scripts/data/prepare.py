@@ -228,19 +228,21 @@ class Kept(NamedTuple):
 def keep(raw: RawData, settings: Preparation) -> Kept:
     """Apply the window, the title rules and the k-core, widening the window as D3 does.
 
+    The titles of `raw` are used up.
+
     Raises:
         InputError: nothing is left.
     """
-    _, codes, hashed, item, rating, timestamp, ticks = raw.reviews
-    items = list(codes)
+    _, items, hashed, item, rating, timestamp, ticks = raw.reviews
     titles, dropped_items, disagreeing = usable_titles(
         unpacked(raw.titles), len(items), settings.max_title_words, settings.max_title_characters
     )
     titled = np.array([title is not None for title in titles])
     start, drop = settings.start, settings.repeated_reviews == "drop"
     while True:
-        inside = in_window(timestamp, start, settings.end, ticks)
-        usable = inside & titled[item]
+        usable = in_window(timestamp, start, settings.end, ticks)
+        inside = usable.sum()
+        usable &= titled[item]
         # Users who share a hash only add rows to a core, so that few users must be told apart.
         rows = np.flatnonzero(usable) if drop else k_core(hashed, item, settings.k_core, usable)
         users, user = users_of(raw.reviews, rows)
@@ -264,7 +266,7 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
         )
     counts = [
         len(item),
-        inside.sum(),
+        inside,
         usable.sum(),
         (distinct if drop else usable).sum(),
         len(rows),

@@ -31,9 +31,9 @@ class Reviews(NamedTuple):
     """Reviews as parallel arrays in file order."""
 
     users: list[bytes]
-    """Source ids of the reviews' users, many packed as one, see `unpacked`."""
-    items: dict[str, int]
-    """Codes of the items by source id, ascending from 0."""
+    """Source ids of the reviews' users, many packed as one, see `users_of`."""
+    items: list[str]
+    """Source ids of the items, by code."""
     user: np.ndarray
     """uint32, a hash of each review's user, at most half their number."""
     item: np.ndarray
@@ -76,7 +76,7 @@ def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
                 column.extend(np.asarray(given).astype(kind))
     user, *others = map(np.frombuffer, columns, kinds)
     user %= len(user) // 2 + 1  # Few enough to count by them.
-    return Reviews(users, items, user, *others, ticks)
+    return Reviews(users, list(items), user, *others, ticks)
 
 
 def users_of(reviews: Reviews, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -91,21 +91,23 @@ def users_of(reviews: Reviews, rows: np.ndarray) -> tuple[list[str], np.ndarray]
     """
     chosen = np.zeros(len(reviews.user), bool)
     chosen[rows] = True
+    ids = chain.from_iterable(map(msgspec.msgpack.decode, reviews.users))
     codes: defaultdict[str, int] = defaultdict(count().__next__)
-    user = [codes[name] for name in compress(unpacked(reviews.users), chosen.tobytes())]
+    user = [codes[name] for name in compress(ids, chosen.tobytes())]
     return list(codes), np.array(user, np.int32)
 
 
 def of_reviewed(reviews: Reviews, titles: Iterable[Title], tally: Tally) -> RawData:
     """Keep the metadata rows of reviewed items: no other row can reach a result."""
-    codes = reviews.items
+    codes = {item: code for code, item in enumerate(reviews.items)}
     kept = ((codes[item], title) for item, title in titles if item in codes)
     return RawData(reviews, [msgspec.msgpack.encode(rows) for rows in batched(kept)], tally)
 
 
-def unpacked(blocks: Iterable[bytes]) -> Iterator[Any]:
-    """What is packed, many in a block: a fraction of the memory of Python's objects."""
-    return chain.from_iterable(map(msgspec.msgpack.decode, blocks))
+def unpacked(blocks: list[bytes]) -> Iterator[Any]:
+    """What is packed, many in a block; the list is used up, so that no row is held twice."""
+    while blocks:
+        yield from msgspec.msgpack.decode(blocks.pop(0))
 
 
 def iso_seconds(text: str) -> float:

@@ -174,7 +174,10 @@ def k_core(user: np.ndarray, item: np.ndarray, k: int, among: np.ndarray) -> np.
         int64 [m], the surviving rows in ascending order.
     """
     # The first round runs on masks, for few of a big file's reviews outlive it.
-    rows = np.flatnonzero(among & _often(user, k, among)[user] & _often(item, k, among)[item])
+    enough = _often(user, k, among)[user]
+    enough &= _often(item, k, among)[item]
+    enough &= among
+    rows = np.flatnonzero(enough)
     while True:
         users, items, left = user[rows], item[rows], np.ones(len(rows), bool)
         enough = _often(users, k, left)[users] & _often(items, k, left)[items]
