@@ -264,13 +264,7 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
             f"none of {len(item)} reviews is left after the window {start} to {settings.end}, the "
             f"title rules and the {settings.k_core}-core; mend preparation.start, .end or .k_core"
         )
-    counts = [
-        len(item),
-        inside,
-        usable.sum(),
-        (distinct if drop else usable).sum(),
-        len(rows),
-    ]
+    counts = [len(item), inside, usable.sum(), (distinct if drop else usable).sum(), len(rows)]
     reasons = [
         "outside the window",
         "item without a usable title",

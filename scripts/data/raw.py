@@ -89,11 +89,11 @@ def users_of(reviews: Reviews, rows: np.ndarray) -> tuple[list[str], np.ndarray]
     Returns:
         Source ids of these users by code, and int32 [n], the code of each row's user.
     """
-    chosen = np.zeros(len(reviews.user), bool)
-    chosen[rows] = True
+    chosen = bytearray(len(reviews.user))
+    np.frombuffer(chosen, bool)[rows] = True
     ids = chain.from_iterable(map(msgspec.msgpack.decode, reviews.users))
     codes: defaultdict[str, int] = defaultdict(count().__next__)
-    user = [codes[name] for name in compress(ids, chosen.tobytes())]
+    user = [codes[name] for name in compress(ids, chosen)]
     return list(codes), np.array(user, np.int32)
 
 
