@@ -21,6 +21,9 @@ import yaml
 from scripts.command import InputError
 from scripts.contracts import TEXT
 
+#: Key of a JSON file under which the checksum of its others stands.
+SEAL = "sealed_sha256"
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -91,22 +94,33 @@ def write_text(text: str, path: Path) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON atomically, indented and with a stable order of keys."""
-    write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", path)
+def write_json(value: dict[str, Any], path: Path, sealed: bool = True) -> None:
+    """Write JSON atomically, indented, with a stable order of keys and, last, their checksum; files
+    that others write or read too are not `sealed`."""
+    keys = json.loads(json.dumps(value, sort_keys=True, default=str))
+    keys |= {SEAL: _seal(keys)} if sealed else {}
+    write_text(json.dumps(keys, indent=2) + "\n", path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read the keys of a JSON file.
+def _seal(keys: dict[str, Any]) -> str:
+    """Checksum of keys and values, however they are set out."""
+    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; one that `write_json` has sealed holds what was written.
 
     Raises:
-        InputError: the file is missing, is no JSON, or holds no keys.
+        InputError: the file is missing, is no JSON, or was changed since it was sealed.
     """
     try:
         keys = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(keys, dict):
-            raise ValueError("it holds no keys")
-    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(keys, dict) and keys.pop(SEAL, None) not in (None, _seal(keys)):
+            raise ValueError(
+                f"it is damaged or was changed, as its {SEAL} tells; delete it and run again, or "
+                f"delete its line {SEAL} if the change is meant"
+            )
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
     return keys
 

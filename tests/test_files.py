@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -185,6 +186,24 @@ def test_csv_and_json_keep_values(tmp_path):
     value = {"b": [1, 0.1], "a": {"é": None}}
     write_json(value, tmp_path / "t.json")
     assert read_json(tmp_path / "t.json") == value
+
+
+def test_any_changed_character_of_a_record_is_told(tmp_path):
+    path = tmp_path / "run.json"
+    write_json({"loss": 1.25, "settings": {"name": "é", "steps": [1, None]}}, path)
+    written = path.read_bytes()
+    value, silent = read_json(path), []
+    for place in range(len(written)):
+        for bit in range(8):
+            broken = bytearray(written)
+            broken[place] ^= 1 << bit
+            path.write_bytes(broken)
+            with suppress(InputError):  # What the checksum's own name has become is a key more.
+                silent += [place] * ({**read_json(path), **value} != read_json(path))
+    assert silent == []
+    path.write_bytes(written.replace(b"1.25", b"1.75"))
+    with pytest.raises(InputError, match=r"run\.json: .*changed.*delete its line sealed_sha256"):
+        read_json(path)
 
 
 def test_sha256_of_a_file_and_of_a_folder(tmp_path):

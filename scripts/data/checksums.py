@@ -92,7 +92,8 @@ def _record(url: str, found: Checksum, lock: Path) -> Checksum:
             entries = _read(lock)
             if url in entries:
                 return entries[url]
-            write_json(LOCK.dump_python(entries | {url: found}, mode="json"), lock)
+            known = LOCK.dump_python(entries | {url: found}, mode="json")
+            write_json(known, lock, sealed=False)
     except OSError as error:
         log.warning("%s: cannot be written (%s); %s stays unrecorded", lock, error, url)
     else:

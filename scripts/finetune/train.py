@@ -381,7 +381,7 @@ def save(
         model.save_pretrained(folder, save_embedding_layers=False)
         config = folder / "adapter_config.json"
         base = {"base_model_name_or_path": origin.get("id"), "revision": origin.get("commit")}
-        write_json(read_json(config) | base, config)
+        write_json(read_json(config) | base, config, sealed=False)
     tokenizer.save_pretrained(folder)
     write_csv(learning_curves(log), folder / "curves.csv")
     write_text(metrics_lines(log), folder / METRICS)

@@ -54,7 +54,7 @@ def measure_backbones(study: Study, gpus: list[Gpu]) -> Iterator[str]:
         known = read_json(MEASURED) if MEASURED.is_file() else {}
         machine = known.setdefault(machine_of(study, name, gpus), {})
         machine[shape_of(backbone)] = found
-        write_json(known, MEASURED)
+        write_json(known, MEASURED, sealed=False)
         times = [f"{1e6 * found['token']:.3g} microseconds a token in training"]
         times += [f"{found['decoded'][kind]:.2g} s an example {kind}" for kind in found["decoded"]]
         busy = "; the machine was busy, so that they are too long" * (not gpus and found["busy"])
