@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import inspect
 import json
@@ -25,10 +26,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tqdm import tqdm
 
 T = TypeVar("T")
-#: numpy and torch take no larger one.
-Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
-#: A package and its exact version; pip would take a leading `-` for an option.
-REQUIREMENT = r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9.]+$"
+#: Faults of the machine, and the remedy.
+FAULTS = {
+    errno.ENOSPC: "free some disk space",
+    errno.EDQUOT: "free some of your quota of the disk",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "give yourself the permission",
+}
 
 #: What lists are given as words of.
 WORDS = (Path, str, int, float)
@@ -115,6 +119,13 @@ def run(
                 write(step(**given), output)
     except InputError as error:
         logging.getLogger(step.__module__).error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FAULTS:
+            raise
+        logging.getLogger(step.__module__).error(
+            "%s; %s, and run again: nothing half-written is kept", error, FAULTS[error.errno]
+        )
         sys.exit(1)
 
 

@@ -221,3 +221,15 @@ def test_three_thousand_files_fit_one_command(
     )
     found = pd.read_csv(output)
     assert found.loc[found["setting"] == "alpha", "seed"].tolist() == [*range(3000)]
+
+
+def test_a_full_disk_is_one_message(tmp_path, caplog):
+    (tmp_path / "t.csv").symlink_to("/dev/full")
+    with pytest.raises(SystemExit):
+        run(
+            step,
+            lambda text, output: output.write_text(text),
+            ["--files", "a", "--output", str(tmp_path / "t.csv")],
+        )
+    assert "No space left on device" in caplog.text
+    assert "free some disk space, and run again" in caplog.text
