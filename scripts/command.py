@@ -26,6 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tqdm import tqdm
 
 T = TypeVar("T")
+#: numpy and torch take no larger one.
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+#: A package and its exact version; pip would take a leading `-` for an option.
+REQUIREMENT = r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9.]+$"
 #: Faults of the machine, and the remedy.
 FAULTS = {
     errno.ENOSPC: "free some disk space",
@@ -124,7 +128,7 @@ def run(
         if error.errno not in FAULTS:
             raise
         logging.getLogger(step.__module__).error(
-            "%s; %s, and run again: nothing half-written is kept", error, FAULTS[error.errno]
+            "%s; %s, and run again: no half-written file counts", error, FAULTS[error.errno]
         )
         sys.exit(1)
 

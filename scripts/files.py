@@ -107,20 +107,23 @@ def _seal(keys: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; one that `write_json` has sealed holds what was written.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the keys of a JSON file; one that `write_json` has sealed holds what was written.
 
     Raises:
-        InputError: the file is missing, is no JSON, or was changed since it was sealed.
+        InputError: the file is missing, is no JSON, holds no keys, or was changed since it was
+            sealed.
     """
     try:
         keys = json.loads(Path(path).read_text(encoding="utf-8"))
-        if isinstance(keys, dict) and keys.pop(SEAL, None) not in (None, _seal(keys)):
+        if not isinstance(keys, dict):
+            raise ValueError("it holds no keys")
+        if keys.pop(SEAL, None) not in (None, _seal(keys)):
             raise ValueError(
                 f"it is damaged or was changed, as its {SEAL} tells; delete it and run again, or "
                 f"delete its line {SEAL} if the change is meant"
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
     return keys
 

@@ -199,7 +199,7 @@ def of_steps():
     [
         ("finetune/objective.py", "normal + alpha *", "normal - alpha *", {"finetune.train"}),
         ("prompts.py", '= "### Response:', '= "### Answer:', PROMPTED),
-        ("decode/constrained.py", ").indices[:, :width]", ").indices[:, 1:]", {"decode.recommend"}),
+        ("decode/constrained.py", "np.argsort(-total", "np.argsort(total", {"decode.recommend"}),
     ],
 )
 def test_the_real_steps(copy, file, old, new, changed):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import pandas as pd
 
 from scripts.cells import Cell, baseline_cell
 from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
-from scripts.files import read_csv, write_csv, write_table
+from scripts.files import read_csv, write_table
 from tests.small_data import write_catalogue, write_examples
 
 USERS = ["ann", "ann", "bob", "cid"]
@@ -34,9 +34,9 @@ def baseline(name: str, seed: int = 0) -> Cell:
 
 def as_read(frame: pd.DataFrame) -> pd.DataFrame:
     """A tidy table as the next step reads it from its CSV."""
-    with TemporaryDirectory() as folder:
-        write_csv(frame, Path(folder) / "t.csv")
-        return read_csv(Path(folder) / "t.csv")
+    with NamedTemporaryFile() as file:
+        frame.to_csv(file.name, index=False)
+        return read_csv(Path(file.name))
 
 
 def prepared(root: Path) -> list[Path]:

@@ -79,7 +79,16 @@ def document(output: Path | None = None, schema: Path | None = None) -> None:
     if output is not None:
         write_text(reference(), output)
     if schema is not None:
-        write_json(Study.model_json_schema(schema_generator=Plain), schema, sealed=False)
+        keys = json.dumps(Study.model_json_schema(schema_generator=Plain))
+        keys = json.loads(keys, object_hook=described_on_one_line)
+        style = {"default_flow_style": None, "width": 100, "allow_unicode": True}
+        write_text(yaml.dump(keys, Dumper=KeysInLines, **style), schema)
+
+
+def described_on_one_line(node: dict[str, Any]) -> dict[str, Any]:
+    """A node of the schema, or a class's keys, of which one may be named `description`."""
+    text = node.get("description")
+    return node | {"description": one_line(text)} if isinstance(text, str) else node
 
 
 def reference() -> str:
