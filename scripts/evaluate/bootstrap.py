@@ -3,7 +3,8 @@ nor one training's results are independent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ DRAWS = Draws()
 
 #: Random draws held in memory at once (resamples x users).
 BLOCK = 1 << 22
+#: Counts of drawn users that are kept for the next bootstrap of as many users, a byte each.
+KEPT = 1 << 28
 
 
 def cluster_bootstrap(
@@ -68,22 +71,37 @@ def cluster_bootstrap(
     # Per user: the sums of the columns of every seed and, last, the number of examples.
     totals = np.zeros((len(names), seeds * columns + 1))
     np.add.at(totals, user, np.column_stack([by_example, np.ones(examples)]))
-    of_users = np.random.default_rng(draws.seed)
     of_seeds = np.random.default_rng([draws.seed, 1])
     resamples = draws.resamples
     shares = of_seeds.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    rows = max(1, BLOCK // len(names))
+    kept = len(names) * resamples <= KEPT
     means = []
+    start = 0
+    for counts in (_kept if kept else _drawn)(len(names), resamples, draws.seed):
+        sums = counts @ totals
+        per_seed = (sums[:, :-1] / sums[:, -1:]).reshape(len(counts), seeds, columns)
+        drawn_seeds = shares[start : start + len(counts)]
+        means.append(np.einsum("rs,rsm->rm", drawn_seeds, of_training(per_seed)))
+        start += len(counts)
+    return np.concatenate(means)
+
+
+def _drawn(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each resample draws each user, uint8 (some resamples, users), which holds any count
+    that ever comes."""
+    rng, rows = np.random.default_rng(seed), max(1, BLOCK // users)
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)
-        drawn = of_users.integers(len(names), size=(size, len(names)))
-        drawn += np.arange(size)[:, None] * len(names)
-        counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        sums = counts @ totals
-        per_seed = (sums[:, :-1] / sums[:, -1:]).reshape(size, seeds, columns)
-        drawn_seeds = shares[start : start + size]
-        means.append(np.einsum("rs,rsm->rm", drawn_seeds, of_training(per_seed)))
-    return np.concatenate(means)
+        drawn = rng.integers(users, size=(size, users))
+        drawn += np.arange(size)[:, None] * users
+        counts = np.bincount(drawn.ravel(), minlength=drawn.size).astype(np.uint8)
+        yield counts.reshape(drawn.shape)
+
+
+@lru_cache(maxsize=1)
+def _kept(users: int, resamples: int, seed: int) -> list[np.ndarray]:
+    """All that `_drawn` gives: an analysis asks for the same draws again and again."""
+    return [*_drawn(users, resamples, seed)]
 
 
 class Between(NamedTuple):
