@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 TORCH_PIN := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/requirements.txt)
 
-.PHONY: help install quickstart rehearsal test test-fast test-slurm lint clean
+.PHONY: help install quickstart rehearsal test test-fast test-slurm torture lint clean
 
 help:
 	@echo "make quickstart   real data, no GPU: every table and figure in results/quickstart/"
@@ -14,6 +14,7 @@ help:
 	@echo "make test         all tests that a machine without GPU can run"
 	@echo "make test-fast    the quick ones, for the work between commits"
 	@echo "make test-slurm   a part of the smoke study through Slurm, here (needs slurm-wlm and munge)"
+	@echo "make torture      a small study killed sixty times, compared with one left alone (an hour)"
 	@echo "make lint         style of Python and rules"
 	@echo "make install      only the environment, in .venv"
 	@echo "make clean        remove .venv (results and downloads stay)"
@@ -59,6 +60,9 @@ test-fast: .venv/developed
 test-slurm: .venv/developed
 	@$(PIP) -r envs/slurm.txt
 	@tests/slurm.sh
+
+torture: .venv/developed
+	@$(BIN)/python -m tests.torture --folder torture
 
 clean:
 	rm -rf .venv

@@ -23,6 +23,7 @@ import yaml
 from scripts.study.outputs import OUTPUTS
 from tests.generate_amazon import generate
 from tests.hub_server import commit_of, serve
+from tests.torture import torture
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
@@ -82,6 +83,11 @@ rule all:
     assert [*tmp_path.glob(".snakemake/locks/*")]
     snakemake(tmp_path, "--config", "seconds=0", "--rerun-incomplete")
     assert (tmp_path / "made").exists()
+
+
+def test_a_training_that_is_killed_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+    target = "results/smoke/models/generated/tiny/cft/seed-0/run.json"
+    torture(tmp_path / "torture", kills=4, seed=0, targets=[target])
 
 
 @pytest.fixture(scope="module")
