@@ -107,7 +107,7 @@ def passing(folder: Path) -> set[Path]:
 
 def wait_for_moment(folder: Path, log: Path, process: subprocess.Popen[bytes], rng: Random) -> None:
     """Wait until some jobs began and some time went by, or for a file that is being written."""
-    aimed, jobs, delay = rng.random() < 0.5, rng.randint(1, 4), rng.uniform(0, 3)
+    aimed, jobs, delay = rng.random() < 0.5, rng.randint(2, 8), rng.uniform(0, 3)
     known = passing(folder)
     while process.poll() is None:
         begun = len(jobs_of(log)[0])
@@ -204,6 +204,8 @@ def torture(folder: Path, kills: int = 60, seed: int = 0, targets: list[str] | N
     """
     rng, counts, survived, faults = Random(seed), Counter(), Counter(), []
     folder = folder.resolve()
+    # In the background a shell has it ignored, and so would the runs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     shutil.rmtree(folder, ignore_errors=True)
     generate(folder / "served/files", users=60, items=60, seed=0)
     with serve(folder / "served") as hub:
