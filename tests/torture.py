@@ -105,9 +105,11 @@ def passing(folder: Path) -> set[Path]:
     return {path for pattern in PASSING for path in folder.glob(pattern)}
 
 
-def wait_for_moment(folder: Path, log: Path, process: subprocess.Popen[bytes], rng: Random) -> None:
+def wait_for_moment(
+    folder: Path, log: Path, process: subprocess.Popen[bytes], rng: Random, stride: int
+) -> None:
     """Wait until some jobs began and some time went by, or for a file that is being written."""
-    aimed, jobs, delay = rng.random() < 0.5, rng.randint(2, 8), rng.uniform(0, 3)
+    aimed, jobs, delay = rng.random() < 0.5, rng.randint(1, stride), rng.uniform(0, 3)
     known = passing(folder)
     while process.poll() is None:
         begun = len(jobs_of(log)[0])
@@ -127,7 +129,7 @@ def kill(process: subprocess.Popen[bytes], way: str) -> None:
 
 
 def torture_once(
-    folder: Path, hub: HubServer, rng: Random, kills: int, targets: list[str]
+    folder: Path, hub: HubServer, rng: Random, kills: int, targets: list[str], stride: int = 8
 ) -> list[Kill]:
     """Run the study in a new folder with at most so many kills until it is whole.
 
@@ -145,7 +147,7 @@ def torture_once(
         log = folder / f"run-{len(done)}.log"
         process = start(folder, log, targets)
         if len(done) < kills:
-            wait_for_moment(folder, log, process, rng)
+            wait_for_moment(folder, log, process, rng, stride)
         else:
             process.wait()
         if process.poll() not in (None, 0):
@@ -193,7 +195,13 @@ def differences(reference: Path, folder: Path) -> list[str]:
     return differ + sorted(str(path) for path in passing(folder))
 
 
-def torture(folder: Path, kills: int = 60, seed: int = 0, targets: list[str] | None = None) -> None:
+def torture(
+    folder: Path,
+    kills: int = 60,
+    seed: int = 0,
+    targets: list[str] | None = None,
+    stride: int = 8,
+) -> None:
     """Kill the study again and again, and print how many kills it survived.
 
     Args:
@@ -201,6 +209,7 @@ def torture(folder: Path, kills: int = 60, seed: int = 0, targets: list[str] | N
         kills: Number of kills over all studies; at most 20 hit one.
         seed: Seed of the moments and the ways.
         targets: What is made; everything by default.
+        stride: Jobs that a run begins at most before it is killed.
     """
     rng, counts, survived, faults = Random(seed), Counter(), Counter(), []
     folder = folder.resolve()
@@ -216,13 +225,13 @@ def torture(folder: Path, kills: int = 60, seed: int = 0, targets: list[str] | N
         while counts.total() < kills:
             again = folder / f"after-{counts.total()}"
             most = min(20, kills - counts.total())
-            done = torture_once(again, hub, rng, most, targets or [])
+            done = torture_once(again, hub, rng, most, targets or [], stride)
             differ = differences(reference, again)
             faults += [f"{again.name}: {name}" for name in differ]
             counts.update(done)
             survived.update(done if not differ else [])
             if not done:
-                break
+                raise SystemExit(f"{again}: ended before any kill; take a smaller stride")
     print(f"{'stage':24} {'signal':20} kills survived")
     for each in sorted(counts):
         print(f"{each.stage:24} {each.way:20} {counts[each]:5} {survived[each]:8}")
