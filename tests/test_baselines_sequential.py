@@ -179,7 +179,11 @@ def test_a_position_sees_nothing_behind_it(kind: str) -> None:
 def test_a_saved_model_comes_back(tmp_path: Path, kind: str) -> None:
     torch.manual_seed(0)
     model, histories = make_model(9, 4, settings(kind)), pd.Series([[5, 6], [1, 2, 3, 4, 8]])
-    save_model(model, settings(kind), tmp_path / "model")
+    saved = set()
+    for _ in range(8):
+        save_model(model, settings(kind), tmp_path / "model")
+        saved.add((tmp_path / "model").read_bytes())
+    assert len(saved) == 1
     loaded = load_model(tmp_path / "model", CPU)
     assert type(loaded) is type(model)
     scores = [scorer(one, histories, CPU)(slice(None)) for one in (model, loaded)]

@@ -8,6 +8,7 @@ sequence gives every position its whole context.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,10 +69,10 @@ def scorer(model: Model, histories: pd.Series, device: torch.device) -> Callable
 def save_model(model: Model, settings: Sequential, path: Path) -> None:
     """Write a model as safetensors, its kind, settings and checksum among the metadata."""
     tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    metadata = {"settings": settings.model_dump_json(), "longest": str(model.longest)}
-    metadata["sha256"] = digest(tensors)
+    about = {"settings": settings.model_dump(), "longest": model.longest, "sha256": digest(tensors)}
     with atomic(path) as partial:
-        save_file(tensors, partial, metadata)
+        # One key: safetensors writes several in any order, and the file's bytes should come again.
+        save_file(tensors, partial, {"about": json.dumps(about)})
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -88,15 +89,15 @@ def load_model(path: Path, device: torch.device) -> Model:
     """
     try:
         with safe_open(path, "pt") as stream:
-            metadata = stream.metadata() or {}
+            about = json.loads((stream.metadata() or {})["about"])
             # The stream is no mapping: only its keys can be iterated over.
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        if metadata["sha256"] != digest(tensors):
+        if about["sha256"] != digest(tensors):
             raise ValueError("it is damaged: its checksum differs")
-        settings = TypeAdapter(Sequential).validate_json(metadata["settings"])
-        model = make_model(len(tensors["items.weight"]), int(metadata["longest"]), settings)
+        settings = TypeAdapter(Sequential).validate_python(about["settings"])
+        model = make_model(len(tensors["items.weight"]), int(about["longest"]), settings)
         model.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{path}: holds no sequential recommender ({error}); run the baseline that writes it"
         ) from error
