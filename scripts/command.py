@@ -121,16 +121,35 @@ def run(
             else:
                 output = given.pop("output")
                 write(step(**given), output)
-    except InputError as error:
-        logging.getLogger(step.__module__).error("%s", error)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in FAULTS:
+    except Exception as error:
+        message = told(error)
+        if message is None:
             raise
-        logging.getLogger(step.__module__).error(
-            "%s; %s, and run again: no half-written file counts", error, FAULTS[error.errno]
-        )
+        logging.getLogger(step.__module__).error("%s", message)
         sys.exit(1)
+
+
+def told(error: Exception) -> str | None:
+    """What a user is told of an error, with its remedy; None where it is a fault of ours."""
+    text = str(error)
+    if isinstance(error, InputError):
+        return text
+    # Of a full disk Rust's libraries, torch and numpy give no number that can be asked for.
+    number = re.search(r"\(os error (\d+)\)", text)
+    code = int(number[1]) if number else getattr(error, "errno", None)
+    if re.search(
+        r"inline_container.cc:\d+\] \. unexpected pos|\d+ requested and \d+ written", text
+    ):
+        code = errno.ENOSPC
+    if code in FAULTS:
+        return f"{text}; {FAULTS[code]}, and run again: no half-written file counts"
+    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if full or "DefaultCPUAllocator: can't allocate memory" in text:
+        return (
+            f"out of memory ({text}); lower the training's `micro_batch_size` or the decoder's "
+            "`batch_size`, or take a machine with more, and run again"
+        )
+    return None
 
 
 @contextmanager

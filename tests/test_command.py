@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from snakemake.shell import shell
 
 from scripts.command import InputError, Seed, call, run, step_of
@@ -223,13 +227,24 @@ def test_three_thousand_files_fit_one_command(
     assert found.loc[found["setting"] == "alpha", "seed"].tolist() == [*range(3000)]
 
 
-def test_a_full_disk_is_one_message(tmp_path, caplog):
-    (tmp_path / "t.csv").symlink_to("/dev/full")
+def full_of_tensors(text: str, output: Path) -> None:
+    """As safetensors tells it; it takes the place of a link, and so fills no `/dev/full`."""
+    raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda text, output: output.write_text(text), "free some disk space, and run again"),
+        (full_of_tensors, "free some disk space, and run again"),
+        (lambda text, output: torch.save(torch.zeros(1 << 16), output), "free some disk space"),
+        (lambda text, output: torch.empty(1 << 45), "out of memory (.*); lower the training's"),
+        (lambda text, output: np.empty(1 << 55), "out of memory (.*); lower the training's"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_message(tmp_path, caplog, write, said):
+    (tmp_path / "full").symlink_to("/dev/full")
+    words = ["--files", "a", "--output", str(tmp_path / "full")]
     with pytest.raises(SystemExit):
-        run(
-            step,
-            lambda text, output: output.write_text(text),
-            ["--files", "a", "--output", str(tmp_path / "t.csv")],
-        )
-    assert "No space left on device" in caplog.text
-    assert "free some disk space, and run again" in caplog.text
+        run(step, write, words)
+    assert re.search(said, caplog.text)
