@@ -223,10 +223,20 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a tidy CSV atomically; floats keep full precision, missing values are empty."""
+def write_csv(frame: pd.DataFrame, path: Path, sealed: bool = False) -> None:
+    """Write a tidy CSV atomically; floats keep full precision, missing values are empty. Its
+    checksum lies beside one that is `sealed`, as a later step reads it."""
+    seal = _seal_of(path)
+    seal.unlink(missing_ok=True)  # A kill may come between the two.
     with atomic(path) as partial:
         frame.to_csv(partial, index=False, lineterminator="\n")
+    if sealed:
+        write_text(f"{sha256(path)}  {path.name}\n", seal)
+
+
+def _seal_of(path: Path) -> Path:
+    """Where the checksum of a CSV file lies, in the format of `sha256sum`."""
+    return path.with_name(f".{path.name}.sha256")
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -240,6 +250,12 @@ def read_csv(path: Path) -> pd.DataFrame:
             stream.seek(-1, os.SEEK_END)
             if stream.read() != b"\n":
                 raise ValueError("it is cut off: its last line has no end")
+        seal = _seal_of(Path(path))
+        if seal.exists() and seal.read_text().split()[:1] != [sha256(path)]:
+            raise ValueError(
+                f"it is damaged or was changed, as {seal.name} tells; delete it and run again, or "
+                f"delete {seal.name} if the change is meant"
+            )
         frame = pd.read_csv(
             path,
             lineterminator="\n",  # Titles may hold a carriage return.

@@ -206,6 +206,19 @@ def test_any_changed_character_of_a_record_is_told(tmp_path):
         read_json(path)
 
 
+def test_any_changed_character_of_an_analysis_is_told(tmp_path):
+    path = tmp_path / "gains.csv"
+    write_csv(pd.DataFrame({"dataset": ["é", "b"], "value": [0.25, 1e-9]}), path, sealed=True)
+    written = path.read_bytes()
+    for place in range(len(written)):
+        path.write_bytes(written[:place] + bytes([written[place] ^ 1]) + written[place + 1 :])
+        with pytest.raises(InputError, match=r"gains\.csv: .*(changed|cut off)"):
+            read_csv(path)
+    path.with_name(".gains.csv.sha256").unlink()  # Meant.
+    path.write_bytes(written.replace(b"0.25", b"0.75"))
+    assert read_csv(path)["value"].tolist() == [0.75, 1e-9]
+
+
 def test_sha256_of_a_file_and_of_a_folder(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a").write_bytes(b"x")

@@ -76,7 +76,7 @@ def audit(finetuned: Finetuned, test: Path, beams: list[int], examples: int, out
         )
     ]
     frame = pd.DataFrame(rows).astype({"beams": "Int64", "rank": "Int64"})
-    write_csv(frame, output)
+    write_csv(frame, output, sealed=True)
 
 
 if __name__ == "__main__":
