@@ -83,12 +83,7 @@ def test_amazon_2014_has_python_literals_as_metadata(tmp_path):
         + b"\n"
     )
     raw = read(amazon(2014), pair(tmp_path, b"".join(REVIEWS.splitlines(True)[:2]), metadata))
-    assert with_ids(raw)[1] == [
-        ("p", "It's a P"),
-        ("q", "Café"),
-        ("p", "As JSON"),
-        ("q", "1917"),
-    ]
+    assert with_ids(raw)[1] == [("p", "It's a P"), ("q", "Café"), ("p", "As JSON"), ("q", "1917")]
     assert raw.tally.malformed == {"cannot be parsed": 2, "wrong type or empty": 1}
     assert raw.tally.first[0].startswith("m.json.gz:4: ")
 

@@ -60,10 +60,7 @@ def root(tmp_path_factory):
     adapted.peft_config["default"].base_model_name_or_path = "other"
     adapted.save_pretrained(models / MODELS[2], save_embedding_layers=False)
     load_tokenizer(root / "other").save_pretrained(models / MODELS[2])
-    settings = {
-        "prompt": PROMPT.model_dump(),
-        "training": {"max_tokens": 512, "precision": "fp32"},
-    }
+    settings = {"prompt": PROMPT.model_dump(), "training": {"max_tokens": 512, "precision": "fp32"}}
     for model in MODELS:
         write_json({"settings": settings}, models / model / "run.json")
     for model in MODELS[:2]:

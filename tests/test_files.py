@@ -164,11 +164,7 @@ def test_a_mistyped_column_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("read", "kind"),
-    [
-        (lambda path: read_table(path, SCHEMA), "Parquet"),
-        (read_json, "JSON"),
-        (read_csv, "CSV"),
-    ],
+    [(lambda path: read_table(path, SCHEMA), "Parquet"), (read_json, "JSON"), (read_csv, "CSV")],
 )
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00{", b"{a,b\n1,", b"[1]", 9999 * b"["])
 def test_what_cannot_be_read_is_named(tmp_path, read, kind, content):

@@ -198,11 +198,7 @@ def differences(reference: Path, folder: Path) -> list[str]:
 
 
 def torture(
-    folder: Path,
-    kills: int = 60,
-    seed: int = 0,
-    targets: list[str] | None = None,
-    stride: int = 8,
+    folder: Path, kills: int = 60, seed: int = 0, targets: list[str] | None = None, stride: int = 8
 ) -> None:
     """Kill the study again and again, and print how many kills it survived.
 

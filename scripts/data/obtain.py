@@ -277,20 +277,10 @@ def obtain_wheel(requirement: str, sha256: str, output: Path) -> None:
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, suffix=".partial") as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary=:all:",
-        ]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         log.info("fetching the wheel of %s", requirement)
         result = subprocess.run(
-            [*command, "--dest", folder, requirement],
-            capture_output=True,
-            text=True,
-            check=False,
+            [*command, "--dest", folder, requirement], capture_output=True, text=True, check=False
         )
         wheels = list(Path(folder).glob("*.whl"))
         if result.returncode or len(wheels) != 1:

@@ -14,10 +14,7 @@ from scripts.baselines.sequential_model import load_model, scorer
 
 
 def title_probabilities(
-    model: Path,
-    train_count: np.ndarray,
-    title_of_item: np.ndarray,
-    device: torch.device,
+    model: Path, train_count: np.ndarray, title_of_item: np.ndarray, device: torch.device
 ) -> Callable[[Sequence[Sequence[int]]], Tensor]:
     """The assistant's probability of each title after a history.
 

@@ -14,12 +14,7 @@ from scripts.contracts import TOKEN_EFFECTS
 from scripts.decode.model import Finetuned, load
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import write_table
-from scripts.finetune.batches import (
-    answer_logits,
-    branches,
-    encode,
-    no_history_prompt,
-)
+from scripts.finetune.batches import answer_logits, branches, encode, no_history_prompt
 
 BATCH = 32
 

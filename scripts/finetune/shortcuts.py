@@ -22,12 +22,7 @@ from scripts.backbones.passes import encode, extend, kept_logits, padded
 from scripts.command import InputError
 from scripts.data.settings import Prompt
 from scripts.decode.settings import Grounded
-from scripts.finetune.batches import (
-    answer_logits,
-    branches,
-    no_history_prompt,
-    rows,
-)
+from scripts.finetune.batches import answer_logits, branches, no_history_prompt, rows
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 
 logger = logging.getLogger(__name__)
