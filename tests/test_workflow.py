@@ -226,7 +226,7 @@ def test_one_figure_redraws_alone(finished: Path, edited) -> None:
 
 
 def test_decoder_code_reruns_recommendations_only(finished: Path, edited) -> None:
-    edited("scripts/decode/constrained.py", "last - first", "last - first + 0")
+    edited("scripts/decode/constrained.py", "np.argsort(-total", "np.argsort(0 - total")
     decoding = {"tune_assistant", "recommend", "per_example", "audit"}
     assert rules_of(planned(finished)) == decoding
 

@@ -27,7 +27,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from scripts.backbones.load import check_code, neutral_generation_config
+from scripts.backbones.load import RECORDS, check_code, neutral_generation_config
 from scripts.command import InputError, run
 from scripts.data.content import archive_of
 from scripts.files import atomic, checksums, read_json, write_json
@@ -105,7 +105,8 @@ def fetch_hub(id: str, revision: str, output: Path, folder: Path) -> None:
             f"; try again, {remedy}"
         ) from error
     output.mkdir()
-    for file in files:
+    # A repository may hold a model of ours, with records of its own.
+    for file in (file for file in files if file.name not in RECORDS):
         try:  # A second name costs no disk; the cache may lie on another one.
             os.link(file.resolve(), output / file.name)
         except OSError:

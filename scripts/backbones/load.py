@@ -21,6 +21,8 @@ from scripts.command import InputError
 from scripts.files import read_json, sha256
 
 Precision = Literal["bf16", "fp32"]
+#: What tells the checksums of a model's files.
+RECORDS = ("backbone.json", "run.json")
 #: How a pointer of Git LFS begins.
 LFS = b"version https://git-lfs"
 
@@ -37,7 +39,7 @@ def check_folder(folder: Path, weights: bool = True) -> None:
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such model folder; run the step that makes it first")
     written: dict[str, str] = {}
-    for record in (Path(folder) / "backbone.json", Path(folder) / "run.json"):
+    for record in (Path(folder) / name for name in RECORDS):
         written |= read_json(record).get("files", {}) if record.is_file() else {}
     for file in sorted(path for path in Path(folder).iterdir() if path.is_file()):
         with file.open("rb") as stream:

@@ -160,7 +160,8 @@ OUTPUTS = [
     # The report opens with it.
     Output("summary", CLAIMS, table=("claims", "choices")),
     Output(
-        *("claims", CLAIMS),
+        "claims",
+        CLAIMS,
         {
             "analyses": of_analyses(
                 *("headline", "gains", "balance", "positions", "cost"),
@@ -180,14 +181,16 @@ OUTPUTS = [
         table=("claims", "provenance"),
     ),
     Output(
-        *("statistics", DATA),
+        "statistics",
+        DATA,
         {"datasets": datasets, "title_tokens": title_tokens},
         table=("statistics",),
         table_options=("published",),
     ),
     Output("data", DATA, {"datasets": datasets}, figure=True),
     Output(
-        *("accuracy", ACCURACY),
+        "accuracy",
+        ACCURACY,
         {"metrics": of_cells("metrics", lambda s: [*baseline_cells(s), *experiment_cells(s)])},
         table=("accuracy", "gains", "headline", "provenance"),
         table_options=("methods", "references"),
@@ -201,21 +204,24 @@ OUTPUTS = [
     ),
     Output("cutoffs", ACCURACY, table=("accuracy", "provenance"), table_options=("methods",)),
     Output(
-        *("choices", ACCURACY),
+        "choices",
+        ACCURACY,
         {"runs": runs, "decodings": of_cells("recommendations", shown_cells, ".json")},
         table=("choices",),
     ),
     Output("provenance", reads={"cost": of_analyses("cost"), "choices": of_analyses("choices")}),
     Output("ablation", PARTS, table=("accuracy", "gains", "provenance")),
     Output(
-        *("gains", PARTS),
+        "gains",
+        PARTS,
         {"metrics": metrics},
         {"objectives": compared_objectives},
         figure=True,
         when=compares_objectives,
     ),
     Output(
-        *("token_weights", PARTS),
+        "token_weights",
+        PARTS,
         {"runs": of_models("models", weighted_cells, "/run.json")},
         {"bases": equal_weight_bases},
         table=("accuracy", "token_weights", "gains", "provenance"),
@@ -223,7 +229,8 @@ OUTPUTS = [
         when=equal_weight_bases,
     ),
     Output(
-        *("sensitivity", PARTS),
+        "sensitivity",
+        PARTS,
         {"metrics": of_cells("metrics", grid_cells)},
         {"points": grid_points, "centre": grid_centre},
         table=("sensitivity", "provenance"),
@@ -232,24 +239,28 @@ OUTPUTS = [
         when=lambda study: study.sensitivity,
     ),
     Output(
-        *("curves", PARTS),
+        "curves",
+        PARTS,
         {"curves": of_models("models", experiment_cells, "/curves.csv")},
         figure=True,
     ),
     Output(
-        *("backbones", ELSEWHERE),
+        "backbones",
+        ELSEWHERE,
         table=("gains", "headline", "provenance"),
         table_options=("methods",),
         when=shared_datasets,
     ),
     Output(
-        *("beyond_amazon", ELSEWHERE),
+        "beyond_amazon",
+        ELSEWHERE,
         table=("gains", "headline", "provenance"),
         table_options=("methods", "datasets"),
         when=compared_beyond_amazon,
     ),
     Output(
-        *("dependence", HISTORY),
+        "dependence",
+        HISTORY,
         {"metrics": metrics, "recommendations": of_cells("recommendations", experiment_cells)},
         {"k": headline_k},
         table=("dependence", "provenance"),
@@ -259,12 +270,14 @@ OUTPUTS = [
         when=probes_histories,
     ),
     Output(
-        *("positions", HISTORY),
+        "positions",
+        HISTORY,
         {"effects": of_models("token_effects", experiment_cells)},
         figure=True,
     ),
     Output(
-        *("balance", BALANCE),
+        "balance",
+        BALANCE,
         {
             "recommendations": of_cells(
                 "recommendations", lambda s: [*baseline_cells(s), *shown_cells(s)]
@@ -279,14 +292,16 @@ OUTPUTS = [
     ),
     Output("concentration", BALANCE, table=("balance", "provenance"), table_options=("k",)),
     Output(
-        *("strata", WHO),
+        "strata",
+        WHO,
         {"metrics": of_cells("metrics", shown_cells), "datasets": datasets},
         figure=True,
         figure_options=("k",),
         when=compares_objectives,
     ),
     Output(
-        *("cases", WHO),
+        "cases",
+        WHO,
         {
             "recommendations": of_cells("recommendations", case_cells),
             "datasets": of_datasets(lambda s: dict.fromkeys(c.dataset for c in case_cells(s))),
@@ -295,19 +310,22 @@ OUTPUTS = [
         when=case_cells,
     ),
     Output(
-        *("cost", "What does it cost?"),
+        "cost",
+        "What does it cost?",
         {"runs": runs, "decodings": of_cells("recommendations", experiment_cells, ".json")},
         table=("cost",),
         figure=True,
     ),
     Output(
-        *("search_error", "Is the search exact?"),
+        "search_error",
+        "Is the search exact?",
         {"audits": of_models("audits", search_error_cells, ".csv")},
         table=("search_error", "provenance"),
         when=search_error_cells,
     ),
     Output(
-        *("history_length", "What do longer histories bring?"),
+        "history_length",
+        "What do longer histories bring?",
         {
             "metrics": of_cells("metrics", history_length_cells),
             "runs": of_models("models", history_length_cells, "/run.json"),
