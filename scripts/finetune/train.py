@@ -120,7 +120,7 @@ def finetune(
         output, [backbone, train, valid, catalogue], [prompt, objective, training], seed
     )
     if is_finished(output, checkpoints.name):
-        logger.info("%s is finished already, by a process that outlived its Snakemake", output)
+        logger.info("%s is finished already, from the same data, settings and code", output)
         return
     resume = last_checkpoint(checkpoints)
     arguments = training_arguments(training, seed, place, checkpoints)
