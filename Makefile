@@ -14,7 +14,7 @@ help:
 	@echo "make test         all tests that a machine without GPU can run"
 	@echo "make test-fast    the quick ones, for the work between commits"
 	@echo "make test-slurm   a part of the smoke study through Slurm, here (needs slurm-wlm and munge)"
-	@echo "make torture      a small study killed sixty times, compared with one left alone (an hour)"
+	@echo "make torture      a small study killed sixty times, compared with one left alone (15 minutes)"
 	@echo "make lint         style of Python and rules"
 	@echo "make install      only the environment, in .venv"
 	@echo "make clean        remove .venv (results and downloads stay)"

@@ -243,7 +243,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     """Read a tidy CSV; the columns of `TEXT` are text, and empty where a value is missing.
 
     Raises:
-        InputError: the file is missing, empty or malformed.
+        InputError: the file is missing, empty or malformed, or was changed since it was sealed.
     """
     try:
         with Path(path).open("rb") as stream:

@@ -186,13 +186,14 @@ def test_running_ahead_changes_no_list(titles, beams, length_penalty, flat):
     if flat:  # All titles of one length are ties.
         model.get_output_embeddings().weight.data.zero_()
     expected = [plain_search(model, titles, p, beams, length_penalty) for p in PROMPTS[:3]]
+    tokens: list[int] = []
+
+    def counted(*inputs):
+        tokens.append(int(inputs[-1].sum()))
+        return extend(*inputs)
+
     for spare, shared in [(0, True), (1024, True), (0, False)]:
-        tokens = []
-
-        def counted(*inputs):
-            tokens.append(int(inputs[-1].sum()))  # noqa: B023
-            return extend(*inputs)
-
+        tokens.clear()
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(constrained.SPARE, "cpu", spare)
             patch.setattr(constrained, "extend", counted)

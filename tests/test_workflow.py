@@ -85,7 +85,7 @@ rule all:
     assert (tmp_path / "made").exists()
 
 
-def test_a_training_that_is_killed_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+def test_a_study_that_is_killed_on_its_way_to_a_model_makes_the_same_model(tmp_path: Path) -> None:
     target = "results/smoke/models/generated/tiny/cft/seed-0/run.json"
     torture(tmp_path / "torture", kills=3, seed=0, targets=[target], stride=2)
 

@@ -129,7 +129,7 @@ def kill(process: subprocess.Popen[bytes], way: str) -> None:
 
 
 def torture_once(
-    folder: Path, hub: HubServer, rng: Random, kills: int, targets: list[str], stride: int = 8
+    folder: Path, hub: HubServer, rng: Random, kills: int, targets: list[str], stride: int
 ) -> list[Kill]:
     """Run the study in a new folder with at most so many kills until it is whole.
 
@@ -139,7 +139,7 @@ def torture_once(
     prepare(folder, hub)
     for name in RAW:
         path = hub.folder / f"files/{name}.json.gz"
-        # Half arrives, and the rest after a pause: time for a kill.
+        # A third arrives at a time, with pauses: time for a kill.
         hub.cuts[f"files/{name}.json.gz"] = [path.stat().st_size // 3] * 3
     done: list[Kill] = []
     finished: set[tuple[str, str]] = set()

@@ -240,7 +240,8 @@ def checkpoint_folder(
 
 
 def is_finished(output: Path, made_from: str) -> bool:
-    """Whether a model folder is whole, and made from the same data, settings, seed and code."""
+    """Whether a model folder is there, which is put there whole, and made from the same data,
+    settings, seed and code."""
     record = output / "run.json"
     return record.is_file() and read_json(record).get("made_from") == made_from
 
