@@ -4,6 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint envs/constraints.txt
 # Two workers, a file to each in turn, in the order that tests/conftest.py gives.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# What editors check studies by.
+SCHEMA := workflow/schemas/config.schema.json
 TORCH_PIN := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/requirements.txt)
 
 .PHONY: help install quickstart rehearsal test test-fast test-slurm torture lint clean
@@ -20,7 +22,7 @@ help:
 	@echo "make clean        remove .venv (results and downloads stay)"
 	@echo "TORCH=cpu behind any of them installs the small CPU build of torch"
 
-install: .venv/installed
+install: .venv/installed $(SCHEMA)
 .venv/installed: envs/requirements.txt envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make $(MAKECMDGOALS) PYTHON=python3.11")'
 	@echo "Installing into .venv (a few minutes, once) ..."
@@ -33,16 +35,19 @@ endif
 	@$(PIP) -r envs/requirements.txt
 	@touch $@
 
+$(SCHEMA): .venv/installed scripts/study/schema.py $(wildcard scripts/*/settings.py)
+	@$(BIN)/python -m scripts.study.document --schema $@
+
 .venv/developed: .venv/installed envs/development.txt
 	@$(PIP) -r envs/development.txt
 	@touch $@
 
-quickstart: .venv/installed
+quickstart: install
 	@$(BIN)/snakemake --configfile config/quickstart.yaml --cores all --quiet host reason
 	@cat results/quickstart/summary.txt
 	@echo "Done. Open results/quickstart/report.html; tables and figures lie beside it."
 
-rehearsal: .venv/installed
+rehearsal: install
 	@$(BIN)/python -m tests.rehearsal
 
 lint: .venv/developed

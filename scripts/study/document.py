@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic.json_schema import GenerateJsonSchema
-
 from scripts.command import run
 from scripts.files import write_text
 from scripts.labels import one_line
@@ -18,77 +15,17 @@ from scripts.study.schema import Study
 PAGE = Path(__file__).parents[2] / "config" / "README.md"
 
 
-class Plain(GenerateJsonSchema):
-    """A schema for editors, without what pydantic says once more: titles made of the keys and the
-    classes' names, the types of listed values, null as an alternative of its own, OpenAPI's
-    discriminators, and the defaults of a class that has them.
-    """
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        """No key has a title of its own."""
-        return False
-
-    def model_schema(self, schema: Any) -> dict[str, Any]:
-        """A class has its name where it is defined."""
-        found = super().model_schema(schema)
-        del found["title"]
-        return found
-
-    def literal_schema(self, schema: Any) -> dict[str, Any]:
-        """The values alone."""
-        found = super().literal_schema(schema)
-        del found["type"]
-        return found
-
-    def nullable_schema(self, schema: Any) -> dict[str, Any]:
-        """One value or one type more, where there is one."""
-        found = super().nullable_schema(schema)
-        kind = found["anyOf"][0]
-        if "enum" in kind:
-            return {"enum": [*kind["enum"], None]}
-        if not isinstance(kind.get("type"), str):
-            return found
-        return kind | {"type": [kind["type"], "null"]}
-
-    def default_schema(self, schema: Any) -> dict[str, Any]:
-        """None beside a class, whose keys have theirs."""
-        found = super().default_schema(schema)
-        return {key: found[key] for key in found if key != "default" or "$ref" not in found}
-
-    def tagged_union_schema(self, schema: Any) -> dict[str, Any]:
-        """The kinds alone."""
-        return {"oneOf": super().tagged_union_schema(schema)["oneOf"]}
-
-
-class KeysInLines(yaml.SafeDumper):
-    """Writes each key of a class in a line or two; classes stand in blocks."""
-
-    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> Any:
-        """Keys by name, and what has them, in a block."""
-        block = "properties" in mapping or all(isinstance(node, dict) for node in mapping.values())
-        return super().represent_mapping(tag, mapping, not block)
-
-
 def document(output: Path | None = None, schema: Path | None = None) -> None:
     """Write the reference of all keys, and the JSON Schema that editors check files by.
 
     Args:
         output: Markdown file.
-        schema: JSON Schema file, in YAML as Snakemake's are.
+        schema: JSON Schema file; `make install` writes it where the shipped studies look for it.
     """
     if output is not None:
         write_text(reference(), output)
     if schema is not None:
-        keys = json.dumps(Study.model_json_schema(schema_generator=Plain))
-        keys = json.loads(keys, object_hook=described_on_one_line)
-        style = {"default_flow_style": None, "width": 100, "allow_unicode": True}
-        write_text(yaml.dump(keys, Dumper=KeysInLines, **style), schema)
-
-
-def described_on_one_line(node: dict[str, Any]) -> dict[str, Any]:
-    """A node of the schema, or a class's keys, of which one may be named `description`."""
-    text = node.get("description")
-    return node | {"description": one_line(text)} if isinstance(text, str) else node
+        write_text(json.dumps(Study.model_json_schema()), schema)
 
 
 def reference() -> str:
