@@ -15,7 +15,6 @@ import inspect
 import resource
 import shutil
 import warnings
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,10 +33,11 @@ from scripts.command import InputError, progress, run
 from scripts.decode.constrained import search, to_device
 from scripts.decode.settings import Grounded
 from scripts.decode.trie import build_trie
-from scripts.files import read_json, write_csv, write_json
+from scripts.files import write_csv
 from scripts.finetune.batches import answer_logits, branches, no_history_prompt
 from scripts.finetune.shortcuts import find_shortcuts
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
+from tests.benchmarks.measure import alone
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
 from tests.test_decode_constrained import title_scores
 
@@ -229,13 +229,11 @@ def architectures(output: Path, families: list[str] | None = None) -> None:
         write_language_data(folder)
         make_small_backbone(folder)
         for family in progress(families or [*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES], "families"):
-            child = get_context("fork").Process(target=alone, args=(family, folder))
-            child.start()
-            child.join(LIMIT)
-            child.kill()
-            result = folder / f"{family}.json"
-            row = {"family": family, "outcome": "not built", "message": "no time or no memory"}
-            rows.append(read_json(result) if result.is_file() else row)
+            try:
+                row = alone(try_alone, family, folder, seconds=LIMIT, start="fork")
+            except Exception:  # However a process ends that asks for too much.
+                row = {"family": family, "outcome": "not built", "message": "no time or no memory"}
+            rows.append(row)
             print(rows[-1], flush=True)
             shutil.rmtree(folder / family, ignore_errors=True)
     table = pd.DataFrame(rows)
@@ -243,12 +241,12 @@ def architectures(output: Path, families: list[str] | None = None) -> None:
     print(table["outcome"].value_counts().to_string())
 
 
-def alone(family: str, folder: Path) -> None:
+def try_alone(family: str, folder: Path) -> dict[str, Any]:
     """Try a family with a limit on memory, in a process that may die of it."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    write_json(try_family(family, folder), folder / f"{family}.json")
+    return try_family(family, folder)
 
 
 if __name__ == "__main__":

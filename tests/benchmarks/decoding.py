@@ -13,23 +13,21 @@ tokens, prompts of 200 tokens. The peers are written anew from their description
   by a string made of its tokens.
 - `dict of prefixes`: what the published processor looks up, allowed tokens by that string.
 
-Rounds take turns; times are medians over the rounds: wall time on a GPU, CPU time otherwise. A step
-is one token of every beam, however many of them a pass runs: the time of the prompts, or of a
-`generate` of a single token, is taken off. The curves' floor is the time inside the model's own
-forward passes of the same search. Memory is by what a fresh process grows (resident) while it
+Rounds take turns; times are medians of CPU seconds over the rounds. A step is one token of every
+beam, however many of them a pass runs: the time of the prompts, or of a `generate` of a single
+token, is taken off. The curves' floor is the time inside the model's own forward passes of the same
+search. Memory is by what a fresh process grows (resident) while it
 builds, and by Python's own count of what is kept.
 """
 
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -54,12 +52,9 @@ from scripts.decode.model import Finetuned, load, queries_of
 from scripts.decode.recommend import rank_constrained
 from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
-from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import write_csv
-from scripts.provenance import device_name
-from tests.benchmarks.finetune_step import now
-from tests.benchmarks.measure import bar, machine
+from tests.benchmarks.measure import alone, bar, machine
 
 Part = Literal["trie", "step", "throughput", "curves", "passes"]
 Title = tuple[int, ...]
@@ -79,7 +74,7 @@ def make_titles(count: int, words: int, seed: int = 0) -> list[Title]:
     return sorted(titles)
 
 
-def make_model(words: int, device: torch.device) -> Any:
+def make_model(words: int) -> Any:
     """A random Qwen2 of width 128 with 4 layers, whose logits are far from uniform."""
     torch.manual_seed(0)
     config = Qwen2Config(
@@ -94,15 +89,15 @@ def make_model(words: int, device: torch.device) -> Any:
         eos_token_id=EOS,
         pad_token_id=PAD,
     )
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(device).eval()
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     model.generation_config = GenerationConfig()
     return model
 
 
-def make_prompts(count: int, words: int, device: torch.device) -> torch.Tensor:
+def make_prompts(count: int, words: int) -> torch.Tensor:
     """(count, PROMPT) random tokens."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(2, words, (count, PROMPT), generator=generator).to(device)
+    return torch.randint(2, words, (count, PROMPT), generator=generator)
 
 
 def dict_of_prefixes(
@@ -182,12 +177,12 @@ def same_lists(found: list[Any], titles: list[Title], theirs: list[Ranking]) -> 
 class Bench:
     """A model and a catalogue."""
 
-    def __init__(self, words: int, titles: int, device: torch.device) -> None:
-        self.device, self.words = device, words
-        self.model = make_model(words, device)
+    def __init__(self, words: int, titles: int) -> None:
+        self.words = words
+        self.model = make_model(words)
         self.titles = make_titles(titles, words)
         self.longest = max(map(len, self.titles))
-        self.trie = to_device(build_trie(self.titles), device)
+        self.trie = to_device(build_trie(self.titles), torch.device("cpu"))
 
     def ours(self, prompts: torch.Tensor, beams: int, model: Any = None) -> Any:
         """Our search."""
@@ -198,26 +193,25 @@ class Bench:
 class Timed:
     """A model that sums up the time spent in it."""
 
-    def __init__(self, model: Any, device: torch.device) -> None:
-        self.model, self.device, self.seconds, self.calls = model, device, 0.0, 0
+    def __init__(self, model: Any) -> None:
+        self.model, self.seconds, self.calls = model, 0.0, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
     def __call__(self, **inputs: Any) -> Any:
         """Run the model."""
-        start = now(self.device)
-        output = self.model(**inputs)
-        self.seconds += now(self.device) - start
+        took, output = seconds(lambda: self.model(**inputs))
+        self.seconds += took
         self.calls += 1
         return output
 
 
-def seconds(action: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Time of an action, and its result."""
-    start = now(device)
+def seconds(action: Callable[[], Any]) -> tuple[float, Any]:
+    """CPU seconds of an action, and its result."""
+    start = time.process_time()
     result = action()
-    return now(device) - start, result
+    return time.process_time() - start, result
 
 
 BUILDERS: dict[str, Callable[[list[Title]], Any]] = {
@@ -226,7 +220,7 @@ BUILDERS: dict[str, Callable[[list[Title]], Any]] = {
 }
 
 
-def build_alone(name: str, count: int, words: int) -> tuple[float, float, float]:
+def build(name: str, count: int, words: int) -> tuple[float, float, float]:
     """Build in a process that does nothing else: seconds, MB of growth, MB kept."""
     titles = make_titles(count, words)
     gc.collect()
@@ -255,8 +249,7 @@ def trie_part(rounds: int, words: int) -> None:
         built: dict[str, list[tuple[float, float, float]]] = {name: [] for name in BUILDERS}
         for _ in range(rounds):
             for name in BUILDERS:
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    built[name].append(pool.submit(build_alone, name, count, words).result())
+                built[name].append(alone(build, name, count, words))
         ours, theirs = (np.median(built[name], axis=0) for name in BUILDERS)
         print(
             f"trie of {count:,} titles: {ours[0]:.2f} s, resident {ours[1]:.0f} MB, kept "
@@ -270,7 +263,7 @@ def trie_part(rounds: int, words: int) -> None:
 
 def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
     """Time of a decoding step against `generate` with a Python prefix function."""
-    prompts = make_prompts(batch, bench.words, bench.device)
+    prompts = make_prompts(batch, bench.words)
     allowed = dict_of_prefixes(bench.titles, key=tuple)
 
     def peer(tokens: int) -> Any:
@@ -280,17 +273,15 @@ def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
         function = {"prefix_allowed_tokens_fn": allowed_tokens}
         return generate(bench.model, prompts, beams, tokens, **function)
 
-    timed = Timed(bench.model, bench.device)
+    timed = Timed(bench.model)
     times: dict[str, list[float]] = {"ours": [], "model": [], "generate": []}
     for _ in range(rounds):
         timed.seconds, timed.calls = 0.0, 0
-        whole, found = seconds(lambda: bench.ours(prompts, beams, timed), bench.device)
+        whole, found = seconds(lambda: bench.ours(prompts, beams, timed))
         passes, inside = timed.calls - 1, timed.seconds
-        first, _ = seconds(
-            lambda: bench.model(prompts, logits_to_keep=1, use_cache=True), bench.device
-        )
-        theirs, output = seconds(lambda: peer(bench.longest), bench.device)
-        their_first, _ = seconds(lambda: peer(1), bench.device)
+        first, _ = seconds(lambda: bench.model(prompts, logits_to_keep=1, use_cache=True))
+        theirs, output = seconds(lambda: peer(bench.longest))
+        their_first, _ = seconds(lambda: peer(1))
         steps = output.sequences.shape[1] - PROMPT - 1
         times["ours"].append((whole - first) / steps)
         times["model"].append((inside - first) / steps)
@@ -308,7 +299,7 @@ def step_part(bench: Bench, beams: int, batch: int, rounds: int) -> None:
 
 def throughput_part(bench: Bench, beams: int, examples: int) -> None:
     """Whole runs, prompts included, against the published way, one example at a time."""
-    prompts = make_prompts(examples, bench.words, bench.device)
+    prompts = make_prompts(examples, bench.words)
     allowed = dict_of_prefixes(bench.titles, key=as_text)
 
     def published(part: torch.Tensor, tokens: int) -> Any:
@@ -322,8 +313,8 @@ def throughput_part(bench: Bench, beams: int, examples: int) -> None:
         outputs = [published(part, bench.longest) for part in prompts.split(1)]
         return [one for output in outputs for one in lists_of(output, 1)]
 
-    our_time, found = seconds(lambda: bench.ours(prompts, beams), bench.device)
-    their_time, lists = seconds(theirs, bench.device)
+    our_time, found = seconds(lambda: bench.ours(prompts, beams))
+    their_time, lists = seconds(theirs)
     print(
         f"throughput at {bench.words:,} words, {len(bench.titles):,} titles, beam {beams}, "
         f"{examples} examples: ours in one batch {our_time / examples:.3f} s an example, "
@@ -333,7 +324,7 @@ def throughput_part(bench: Bench, beams: int, examples: int) -> None:
     )
 
 
-def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> None:
+def curves_part(words: int, rounds: int, output: Path) -> None:
     """Time an example against titles, beams and batch, with the model's own as the floor."""
     varied = {
         "titles": [(n, 10, 4) for n in (1_000, 3_000, 10_000, 30_000, 100_000)],
@@ -341,15 +332,15 @@ def curves_part(words: int, device: torch.device, rounds: int, output: Path) -> 
         "batch": [(10_000, 10, n) for n in (1, 2, 4, 8, 16)],
     }
     points = list(dict.fromkeys(point for line in varied.values() for point in line))
-    benches = {n: Bench(words, n, device) for n in {titles for titles, _, _ in points}}
+    benches = {n: Bench(words, n) for n in {titles for titles, _, _ in points}}
     rows = []
     # The first round warms up.
     for _ in progress(range(rounds + 1), "rounds"):
         for titles, beams, batch in points:
             bench = benches[titles]
-            timed = Timed(bench.model, device)
-            prompts = make_prompts(batch, words, device)
-            whole, _ = seconds(lambda: bench.ours(prompts, beams, timed), device)  # noqa: B023
+            timed = Timed(bench.model)
+            prompts = make_prompts(batch, words)
+            whole, _ = seconds(lambda: bench.ours(prompts, beams, timed))  # noqa: B023
             rows.append((titles, beams, batch, whole / batch, timed.seconds / batch))
     measures = ["seconds", "model"]
     frame = pd.DataFrame(rows[len(points) :], columns=["titles", "beams", "batch", *measures])
@@ -368,21 +359,21 @@ def passes_part(data: Path, backbone: Path, beams: int, batch: int, examples: in
     """Passes behind the prompts of a prepared data set, and the time that they take here."""
     settings = {"catalogue": data / "catalogue.parquet", "model": backbone, "backbone": backbone}
     prompt = Prompt(instruction="Recommend an item.", history="The user has bought:")
-    loaded = load(Finetuned(prompt=prompt, **settings))
+    loaded = load(Finetuned(prompt=prompt, device="cpu", **settings))
     test = read_examples(data / "examples" / "test.parquet", len(loaded.catalogue))
     queries, _ = queries_of(subsample(test, examples, EVALUATION_SEED), loaded)
     queries.sort(key=lambda query: len(query.prompt))
     decoder = Constrained(kind="constrained", beams=beams, batch_size=batch)
-    trie, kind = build_trie(loaded.titles.tokens), loaded.device.type
+    trie = build_trie(loaded.titles.tokens)
     # With no beams to keep nothing is sure.
     ways = {"a token a pass": {"nodes_to_run": lambda *given: nodes_to_run(*given[:3], 0, 0)}}
-    ways |= {f"as on {other}": {"SPARE": {kind: spare}} for other, spare in SPARE.items()}
+    ways |= {f"as on {other}": {"SPARE": {"cpu": spare}} for other, spare in SPARE.items()}
     lists = {}
     for way, changes in ways.items():
-        timed = Timed(loaded.model, loaded.device)
+        timed = Timed(loaded.model)
         search_all = partial(rank_constrained, loaded._replace(model=timed), trie, queries, decoder)
         with mock.patch.multiple(constrained, **changes):
-            took, found = seconds(search_all, loaded.device)
+            took, found = seconds(search_all)
         passes = timed.calls - -(-examples // batch)
         print(f"{data.name}, {way}: {passes} passes, {took:.1f} s", flush=True)
         lists[way] = [one.titles.tolist() for one in found]
@@ -398,7 +389,6 @@ def measure(
     examples: int = 8,
     rounds: int = 3,
     threads: int = 1,
-    device: Device = "cpu",
     output: Path = Path(),
     data: Path = Path(),
     backbone: Path = Path(),
@@ -414,26 +404,24 @@ def measure(
         examples: examples of the whole runs, which we search in one batch.
         rounds: measurements of each, of which the median counts.
         threads: CPU threads.
-        device: where to run.
         output: folder for the curves' CSV.
         data: a prepared data set, for the passes.
         backbone: pretrained, for the passes.
     """
     torch.set_num_threads(threads)
-    place = torch_device(device)
     chosen = parts or ["trie", "step", "throughput", "curves"]
-    print(f"machine: {device_name(place)}; {machine('torch')}", flush=True)
+    print(f"machine: {machine('torch')}", flush=True)
     with torch.inference_mode():
         if "trie" in chosen:
             trie_part(rounds, words)
         if {"step", "throughput"} & set(chosen):
-            bench = Bench(words, titles, place)
+            bench = Bench(words, titles)
             if "step" in chosen:
                 step_part(bench, beams, batch, rounds)
             if "throughput" in chosen:
                 throughput_part(bench, beams, examples)
         if "curves" in chosen:
-            curves_part(words, place, rounds, output)
+            curves_part(words, rounds, output)
         if "passes" in chosen:
             passes_part(data, backbone, beams, batch, examples)
 

@@ -2,7 +2,6 @@
 
     python -m tests.benchmarks.finetune_step --shape tiny
     python -m tests.benchmarks.finetune_step --shape qwen2-0.5b-3-layers --part 2
-    python -m tests.benchmarks.finetune_step --shape qwen2-0.5b --device cuda --batch 64
 
 - `released`: the released algorithm, written plainly from its description: two forward passes over
   padded prompts, both branches as long as the longer one, the whole vocabulary at every position.
@@ -10,30 +9,26 @@
 - `our plain` and `our CFT`: what the Trainer runs, in parts of `--part` examples.
 
 Each candidate has a process of its own, for its peak memory; the rounds take turns, and time is
-the median over rounds: wall time on a GPU, CPU time otherwise. Memory is what a step on the first
-batch adds to the model and its gradients. `share of matrix rate` is the operations per second as a
-share of what a large matrix product reaches in the same run, in the same arithmetic; `MFU`, on a
-GPU whose data sheet is known here, the same as a share of its nominal dense bf16 rate. Operations
-are those of the candidate's own matrix products and attention, padding included. Prompts are of the
-instruct template, with ten made-up titles each.
+the median of CPU seconds over rounds, in float32. Memory is what a step on the first batch adds to
+the model and its gradients. `share of matrix rate` is the operations per second as a share of what
+a large matrix product reaches in the same run. Operations are those of the candidate's own matrix
+products and attention, padding included. Prompts are of the instruct template, with ten made-up
+titles each.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal, get_args
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from typing import Any, Literal
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
-from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
@@ -42,17 +37,16 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qw
 from scripts.backbones.scratch import train_tokenizer
 from scripts.command import progress, run
 from scripts.data.settings import Prompt
-from scripts.device import Device, torch_device
 from scripts.finetune.batches import Encoded, encode, no_history_prompt, tokens_run
 from scripts.finetune.objective import token_weights
 from scripts.finetune.settings import Training
 from scripts.finetune.step import Inputs, add_gradients, step_inputs
-from scripts.provenance import device_name
-from scripts.study.costs import nominal_rate
+from scripts.provenance import device_name, forget_peak_memory, peak_memory_mb
 from scripts.study.measure import made_up
-from tests.benchmarks.measure import machine
+from tests.benchmarks.measure import alone, machine
 
 Shape = Literal["tiny", "qwen2-0.5b-3-layers", "qwen2-0.5b"]
+CPU = torch.device("cpu")
 ALPHA, BETA = 0.1, 0.25
 PROMPT = Prompt(
     instruction="Given the movies that the user has watched before, recommend a new movie that the "
@@ -93,49 +87,36 @@ def finetune_step(
     part: int | None = None,
     rounds: int = 7,
     seed: int = 0,
-    device: Device = "cpu",
     candidates: list[Candidate] | None = None,
 ) -> None:
     """Time the candidates, measure their memory and compare their losses and gradients.
-
-    On a GPU the forward pass runs in bf16 (autocast), on a CPU in float32.
 
     Args:
         shape: the model, with random weights.
         batch: examples per step.
         part: examples per forward and backward pass of ours (`micro_batch_size`); null takes all.
-        rounds: timed steps of each candidate, each on another batch, after one that is not timed.
+        rounds: timed steps of each candidate, each on another batch, after some on a first one.
         seed: of the examples and the weights.
-        device: where to run.
         candidates: which of them, null for all; each holds a model and its gradients.
     """
-    place = torch_device(device)
     batches, no_history, pad = draw_batches(shape, batch, rounds + 1, seed)
-    work = (shape, seed, place, no_history, pad, part)
-    print_machine(place, shape, batches)
-    print_differences(*work, [examples[:4] for examples in batches[:1]])
-
+    work = (shape, seed, no_history, pad, part)
+    print_machine(shape, batches)
+    print(alone(differences, *work, batches[0][:4]))
     context = multiprocessing.get_context("spawn")
-    pipes: dict[str, Any] = {}
-    for name in candidates or get_args(Candidate):
-        pipes[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(theirs, name, *work), daemon=True).start()
-        # Without this end of the pipe, a candidate that dies is noticed.
-        theirs.close()
-        pipes[name].send(batches[0][:1])
-    for pipe in pipes.values():
-        pipe.recv()
+    pools = {name: ProcessPoolExecutor(1, context) for name in candidates or CANDIDATES}
+    constant = {
+        name: pool.submit(first_step, name, *work, batches[0]).result()
+        for name, pool in pools.items()
+    }
     rows, rates = [], []
-    for number, examples in enumerate(progress(batches, "rounds")):
-        for name, pipe in pipes.items():
-            pipe.send(examples)
-            rows.append({"step": name, "round": number, **pipe.recv()})
-        rates.append(matrix_rate(place))
-    for pipe in pipes.values():
-        pipe.send(None)
-    steps = pd.DataFrame(rows).query("round > 0")
-    rate = statistics.median(rates)
-    table = summary(steps, rate, nominal_rate(device_name(place)) or math.nan, batch)
+    for number, examples in enumerate(progress(batches[1:], "rounds")):
+        for name, pool in pools.items():
+            found = pool.submit(next_step, name, *work, examples).result()
+            rows.append({"step": name, "round": number} | constant[name] | found)
+        rates.append(matrix_rate())
+    steps, rate = pd.DataFrame(rows), statistics.median(rates)
+    table = summary(steps, rate, batch)
     print(f"\nmatrix rate: {rate / 1e9:,.0f} GFLOP/s\n")
     print(table.to_markdown(floatfmt=",.4g"))
     print_ratios(steps, table)
@@ -152,8 +133,9 @@ def draw_batches(
     return batches, no_history_prompt(tokenizer, PROMPT), tokenizer.pad_token_id
 
 
-def make_model(shape: Shape, seed: int, device: torch.device) -> Any:
-    """The model with random weights, in training mode."""
+@cache
+def make_model(shape: Shape, seed: int, device: torch.device = CPU) -> Any:
+    """The model of this process, with random weights, in training mode."""
     torch.manual_seed(seed)
     with device:
         model = AutoModelForCausalLM.from_config(SHAPES[shape], dtype=torch.float32)
@@ -256,43 +238,36 @@ def tokens(inputs: dict[str, Any]) -> int:
     return inputs["factual"]["input_ids"].numel() + inputs["counterfactual"]["input_ids"].numel()
 
 
-def serve(
-    pipe: Any,
-    name: str,
+def next_step(
+    name: Candidate,
     shape: Shape,
     seed: int,
-    device: torch.device,
     no_history: list[int],
     pad: int,
     part: int | None,
-) -> None:
-    """Answer each batch with the seconds, tokens, operations and memory of one step on it."""
-    model = make_model(shape, seed, device)
-    if on_gpu(device):
-        # As the Trainer prepares its models: autocast around the forward pass.
-        model = Accelerator(mixed_precision="bf16").prepare_model(model, evaluation_mode=True)
+    batch: list[Encoded],
+) -> dict[str, float]:
+    """CPU seconds and tokens of a candidate's step in this process."""
     prepare, step = CANDIDATES[name]
+    inputs = prepare(batch, no_history, pad, part)
+    model = make_model(shape, seed)
+    model.zero_grad()
+    began = time.process_time()
+    step(model, inputs)
+    return {"seconds": time.process_time() - began, "tokens": tokens(inputs)}
+
+
+def first_step(name: Candidate, shape: Shape, seed: int, *given: Any) -> dict[str, float]:
+    """Extra memory of a candidate's step, and its operations a token; see `next_step`."""
     # Neither the model and its gradients nor the libraries' own set-up are the step's memory.
-    inputs = send_to_device(prepare(pipe.recv(), no_history, pad, part), device)
-    timed_step(model, step, inputs, device)
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    pipe.send("ready")
-    constant: dict[str, float] = {}
-    while batch := pipe.recv():
-        inputs = send_to_device(prepare(batch, no_history, pad, part), device)
-        try:
-            constant = constant or {
-                "extra MiB": extra_mb(model, step, inputs, device),
-                # Counting is slow.
-                "a token": operations(model, step, inputs, device) / tokens(inputs),
-            }
-            seconds = [timed_step(model, step, inputs, device) for _ in range(1 + on_gpu(device))]
-            pipe.send({"seconds": seconds[-1], "tokens": tokens(inputs), **constant})
-        except torch.OutOfMemoryError:
-            pipe.send({})
-        if on_gpu(device):
-            torch.cuda.empty_cache()
+    *prompts, batch = given
+    next_step(name, shape, seed, *prompts, batch[:1])
+    prepare, step = CANDIDATES[name]
+    model, inputs = make_model(shape, seed), prepare(batch, *prompts)
+    return {
+        "extra MiB": extra_mb(model, step, inputs, CPU),
+        "a token": operations(model, step, inputs) / tokens(inputs),
+    }
 
 
 def extra_mb(model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device) -> float:
@@ -301,16 +276,14 @@ def extra_mb(model: Any, step: Callable[..., Tensor], inputs: Any, device: torch
     On a CPU every tensor is given back as soon as it is freed, so that what the allocator keeps
     for later is not counted; afterwards, it keeps everything, as in the workflow.
     """
-    if on_gpu(device):
-        own = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        timed_step(model, step, inputs, device)
-        return (torch.cuda.max_memory_allocated() - own) / 2**20
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
     keep_freed(False)
-    own = proc_status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # The peak is measured anew.
-    timed_step(model, step, inputs, device)
-    extra = proc_status("VmHWM") - own
+    forget_peak_memory(device)
+    own = peak_memory_mb(device)
+    model.zero_grad()
+    step(model, inputs)
+    extra = peak_memory_mb(device) - own
     keep_freed(True)
     return extra
 
@@ -321,106 +294,73 @@ def keep_freed(keep: bool) -> None:
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
     libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 16)
     libc.mallopt(trim_threshold, 1 << 30 if keep else 1 << 16)
-    libc.malloc_trim(0)
 
 
-def on_gpu(device: torch.device) -> bool:
-    """Whether the device is a GPU."""
-    return device.type == "cuda"
-
-
-def timed_step(model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device) -> float:
-    """Seconds of one forward and backward pass."""
-    model.zero_grad(set_to_none=True)
-    began = now(device)
-    step(model, inputs)
-    return now(device) - began
-
-
-def now(device: torch.device) -> float:
-    """Seconds: of a GPU that has finished, or of this process's CPUs, whoever else uses them."""
-    if on_gpu(device):
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
-def operations(model: Any, step: Callable[..., Tensor], inputs: Any, device: torch.device) -> float:
+def operations(model: Any, step: Callable[..., Tensor], inputs: Any) -> float:
     """Floating-point operations of a step's matrix products and attention."""
     with FlopCounterMode(display=False) as counter:
-        timed_step(model, step, inputs, device)
+        step(model, inputs)
     return counter.get_total_flops()
 
 
-def proc_status(field: str) -> float:
-    """A field of Linux' /proc/self/status, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
-
-
-def matrix_rate(device: torch.device) -> float:
-    """Operations per second of a large matrix product, in the arithmetic of the forward pass."""
-    size, dtype = (8192, torch.bfloat16) if on_gpu(device) else (1536, torch.float32)
-    left = torch.randn(size, size, dtype=dtype, device=device)
-    seconds = []
+def matrix_rate() -> float:
+    """Operations per second of a large matrix product."""
+    left, seconds = torch.randn(1536, 1536), []
     for _ in range(4):
-        began = now(device)
+        began = time.process_time()
         left @ left
-        seconds.append(now(device) - began)
-    return 2 * size**3 / min(seconds)
+        seconds.append(time.process_time() - began)
+    return 2 * len(left) ** 3 / min(seconds)
 
 
-def print_machine(device: torch.device, shape: Shape, batches: list[list[Encoded]]) -> None:
+def print_machine(shape: Shape, batches: list[list[Encoded]]) -> None:
     """The machine, the model and the lengths of the prompts."""
     prompts = [len(example.prompt) for batch in batches for example in batch]
     answers = [len(example.answer) for batch in batches for example in batch]
     print(
-        f"machine: {device_name(device)}; {machine('torch')}\n"
+        f"machine: {device_name(CPU)}; {machine('torch')}\n"
         f"model: {shape}, batches of {len(batches[0])}\n"
         f"prompts: {statistics.mean(prompts):.0f} tokens (longest {max(prompts)}), "
         f"answers {statistics.mean(answers):.1f} (longest {max(answers)})"
     )
 
 
-def print_differences(
+def differences(
     shape: Shape,
     seed: int,
-    device: torch.device,
     no_history: list[int],
     pad: int,
     part: int | None,
-    batches: list[list[Encoded]],
-) -> None:
-    """Loss and gradient of the released algorithm and of ours, in float32."""
-    model = make_model(shape, seed, device)
+    batch: list[Encoded],
+) -> str:
+    """Loss and gradient of the released algorithm and of ours."""
+    model = make_model(shape, seed)
     losses, gradients = [], []
     for name in ("released", "our CFT"):
         prepare, step = CANDIDATES[name]
         model.zero_grad()
-        inputs = send_to_device(prepare(batches[0], no_history, pad, part), device)
-        losses.append(step(model, inputs).item())
-        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        losses.append(step(model, prepare(batch, no_history, pad, part)).item())
+        gradients.append([parameter.grad for parameter in model.parameters()])
     worst = max(
         ((ours - theirs).norm() / theirs.norm()).item()
         for theirs, ours in zip(*gradients, strict=True)
     )
-    print(
+    return (
         f"released against ours: loss {losses[0]:.6f} and {losses[1]:.6f}, largest relative "
         f"difference of a parameter's gradient {worst:.1e}"
     )
 
 
-def summary(steps: pd.DataFrame, rate: float, nominal: float, batch: int) -> pd.DataFrame:
-    """One row per candidate: medians over the rounds, null where the memory did not suffice."""
+def summary(steps: pd.DataFrame, rate: float, batch: int) -> pd.DataFrame:
+    """One row per candidate: medians over the rounds."""
     found = steps.groupby("step", sort=False).median()
     table = found[["tokens", "seconds"]].copy()
     table["examples/s"] = batch / found["seconds"]
     table["tokens/s"] = found["tokens"] / found["seconds"]
     table["GFLOP"] = found["a token"] * found["tokens"] / 1e9
     table["share of matrix rate"] = 1e9 * table["GFLOP"] / found["seconds"] / rate
-    table["MFU"] = table["share of matrix rate"] * rate / nominal
     table["extra MiB"] = found["extra MiB"]
-    return table.dropna(axis="columns", how="all")
+    return table
 
 
 def print_ratios(steps: pd.DataFrame, table: pd.DataFrame) -> None:

@@ -17,11 +17,9 @@ Memory is the peak of the process beyond what it held with the titles' vectors a
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,7 @@ from scripts.command import run
 from scripts.contracts import CUTOFFS
 from scripts.decode.grounded import TEXTS, merged, nearest
 from scripts.metrics import at_cutoffs
-from tests.benchmarks.measure import bar, machine
+from tests.benchmarks.measure import alone, bar, machine
 
 BEAMS, WIDTH, DEPTH = 5, 896, 50
 NOISES = 997
@@ -98,7 +96,7 @@ def ours(vectors: Vectors, examples: int) -> tuple[pd.Series, dict[str, float]]:
 WAYS = {"plain": plain, "ours": ours}
 
 
-def alone(way: str, examples: int, titles: int, threads: int) -> dict[str, Any]:
+def measured(way: str, examples: int, titles: int, threads: int) -> dict[str, Any]:
     """One way in this process: seconds of its parts and in all, CPU seconds, peak MiB, metrics."""
     torch.set_num_threads(threads)
     vectors = Vectors(examples, titles)
@@ -108,12 +106,6 @@ def alone(way: str, examples: int, titles: int, threads: int) -> dict[str, Any]:
     cpu = time.process_time() - start
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024  # Linux: KiB.
     return parts | {"time": sum(parts.values()), "CPU time": cpu, "memory": memory, "means": means}
-
-
-def in_own_process(*arguments: Any) -> dict[str, Any]:
-    """`alone` in a fresh process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(alone, *arguments).result()
 
 
 def benchmark(
@@ -131,7 +123,7 @@ def benchmark(
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way, found in runs.items():
-            found.append(one := in_own_process(way, examples, titles, threads))
+            found.append(one := alone(measured, way, examples, titles, threads))
             times = f"{one['time']:.1f} s, CPU {one['CPU time']:.1f} s"
             print(f"  {way}: {times}, load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"{examples:,} examples x {BEAMS} beams x {titles:,} titles, width {WIDTH}:")
@@ -145,7 +137,7 @@ def benchmark(
     print(f"  largest difference of a metric: {(means['plain'] - means['ours']).abs().max():.1g}")
     print(means.T.round(4).to_string())
     for count in (examples, 2 * examples, 4 * examples):
-        memory = in_own_process("ours", count, titles, threads)["memory"]
+        memory = alone(measured, "ours", count, titles, threads)["memory"]
         print(f"  ours, {count:,} examples: {memory:.0f} MiB", flush=True)
 
 

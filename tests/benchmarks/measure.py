@@ -1,14 +1,38 @@
-"""What the benchmarks say alike: the machine, and a ratio beside its bar.
+"""What the benchmarks have in common: processes of their own, the machine, a ratio and its bar.
 
 No torch here: a child's peak memory is never below what its parent holds when it starts it.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+
+def alone(
+    function: Callable[..., Any],
+    *arguments: Any,
+    seconds: float | None = None,
+    start: str = "spawn",
+) -> Any:
+    """What a function gives in a process of its own, which is ended after so many seconds.
+
+    Raises:
+        TimeoutError: it took longer.
+        BrokenProcessPool: the process died.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context(start)) as pool:
+        try:
+            return pool.submit(function, *arguments).result(seconds)
+        finally:
+            for child in multiprocessing.active_children():
+                child.kill()
 
 
 def machine(*libraries: str) -> str:
