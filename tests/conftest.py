@@ -21,6 +21,21 @@ settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile("tests")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--cuda` runs on a GPU what the tests run on a CPU, but for what they start as commands."""
+    parser.addoption("--cuda", action="store_true")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything imports the function by its name."""
+    if config.getoption("--cuda"):
+        import torch
+
+        from scripts import device
+
+        device.torch_device = lambda _: torch.device("cuda")
+
+
 @pytest.fixture
 def any_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative gains of studies by hand, whose hits are few."""

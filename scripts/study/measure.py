@@ -88,7 +88,7 @@ def measured(study: Study, name: str, folder: Path, gpu: bool) -> dict[str, Any]
         command = [sys.executable, "-m", "scripts.gpu", str(int(gpu)), sys.executable, "-m", module]
         command += [word for key, value in options.items() for word in (f"--{key}", str(value))]
         environment = {
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{os.getenv('PYTHONPATH', '')}",
             "OMP_NUM_THREADS": str(cores_of(study, name)),
         }
         done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
@@ -159,9 +159,9 @@ def search_of(decoder: Decoder) -> Decoder:
     return Constrained.model_validate(kept | {"kind": "constrained"})
 
 
-def write_made_up(folder: Path, sizes: dict[str, int]) -> None:
-    """A catalogue, and splits of these sizes, as the workflow prepares them."""
-    examples, titles = made_up(sum(sizes.values()), WORDS, seed=0)
+def write_made_up(folder: Path, sizes: dict[str, int], words: int = WORDS) -> None:
+    """A catalogue with titles of about so many words, and splits of these sizes, as prepared."""
+    examples, titles = made_up(sum(sizes.values()), words, seed=0)
     examples = examples.assign(user="user", timestamp=0)
     catalogue = pd.DataFrame(
         {
