@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from scripts.backbones.settings import Folder, Hub, Scratch
 from scripts.command import parser_of, run
-from scripts.decode.settings import Constrained
+from scripts.decode.settings import Constrained, Grounded
 from scripts.files import write_json
 from scripts.finetune.settings import LoRA, Training
 from scripts.study import costs, measure
@@ -127,10 +127,12 @@ def test_formulas_by_hand():
     # 14 a title, 15 an answer, with history and without; 70 tokens a step. 6 x 5e8 operations each.
     seconds = costs.training_seconds(5e8, training, 1000, 6, True, Speed(1e14))
     assert seconds == pytest.approx(1000 * 3 * (14 * 6 + 15 + 15 + 70 / 64) * 3e9 / 1e14)
-    # A prompt and 30 steps of 10 beams at 1e9 operations each; 30 x 0.04 s for a batch of 32.
-    decoder = Constrained(kind="constrained", beams=10, batch_size=32)
-    seconds = costs.decoding_seconds(5e8, decoder, 1000, 169, Speed(1e14, 0.04))
-    assert seconds == pytest.approx(1000 * ((169 + 300) * 1e9 / 1e14 + 30 * 0.04 / 32))
+    # A prompt and 30 steps of 10 beams at 1e9 operations each; 0.04 s for each pass of a batch of
+    # 32: 30, or 10 behind a trie.
+    for kind, passes in ((Grounded, 30), (Constrained, 10)):
+        decoder = kind(kind=kind.__name__.lower(), beams=10, batch_size=32)
+        seconds = costs.decoding_seconds(5e8, decoder, 1000, 169, Speed(1e14, 0.04))
+        assert seconds == pytest.approx(1000 * ((169 + 300) * 1e9 / 1e14 + passes * 0.04 / 32))
     # What was measured replaces both.
     measured = Speed(1e14, 0.04, token=1e-5, decoded={"constrained": 0.5})
     assert costs.decoding_seconds(5e8, decoder, 1000, 169, measured) == 500

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scripts.backbones.settings import BackboneSource
-from scripts.decode.settings import Decoder
+from scripts.decode.settings import Constrained, Decoder
 from scripts.finetune.settings import Training
 
 #: Tokens of a usual prompt without its titles, which run once for a step; of a title in it; of an
@@ -45,8 +45,11 @@ USUAL_GPU = "an H100"
 #: Seconds that a GPU takes to start the kernels of a decoding step, which outweigh what they
 #: compute: an H100 took 0.006 s for a model of 4 layers and 0.0035 s for the search, these have 24.
 STEP_SECONDS = 0.04
-#: Decoding steps of a batch, whose longest text is about twice as long as a usual one.
+#: Decoding steps of a batch, whose longest text is about twice as long as a usual one; and passes
+#: that they take on a GPU behind a trie, where chains of titles are run ahead: 6.5 for a batch of
+#: movies and 13 of games (docs/decoding.md). A beam's tokens are run all the same.
 STEPS = 2 * ANSWER_TOKENS
+TRIE_PASSES = 10
 #: Seconds until a job has started Python and loaded its model.
 START_SECONDS = 15
 #: Bytes per trained parameter: fp32 weight 4, gradient 4, AdamW's moments 8; bf16 keeps a copy, 2.
@@ -78,7 +81,7 @@ class Speed(NamedTuple):
     operations: float
     """A second."""
     step: float = 0.0
-    """Seconds of a decoding step, whatever it computes."""
+    """Seconds of a pass in decoding, whatever it computes."""
     token: float | None = None
     """Seconds of a token in training."""
     decoded: dict[str, float] = {}
@@ -125,12 +128,13 @@ def decoding_seconds(
     parameters: float, decoder: Decoder, examples: int, prompt: float, speed: Speed
 ) -> float:
     """Seconds of decoding examples with prompts of so many tokens: a pass over the prompt and over
-    every beam in each step, and what a batch's steps take at least."""
+    every beam in each step, and what a batch's passes take at least."""
     if (measured := speed.decoded.get(decoder.kind)) is not None:
         return examples * measured
     tokens = prompt + STEPS * decoder.beams
-    steps = STEPS * speed.step / decoder.batch_size
-    return examples * (passes_seconds(parameters, tokens, speed) + steps)
+    passes = TRIE_PASSES if isinstance(decoder, Constrained) else STEPS
+    least = passes * speed.step / decoder.batch_size
+    return examples * (passes_seconds(parameters, tokens, speed) + least)
 
 
 def passes_seconds(parameters: float, tokens: float, speed: Speed) -> float:

@@ -185,10 +185,9 @@ def made_up(count: int, words: int, seed: int) -> tuple[pd.DataFrame, list[str]]
     syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er")]
     lexicon = ["".join(rng.choice(syllables, rng.integers(1, 4))).title() for _ in range(20_000)]
     frequency = 1 / np.arange(1, len(lexicon) + 1)
-    titles = [
-        " ".join(rng.choice(lexicon, n, p=frequency / frequency.sum()))
-        for n in np.clip(rng.poisson(words, 3000), 1, 2 * words)
-    ]
+    counts = np.clip(rng.poisson(words, 3000), 1, 2 * words)
+    drawn = rng.choice(lexicon, counts.sum(), p=frequency / frequency.sum())
+    titles = [" ".join(part) for part in np.split(drawn, counts.cumsum()[:-1])]
     chosen = rng.integers(len(titles), size=(count, 11))
     frame = {"example_id": np.arange(count), "history": [*chosen[:, 1:]], "target": chosen[:, 0]}
     return pd.DataFrame(frame), titles
