@@ -30,9 +30,10 @@ def alone(
     with ProcessPoolExecutor(1, multiprocessing.get_context(start)) as pool:
         try:
             return pool.submit(function, *arguments).result(seconds)
-        finally:
+        except TimeoutError:
             for child in multiprocessing.active_children():
                 child.kill()
+            raise
 
 
 def machine(*libraries: str) -> str:
