@@ -71,6 +71,8 @@ class Counted(NamedTuple):
     """float64 (S, C, 2), `concentration` of all examples."""
     without: np.ndarray
     """float64 (S, C, J, 2), the same when a group of users is left out."""
+    resampled: np.ndarray
+    """float64 (resamples, C, GROUPS + 2), `spread` of resamples, the same users in every method."""
 
 
 def balance(
@@ -126,14 +128,14 @@ def balance(
             common = [s for s in seeds if reference._replace(seed=s) in cells]
             if not method.baseline and method.objective != BASE and common:
                 alike = [
-                    _of_seeds(counted[other][1], methods[other], common)
+                    _of_seeds(counted[other][1], methods[other], common, block)
                     for other in methods
                     if other._replace(objective=BASE) == reference
                     and other.objective != BASE
                     and set(common) <= set(methods[other])
                 ]
-                theirs = _of_seeds(counted[reference][1], methods[reference], common)
-                same = _of_seeds(ours, seeds, common)
+                theirs = _of_seeds(counted[reference][1], methods[reference], common, block)
+                same = _of_seeds(ours, seeds, common, block)
                 rows = rows.assign(
                     base=BASE, shared_seeds=len(common), **_differences(same, theirs, alike, block)
                 )
@@ -182,8 +184,9 @@ def _block(examples: pd.Index, dataset: Path, draws: Draws) -> tuple[Block, pd.D
     ).reshape(-1, GROUPS)
     block = Block(examples, users, left_out, history, catalogue, draws)
     value, without = concentration(left_out[rows], titles, left_out.max() + 1, len(catalogue.group))
-    counted = Counted(history[None, :, None].astype(float), value[None, None], without[None, None])
-    rows_of = _values(counted, block)
+    groups = history[None, :, None].astype(float)
+    resampled = _resampled(groups, block)
+    rows_of = _values(Counted(groups, value[None, None], without[None, None], resampled), block)
     own = rows_of["measure"].isin(["share", "gini", "coverage"])
     return block, rows_of[own].assign(seeds=1)
 
@@ -215,16 +218,21 @@ def _count(
         ]
         for titles in listed
     ]
+    groups = np.stack([count_groups(block.catalogue.group[titles], cutoffs) for titles in listed])
     return cutoffs, Counted(
-        np.stack([count_groups(block.catalogue.group[titles], cutoffs) for titles in listed]),
+        groups,
         np.array([[value for value, _ in by_k] for by_k in measured]),
         np.array([[without for _, without in by_k] for by_k in measured]),
+        _resampled(groups, block),
     )
 
 
-def _of_seeds(method: Counted, seeds: list[int], wanted: list[int]) -> Counted:
+def _of_seeds(method: Counted, seeds: list[int], wanted: list[int], block: Block) -> Counted:
     """The lists of some of a method's seeds."""
-    return Counted(*(part[[seeds.index(s) for s in wanted]] for part in method))
+    if wanted == seeds:
+        return method
+    of_each = [part[[seeds.index(s) for s in wanted]] for part in method[:3]]
+    return Counted(*of_each, _resampled(of_each[0], block))
 
 
 def _cut(method: Counted, cutoffs: int) -> Counted:
@@ -233,29 +241,27 @@ def _cut(method: Counted, cutoffs: int) -> Counted:
         method.groups[:, :, :cutoffs],
         method.concentration[:, :cutoffs],
         method.without[:, :cutoffs],
+        method.resampled[:, :cutoffs],
     )
 
 
-def _resampled(methods: list[Counted], block: Block) -> list[np.ndarray]:
-    """`spread` of methods with the same seeds, resampled together.
+def _resampled(groups: np.ndarray, block: Block) -> np.ndarray:
+    """`spread` of a method's groups, float (S, n, C, GROUPS), resampled.
 
     Returns:
-        per method float64 (resamples, C, GROUPS + 2).
+        float64 (resamples, C, GROUPS + 2).
     """
-    seeds, examples = methods[0].groups.shape[:2]
-    columns = [method.groups.reshape(seeds, examples, -1) for method in methods]
-    columns.append(np.broadcast_to(block.history, (seeds, examples, GROUPS)))
+    seeds, examples = groups.shape[:2]
+    history = np.broadcast_to(block.history, (seeds, examples, GROUPS))
 
     def of_training(means: np.ndarray) -> np.ndarray:
         counts = means.reshape(*means.shape[:-1], -1, GROUPS)
         measured = spread(counts[..., :-1, :], counts[..., -1, :])
         return measured.reshape(*means.shape[:-1], -1)
 
-    drawn = cluster_bootstrap(
-        np.concatenate(columns, axis=-1), block.users, block.draws, of_training
-    ).reshape(block.draws.resamples, -1, len(SPREAD))
-    ends = np.cumsum([method.groups.shape[2] for method in methods])
-    return np.split(drawn, ends[:-1], axis=1)
+    columns = np.concatenate([groups.reshape(seeds, examples, -1), history], axis=-1)
+    drawn = cluster_bootstrap(columns, block.users, block.draws, of_training)
+    return drawn.reshape(block.draws.resamples, -1, len(SPREAD))
 
 
 def _opened(samples: np.ndarray, of_seeds: np.ndarray, pooled: Between | None = None) -> np.ndarray:
@@ -278,7 +284,7 @@ def _spread(method: Counted, block: Block) -> np.ndarray:
 def _values(ours: Counted, block: Block) -> pd.DataFrame:
     """Value and interval of every measure of a method, C x measures rows in this order."""
     of_seeds = _spread(ours, block)
-    low, high = interval(_opened(_resampled([ours], block)[0], of_seeds))
+    low, high = interval(_opened(ours.resampled, of_seeds))
     mean = ours.concentration.mean(axis=0)
     error, df = jackknife_error(ours.concentration, ours.without)
     margin = special.stdtrit(df, 0.975) * error
@@ -313,8 +319,8 @@ def _differences(
     of_seeds = changes[0]
     seeds = len(of_seeds)
     pooled = between(np.reshape(changes[1:], (-1, seeds, of_seeds[0].size))) if seeds > 1 else None
-    first, second = _resampled([one, two], block)
-    samples = _opened(np.round(first - second, DECIMALS), of_seeds, pooled)
+    change = np.round(one.resampled - two.resampled, DECIMALS)
+    samples = _opened(change, of_seeds, pooled)
     low, high = interval(samples)
     change = np.round(one.concentration - two.concentration, DECIMALS)
     mean = change.mean(axis=0)

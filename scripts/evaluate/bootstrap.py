@@ -71,6 +71,8 @@ def cluster_bootstrap(
     # Per user: the sums of the columns of every seed and, last, the number of examples.
     totals = np.zeros((len(names), seeds * columns + 1))
     np.add.at(totals, user, np.column_stack([by_example, np.ones(examples)]))
+    # Twice as fast, and exact for counts; else off by a millionth of an interval's width or so.
+    totals = totals.astype(np.float32)
     of_seeds = np.random.default_rng([draws.seed, 1])
     resamples = draws.resamples
     shares = of_seeds.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
@@ -78,7 +80,7 @@ def cluster_bootstrap(
     means = []
     start = 0
     for counts in (_kept if kept else _drawn)(len(names), resamples, draws.seed):
-        sums = counts @ totals
+        sums = (counts @ totals).astype(float)
         per_seed = (sums[:, :-1] / sums[:, -1:]).reshape(len(counts), seeds, columns)
         drawn_seeds = shares[start : start + len(counts)]
         means.append(np.einsum("rs,rsm->rm", drawn_seeds, of_training(per_seed)))
@@ -184,10 +186,11 @@ def widened(
 
 def _stretched(sample: np.ndarray, value: float, factor: float, df: np.ndarray) -> np.ndarray:
     """A sample's deviations from its value times a factor and Student's t over the normal."""
-    level = (np.arange(len(sample)) + 0.5) / len(sample)
-    normal, student = special.ndtri(level), special.stdtrit(df, level)
-    # At the median both quantiles are 0.
-    stretch = np.divide(student, normal, out=np.ones(len(level)), where=normal != 0)
+    # Both are symmetric, and at the median both quantiles are 0.
+    lower = np.arange(len(sample) // 2)
+    level = (lower + 0.5) / len(sample)
+    stretch = np.ones(len(sample))
+    stretch[lower] = stretch[-1 - lower] = special.stdtrit(df, level) / special.ndtri(level)
     # Equal resamples take each a rank of their own, lest atoms be stretched as their middle is.
     order = np.argsort(sample, kind="stable")
     wide = np.empty(len(sample))
