@@ -130,24 +130,31 @@ def positions(effects: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
     """
     parts = []
     for (dataset, backbone), models in read_blocks(effects).items():
+        means: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
         for objective in dict.fromkeys(model.objective for model in models):
             ours = [model for model in models if model.objective == objective]
-            means = {
-                (position, ""): [models[model][position] for model in ours]
-                for position in models[ours[0]]
-            }
+            for position in models[ours[0]]:
+                means[objective, "", position] = [models[model][position] for model in ours]
             both = [m for m in ours if m._replace(objective=BASE) in models]
             if objective != BASE and both:
-                means["target", BASE] = [
+                means[objective, BASE, "target"] = [
                     models[m]["target"] - models[m._replace(objective=BASE)]["target"] for m in both
                 ]
-            for (position, base), frames in means.items():
-                users = codes(frames[0].index)
-                found = estimates(np.stack([f.to_numpy() for f in frames]), users, draws)
-                found[COLUMNS[:5]] = dataset, backbone, objective, base, position
-                found["measure"] = frames[0].columns
-                found[COLUMNS[-3:]] = len(users), users.max() + 1, len(frames)
-                parts.append(found)
+        # One bootstrap for all that is measured on the same tokens with equally many seeds.
+        alike: dict[tuple[str, int], list[tuple[str, str, str]]] = {}
+        for key, frames in means.items():
+            alike.setdefault((key[2], len(frames)), []).append(key)
+        found = {}
+        for (_, seeds), keys in alike.items():
+            values = [np.stack([frame.to_numpy() for frame in means[key]]) for key in keys]
+            users = codes(means[keys[0]][0].index)
+            rows = estimates(np.concatenate(values, axis=2), users, draws)
+            for key, of_key in zip(keys, np.split(np.arange(len(rows)), len(keys)), strict=True):
+                part = rows.iloc[of_key].assign(measure=means[key][0].columns)
+                part[COLUMNS[:5]] = dataset, backbone, *key
+                part[COLUMNS[-3:]] = len(users), users.max() + 1, seeds
+                found[key] = part
+        parts += [found[key] for key in means]
     frame = pd.concat(parts, ignore_index=True)
     # A log-probability itself is never above 0.
     own = (frame["base"] == "") & (frame["measure"] != "effect")

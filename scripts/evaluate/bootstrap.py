@@ -3,8 +3,7 @@ nor one training's results are independent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ DRAWS = Draws()
 
 #: Random draws held in memory at once (resamples x users).
 BLOCK = 1 << 22
-#: Counts of drawn users that are kept for the next bootstrap of as many users, a byte each.
+#: Counts of drawn users that are kept for the next bootstraps of as many users, a byte each.
 KEPT = 1 << 28
 
 
@@ -76,10 +75,9 @@ def cluster_bootstrap(
     of_seeds = np.random.default_rng([draws.seed, 1])
     resamples = draws.resamples
     shares = of_seeds.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    kept = len(names) * resamples <= KEPT
     means = []
     start = 0
-    for counts in (_kept if kept else _drawn)(len(names), resamples, draws.seed):
+    for counts in _kept(len(names), resamples, draws.seed):
         sums = (counts @ totals).astype(float)
         per_seed = (sums[:, :-1] / sums[:, -1:]).reshape(len(counts), seeds, columns)
         drawn_seeds = shares[start : start + len(counts)]
@@ -100,10 +98,21 @@ def _drawn(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield counts.reshape(drawn.shape)
 
 
-@lru_cache(maxsize=1)
-def _kept(users: int, resamples: int, seed: int) -> list[np.ndarray]:
-    """All that `_drawn` gives: an analysis asks for the same draws again and again."""
-    return [*_drawn(users, resamples, seed)]
+def _kept(
+    users: int,
+    resamples: int,
+    seed: int,
+    kept: dict[tuple[int, int, int], list[np.ndarray]] = {},  # noqa: B006
+) -> Iterable[np.ndarray]:
+    """What `_drawn` gives, kept: an analysis asks for the same draws again and again."""
+    key = users, resamples, seed
+    if key not in kept:
+        if users * resamples > KEPT:
+            return _drawn(*key)
+        while sum(n * times for n, times, _ in kept) + users * resamples > KEPT:
+            kept.pop(next(iter(kept)))  # The oldest.
+        kept[key] = [*_drawn(*key)]
+    return kept[key]
 
 
 class Between(NamedTuple):
