@@ -51,7 +51,7 @@ def test_columns_are_paired_and_seeds_repeat(monkeypatch) -> None:
     values = np.random.default_rng(0).normal(size=(30, 1))
     users = np.arange(30) // 3
     shifted = drawn(np.hstack([values, values + 1]), users, resamples=50)
-    np.testing.assert_allclose(shifted[:, 1] - shifted[:, 0], 1)
+    np.testing.assert_allclose(shifted[:, 1] - shifted[:, 0], 1, rtol=1e-6)
     np.testing.assert_array_equal(shifted[:, :1], drawn(values, users, 50, seed=0))
     assert not np.array_equal(shifted[:, :1], drawn(values, users, 50, seed=1))
     monkeypatch.setattr("scripts.evaluate.bootstrap.BLOCK", 70)

@@ -24,12 +24,12 @@ def metrics_of_rows(
     folder: Path, titles: list[str], targets: list[int], rows: list[tuple[int, int, int]]
 ) -> pd.DataFrame:
     evaluate(
-        write_recommendations(folder / "lists", rows),
+        [write_recommendations(folder / "lists", rows)],
         write_examples(folder / "test", [(f"u{t}", [0], t) for t in targets]),
         write_catalogue(folder / "items", titles),
         folder / "metrics",
     )
-    return read_table(folder / "metrics", PER_EXAMPLE).set_index("example_id")
+    return read_table(folder / "metrics/lists", PER_EXAMPLE).set_index("example_id")
 
 
 def test_best_rank_of_an_equal_title_counts(tmp_path: Path) -> None:
@@ -95,12 +95,12 @@ def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
     ).assign(score=0.5)
     write_table(rows, tmp_path / "lists", RECOMMENDATIONS)
     evaluate(
-        tmp_path / "lists",
+        [tmp_path / "lists"],
         write_examples(tmp_path / "test", [("ann", [0], 1)]),
         write_catalogue(tmp_path / "items", ["a", "b", "c", "d"]),
         tmp_path / "metrics",
     )
-    found = read_table(tmp_path / "metrics", PER_EXAMPLE)
+    found = read_table(tmp_path / "metrics/lists", PER_EXAMPLE)
     assert found["rank"].to_list() == [2]
     assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3)])
 

@@ -60,7 +60,7 @@ def cells_of(jobs: Counter[str]) -> list[str]:
 
 def rules_of(jobs: Counter[str]) -> set[str]:
     """Names of their rules."""
-    return {re.sub("^recommend_.*", "recommend", job.split()[0]) for job in cells_of(jobs)}
+    return {re.sub("^(recommend|per_example)_.*", r"\1", job.split()[0]) for job in cells_of(jobs)}
 
 
 def test_a_live_run_is_not_joined_and_a_killed_one_needs_no_unlocking(tmp_path: Path) -> None:

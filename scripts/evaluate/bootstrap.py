@@ -66,11 +66,13 @@ def cluster_bootstrap(
         raise ValueError("the bootstrap needs at least one example and no NaN")
     seeds, examples, columns = values.shape if values.ndim == 3 else (1, *values.shape)
     by_example = values.reshape(seeds, examples, columns).swapaxes(0, 1).reshape(examples, -1)
+    # Products in single precision take half the time. They are exact for counts, and for what is
+    # left beyond a whole number near the mean off by a millionth.
+    near = np.round(by_example.mean(axis=0))
     names, user = np.unique(users, return_inverse=True)
     # Per user: the sums of the columns of every seed and, last, the number of examples.
     totals = np.zeros((len(names), seeds * columns + 1))
-    np.add.at(totals, user, np.column_stack([by_example, np.ones(examples)]))
-    # Twice as fast, and exact for counts; else off by a millionth of an interval's width or so.
+    np.add.at(totals, user, np.column_stack([by_example - near, np.ones(examples)]))
     totals = totals.astype(np.float32)
     of_seeds = np.random.default_rng([draws.seed, 1])
     resamples = draws.resamples
@@ -79,7 +81,7 @@ def cluster_bootstrap(
     start = 0
     for counts in _kept(len(names), resamples, draws.seed):
         sums = (counts @ totals).astype(float)
-        per_seed = (sums[:, :-1] / sums[:, -1:]).reshape(len(counts), seeds, columns)
+        per_seed = (near + sums[:, :-1] / sums[:, -1:]).reshape(len(counts), seeds, columns)
         drawn_seeds = shares[start : start + len(counts)]
         means.append(np.einsum("rs,rsm->rm", drawn_seeds, of_training(per_seed)))
         start += len(counts)

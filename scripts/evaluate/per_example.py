@@ -26,7 +26,9 @@ def _check_lists(lists: pd.DataFrame, items: pd.Index, path: Path) -> None:
     faults = {
         "ranks are not 1, 2, 3, … without gap or repeat": lists["rank"] != expected,
         "the catalogue has no such item": ~lists["item_id"].isin(items),
-        "the item is listed twice": lists.duplicated(["example_id", "item_id"]),
+        "the item is listed twice": (
+            lists["example_id"].astype(int) * 2**32 + lists["item_id"]
+        ).duplicated(),
     }
     for fault, rows in faults.items():
         if rows.any():
@@ -37,34 +39,44 @@ def _check_lists(lists: pd.DataFrame, items: pd.Index, path: Path) -> None:
             )
 
 
-def evaluate(recommendations: Path, examples: Path, catalogue: Path, output: Path) -> None:
+def evaluate(recommendations: list[Path], examples: Path, catalogue: Path, output: Path) -> None:
     """Write the rank of the target, the hits and the gains of every example that has a list.
 
     Items with the same title are one target: the best rank of them counts (docs/paper.md §3).
     A K beyond the shortest list is null, unless the lists hold every title of the catalogue.
+    Starting takes longer than measuring, so that one run serves all histories of a decoder.
 
     Args:
-        recommendations: ranked lists, of all examples or of a sub-sample.
+        recommendations: files of ranked lists, of all examples or of a sub-sample.
         examples: the examples with their targets.
         catalogue: the data set's catalogue.
-        output: per-example metrics to write.
+        output: folder of the per-example metrics, in files of the same names.
     """
     items = read_table(catalogue, CATALOGUE, ["item_id", "title"]).set_index("item_id")
-    known = read_examples(examples, len(items))[["example_id", "user", "target"]]
-    lists = read_table(recommendations, RECOMMENDATIONS, ["example_id", "rank", "item_id"])
-    lists = lists.sort_values(["example_id", "rank"], kind="stable", ignore_index=True)
-    _check_lists(lists, items.index, recommendations)
-
-    lengths = lists.groupby("example_id").size()
-    known = known.set_index("example_id")
-    if missing := list(lengths.index.difference(known.index)[:1]):
-        raise InputError(
-            f"{recommendations}: example_id {missing[0]} is not in {examples}; "
-            "evaluate the lists against the split that they were made for"
-        )
-    known = known.loc[lengths.index]
-
     title = pd.Series(pd.factorize(items["title"])[0], index=items.index)
+    known = read_examples(examples, len(items)).set_index("example_id")[["user", "target"]]
+    for path in recommendations:
+        lists = read_table(path, RECOMMENDATIONS, ["example_id", "rank", "item_id"])
+        lists = lists.sort_values(["example_id", "rank"], kind="stable", ignore_index=True)
+        _check_lists(lists, items.index, path)
+        if missing := list(pd.Index(lists["example_id"].unique()).difference(known.index)[:1]):
+            raise InputError(
+                f"{path}: example_id {missing[0]} is not in {examples}; "
+                "evaluate the lists against the split that they were made for"
+            )
+        write_table(measured(lists, known, title), output / path.name, PER_EXAMPLE)
+
+
+def measured(lists: pd.DataFrame, known: pd.DataFrame, title: pd.Series) -> pd.DataFrame:
+    """PER_EXAMPLE rows of lists.
+
+    Args:
+        lists: RECOMMENDATIONS rows in their order.
+        known: user and target by `example_id`.
+        title: a number of the title by `item_id`.
+    """
+    lengths = lists.groupby("example_id").size()
+    known = known.loc[lengths.index]
     listed = title.loc[lists["item_id"]].to_numpy()
     wanted = np.repeat(title.loc[known["target"]].to_numpy(), lengths)
     rank = lists[listed == wanted].groupby("example_id")["rank"].min().reindex(lengths.index)
@@ -74,12 +86,11 @@ def evaluate(recommendations: Path, examples: Path, catalogue: Path, output: Pat
         titles = lists.assign(title=listed).drop_duplicates(["example_id", "title"])
         if titles.groupby("example_id").size().min() == title.nunique():
             depth = np.inf
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {"example_id": lengths.index, "user": known["user"].to_numpy()}
         | {"rank": rank.astype("Int32").array}
         | at_cutoffs(rank.to_numpy(float), CUTOFFS, depth)
     )
-    write_table(frame, output, PER_EXAMPLE)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,31 @@
 """Per-example measurements of recommendations."""
 
+#: What one job measures, as starting takes longer: a folder, files in it, the jobs' data sets.
+TO_MEASURE = [(f"{{dataset}}/{BASELINES}/{{baseline}}", ["seed-{seed}"], NAME)] + [
+    ("{dataset}/{backbone}/{objective}/seed-{seed}/{decoder}", histories, decoded_in(folders))
+    for histories, folders in BY_HISTORIES.items()
+]
 
-rule per_example:
-    input:
-        recommendations=f"{RESULTS}/recommendations/{{dataset}}/{{cell}}.parquet",
-        examples=rules.prepare.output.test,
-        catalogue=rules.prepare.output.catalogue,
-    output:
-        f"{RESULTS}/metrics/{{dataset}}/{{cell}}.parquet",
-    log:
-        f"{LOGS}/per_example/{{dataset}}/{{cell}}.log",
-    wildcard_constraints:
-        cell=".+",
-    localrule: True
-    params:
-        code=fingerprint("scripts.evaluate.per_example"),
-    shell:
-        "python -m scripts.evaluate.per_example --recommendations {input.recommendations:q}"
-        " --examples {input.examples:q} --catalogue {input.catalogue:q} --output {output:q} &> {log:q}"
+for folder, files, datasets in TO_MEASURE:
+
+    rule:
+        name:
+            "_".join(["per_example", *files]).replace("seed-{seed}", "baseline")
+        input:
+            recommendations=[f"{RESULTS}/recommendations/{folder}/{f}.parquet" for f in files],
+            examples=rules.prepare.output.test,
+            catalogue=rules.prepare.output.catalogue,
+        output:
+            [f"{RESULTS}/metrics/{folder}/{f}.parquet" for f in files],
+        log:
+            f"{LOGS}/per_example/{folder}/{files[0]}.log",
+        wildcard_constraints:
+            dataset=datasets,
+        localrule: True
+        params:
+            code=fingerprint("scripts.evaluate.per_example"),
+            folder=folder_of_output,
+        shell:
+            "python -m scripts.evaluate.per_example --recommendations {input.recommendations:q}"
+            " --examples {input.examples:q} --catalogue {input.catalogue:q}"
+            " --output {params.folder:q} &> {log:q}"
