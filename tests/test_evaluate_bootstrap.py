@@ -55,7 +55,13 @@ def test_columns_are_paired_and_seeds_repeat(monkeypatch) -> None:
     np.testing.assert_array_equal(shifted[:, :1], drawn(values, users, 50, seed=0))
     assert not np.array_equal(shifted[:, :1], drawn(values, users, 50, seed=1))
     monkeypatch.setattr("scripts.evaluate.bootstrap.BLOCK", 70)
-    np.testing.assert_array_equal(shifted[:, :1], drawn(values, users, 50))
+    for most, kept in ((0, 0), (500, 1)):  # Counts of 10 users for 50 resamples, then of 9.
+        monkeypatch.setattr("scripts.evaluate.bootstrap.KEPT", most)
+        monkeypatch.setattr("scripts.evaluate.bootstrap._counts", counts := {})
+        for _ in range(2):
+            np.testing.assert_allclose(shifted[:, :1], drawn(values, users, 50), atol=1e-6)
+        drawn(values[3:], users[3:], 50)
+        assert len(counts) == kept
 
 
 def test_seeds_are_crossed_with_users() -> None:

@@ -30,6 +30,7 @@ DRAWS = Draws()
 BLOCK = 1 << 22
 #: Counts of drawn users that are kept for the next bootstraps of as many users, a byte each.
 KEPT = 1 << 28
+_counts: dict[tuple[int, int, int], list[np.ndarray]] = {}
 
 
 def cluster_bootstrap(
@@ -100,21 +101,16 @@ def _drawn(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield counts.reshape(drawn.shape)
 
 
-def _kept(
-    users: int,
-    resamples: int,
-    seed: int,
-    kept: dict[tuple[int, int, int], list[np.ndarray]] = {},  # noqa: B006
-) -> Iterable[np.ndarray]:
+def _kept(users: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
     """What `_drawn` gives, kept: an analysis asks for the same draws again and again."""
-    key = users, resamples, seed
-    if key not in kept:
+    wanted = users, resamples, seed
+    if wanted not in _counts:
         if users * resamples > KEPT:
-            return _drawn(*key)
-        while sum(n * times for n, times, _ in kept) + users * resamples > KEPT:
-            kept.pop(next(iter(kept)))  # The oldest.
-        kept[key] = [*_drawn(*key)]
-    return kept[key]
+            return _drawn(*wanted)
+        while sum(n * times for n, times, _ in _counts) + users * resamples > KEPT:
+            del _counts[next(iter(_counts))]  # The oldest.
+        _counts[wanted] = [*_drawn(*wanted)]
+    return _counts[wanted]
 
 
 class Between(NamedTuple):
