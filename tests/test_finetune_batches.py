@@ -159,7 +159,7 @@ HINDRANCES = {
 def test_dropout_hinders_and_is_logged(hindrance, caplog):
     caplog.set_level("INFO")
     model = HINDRANCES[hindrance]()
-    assert not may_share_prefix(model, gradient_checkpointing=False)
+    assert not may_share_prefix(model)
     assert "Every prompt is run whole in training, because of dropout" in caplog.text
     assert_exact(model.eval(), BATCHES["histories"], share=False)
 
@@ -168,17 +168,7 @@ def test_dropout_hinders_and_is_logged(hindrance, caplog):
 def test_dropout_of_no_module_hinders(dropout, share):
     sizes = {"ffn_dim": 32, "word_embed_proj_dim": 16}
     model = tiny_model("opt", VOCABULARY, dropout=dropout, **sizes)
-    assert may_share_prefix(model, gradient_checkpointing=False) == share
-
-
-def test_gradient_checkpointing_falls_back_and_changes_nothing(caplog):
-    """Layers that are checkpointed ignore the cache, so that no prefix may be shared with them."""
-    caplog.set_level("INFO")
-    model = tiny_model("llama", VOCABULARY).train()
-    model.activation_checkpointing_enable()
-    assert not may_share_prefix(model, gradient_checkpointing=True)
-    assert "Every prompt is run whole in training, because of gradient checkpoin" in caplog.text
-    assert_exact(model, BATCHES["histories"], share=False)
+    assert may_share_prefix(model) == share
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))

@@ -10,13 +10,15 @@ import torch
 from accelerate.utils import convert_outputs_to_fp32
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.profiler import profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.command import InputError
 from scripts.finetune.batches import Encoded
 from scripts.finetune.objective import token_weights
 from scripts.finetune.order import StepOrder
 from scripts.finetune.settings import Training
-from scripts.finetune.step import add_gradients, step_inputs
+from scripts.finetune.step import add_gradients, recompute_activations, step_inputs
 from tests.test_finetune_batches import (
     ALPHA,
     BETA,
@@ -133,6 +135,45 @@ def test_parts_and_processes_change_nothing_but_rounding(architecture, lora, sha
         for processes in (1, 2, 4):
             settings = {"size": size, "processes": processes, "share": share}
             assert_same(step_gradients(model, shown, **settings), expected)
+
+
+def peak(profiled):
+    """Most bytes at a time that were allocated meanwhile."""
+    events = sorted(profiled.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    return max(np.cumsum([event.nbytes() for event in events if event.name() == "[memory]"]))
+
+
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "whole"])
+@pytest.mark.parametrize("kind", ["full", "lora", "dropout", "bf16"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
+def test_recomputed_activations_change_only_the_memory(architecture, kind, share):
+    """Gradients are the same to the bit; without adapters no product runs twice."""
+    found = []
+    for recompute in (False, True):
+        sizes = {"intermediate_size": 256, "num_hidden_layers": 6}
+        model = tiny_model(architecture, VOCABULARY, **sizes).train()
+        if kind in ("lora", "dropout"):
+            model = with_adapter(model, dropout=0.5 * (kind == "dropout"))
+        if kind == "bf16":
+            model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
+        if recompute:
+            recompute_activations(model)
+        with FlopCounterMode(display=False) as products:
+            step_gradients(model, examples(8), share=share, size=8)
+        torch.manual_seed(3)
+        with profile(profile_memory=True) as memory:
+            step = step_gradients(model, examples(8), share=share, size=8)
+        found.append((*step, products.get_total_flops(), peak(memory)))
+    (loss, expected, products, kept), (again, gradients, others, less) = found
+    assert again == loss
+    assert (others == products) == (kind in ("full", "bf16"))
+    assert all(torch.equal(gradients[name], expected[name]) for name in expected)
+    assert less < 0.75 * kept, less / kept
+
+
+def test_recomputing_needs_layers_that_are_known():
+    with pytest.raises(InputError, match=r"gradient_checkpointing: leave it out, and lower"):
+        recompute_activations(torch.nn.Linear(1, 1))
 
 
 @pytest.mark.parametrize("order", ["length-grouped", "random"])

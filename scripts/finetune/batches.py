@@ -89,6 +89,22 @@ class Branches(TypedDict):
     trunk: NotRequired[Trunk]
 
 
+class Rewritable(DynamicCache):
+    """A cache in which a layer that is run again, to recompute it, writes in its own place."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config=config)
+        self.before: dict[int, dict[str, Any]] = {}
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append to what was there before the layer's first run."""
+        state = vars(self.layers[layer_idx])
+        state.update(self.before.setdefault(layer_idx, dict(state)))
+        return super().update(key_states, value_states, layer_idx, *args, **kwargs)
+
+
 class Shared(NamedTuple):
     """What a trunk hands to the rows.
 
@@ -138,20 +154,18 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
     return next(differing, shortest)
 
 
-def may_share_prefix(model: Any, gradient_checkpointing: bool) -> bool:
+def may_share_prefix(model: Any) -> bool:
     """Whether the examples of a training step may share passes, if the model allows it.
 
-    Not with dropout, which must differ between examples; and not with gradient checkpointing, under
-    which transformers' layers ignore the cache.
+    Not with dropout, which must differ between examples.
     """
     dropout = any(
         name.endswith(DROPOUTS) and not name.startswith(OTHER_HEADS) and (value or 0) > 0
         for name, value in model.config.to_dict().items()
     ) or any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules())
-    if dropout or gradient_checkpointing:
-        cause = "dropout" if dropout else "gradient checkpointing"
-        logger.info("Every prompt is run whole in training, because of %s", cause)
-    return not (dropout or gradient_checkpointing)
+    if dropout:
+        logger.info("Every prompt is run whole in training, because of dropout")
+    return not dropout
 
 
 def branches(
@@ -249,7 +263,7 @@ def trunk_outputs(model: Any, batch: Branches) -> Shared:
     if "trunk" not in batch:
         return Shared([], [])
     inputs = batch["trunk"]
-    cache = DynamicCache(config=model.config)
+    cache = Rewritable(model.config)
     logits = model(
         input_ids=inputs["input_ids"],
         position_ids=inputs["position_ids"],
@@ -285,7 +299,7 @@ def row_logits(model: Any, inputs: Rows, states: list[Tensor]) -> Tensor:
     cache = None
     if states:
         size = len(inputs["input_ids"])
-        cache = DynamicCache(config=model.config)
+        cache = Rewritable(model.config)
         for layer, keys, values in zip(cache.layers, states[::2], states[1::2], strict=True):
             layer.lazy_initialization(keys, values)
             layer.keys, layer.values = (x.expand(size, -1, -1, -1) for x in (keys, values))

@@ -94,7 +94,9 @@ class Training(Settings):
     released code does, updates that are small beside a weight round away; the model is saved in it,
     and the forward pass runs in it, also on a CPU."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass to save memory."""
+    """Keep only the results of products for the backward pass, recompute all others: about half
+    the memory of a step for a little time. With `lora`, recompute whole layers. Results stay the
+    same."""
 
     @model_validator(mode="after")
     def _shares(self) -> Training:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from scripts.command import InputError
 from scripts.finetune.batches import Branches, Encoded, Shared, branches, part_logits, trunk_outputs
@@ -147,6 +154,38 @@ def add_gradients(model: Any, inputs: Inputs, alpha: float) -> tuple[Tensor, lis
     if trained:
         torch.autograd.backward(*zip(*trained, strict=True))
     return total, tokens
+
+
+def recompute_activations(model: Any) -> None:
+    """Let the layers keep their products for the backward pass, and recompute the rest.
+
+    Products are those of matrices, and attention. The rest are norms, activation functions,
+    rotations, casts and dropout: most of the memory, little of the time. Gradients stay the same to
+    the bit. (Selective activation checkpointing, Korthikanti et al. 2022.) Adapters have products
+    of their own, which would take what this saves: with them, all of a layer is recomputed.
+
+    Raises:
+        InputError: transformers does not know the model's layers as such.
+    """
+    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    if not layers:
+        raise InputError(
+            "The backbone allows no training.gradient_checkpointing: leave it out, and lower "
+            "training.micro_batch_size"
+        )
+    options: dict[str, Any] = {"use_reentrant": False}
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        options["context_fn"] = partial(create_selective_checkpoint_contexts, kept)
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, **options)
+
+
+def kept(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    """Whether the result of an operation of PyTorch's is kept for the backward pass."""
+    name = operation.__name__.partition(".")[0]
+    if name in ("mm", "addmm", "bmm", "baddbmm") or name.startswith("_scaled_dot_product"):
+        return CheckpointPolicy.MUST_SAVE
+    return CheckpointPolicy.PREFER_RECOMPUTE
 
 
 def as_leaf(tensor: Tensor) -> Tensor:

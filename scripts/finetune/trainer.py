@@ -26,7 +26,14 @@ from scripts.finetune.objective import (
 )
 from scripts.finetune.order import StepLoader, StepOrder
 from scripts.finetune.settings import Objective, Training
-from scripts.finetune.step import Inputs, add_gradients, gradients, part_losses, step_inputs
+from scripts.finetune.step import (
+    Inputs,
+    add_gradients,
+    gradients,
+    part_losses,
+    recompute_activations,
+    step_inputs,
+)
 
 
 def training_arguments(
@@ -47,7 +54,6 @@ def training_arguments(
         # The Trainer is handed whole optimiser steps, see `CounterfactualTrainer`.
         per_device_train_batch_size=training.batch_size // training.processes,
         gradient_accumulation_steps=1,
-        activation_checkpointing=training.gradient_checkpointing,
         num_train_epochs=training.epochs,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -106,7 +112,9 @@ class CounterfactualTrainer(Trainer):
         self.training = training
         self.no_history = no_history
         self.pad = pad
-        self.share = share and may_share_prefix(self.model, training.gradient_checkpointing)
+        self.share = share and may_share_prefix(self.model)
+        if training.gradient_checkpointing:
+            recompute_activations(self.model)
         self.add_callback(StepTimer())
         if objective.token_weights == "learned":
             self.add_callback(PositionLosses())
