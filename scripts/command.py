@@ -190,14 +190,16 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def step_of(room: str, words: Sequence[str]) -> Callable[..., Any]:
-    """The function of the module of a room that the first word of a command line names.
-
-    Both have the same name.
+    """The function of a room that the first word of a command line names: of the module of the
+    room that has the same name, or in the user's own module of that name what the room makes,
+    such as `table`.
     """
-    if not words or find_spec(f"{room}.{words[0]}") is None:
-        folder = room.replace(".", "/")
-        sys.exit(f"usage: python -m {room} <name> --help, with the name of a module in {folder}")
-    return getattr(import_module(f"{room}.{words[0]}"), words[0])
+    name, folder = "".join(words[:1]), room.replace(".", "/")
+    if name and find_spec(f"{room}.{name}"):
+        return getattr(import_module(f"{room}.{name}"), name)
+    if name and find_spec(f"extensions.{name}"):
+        return getattr(import_module(f"extensions.{name}"), folder.split("/")[1].removesuffix("s"))
+    sys.exit(f"usage: python -m {room} <name> --help, with the name of a module in {folder}")
 
 
 def call(function: Callable[..., T], **options: Any) -> T:

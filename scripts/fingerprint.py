@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = "scripts"
+#: This project's, and what users add.
+PACKAGES = ("scripts", "extensions")
 
 
 class Module(NamedTuple):
@@ -32,7 +33,7 @@ class Module(NamedTuple):
 
 def module_file(module: str) -> Path | None:
     """File of a local module, or None when the name is no module of this project."""
-    if module.split(".")[0] != PACKAGE:
+    if module.split(".")[0] not in PACKAGES:
         return None
     base = ROOT.joinpath(*module.split("."))
     for file in (base.with_suffix(".py"), base / "__init__.py"):
@@ -117,13 +118,16 @@ def fingerprint(*modules: str) -> str:
     """Hash of the modules of a step and of all local definitions that they reach.
 
     Args:
-        modules: their dotted names, such as `scripts.finetune.train`.
+        modules: their dotted names, such as `scripts.finetune.train`; with `:name` behind it, what
+            the module defines under that name.
 
     Raises:
         ValueError: there is no such module.
     """
     seen: dict[tuple[str, str], str] = {}
-    waiting: list[tuple[str, str | None]] = [(module, None) for module in modules]
+    waiting: list[tuple[str, str | None]] = [
+        (module, name or None) for module, _, name in (one.partition(":") for one in modules)
+    ]
     while waiting:
         name, wanted = waiting.pop()
         module = parsed(name)

@@ -19,9 +19,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.command import InputError, run
 from scripts.contracts import CATALOGUE, EXAMPLES
+from scripts.extensions import own
 from scripts.files import read_json, read_table, write_json, write_text
 from scripts.fingerprint import ROOT, fingerprint
-from scripts.study.outputs import OUTPUTS
+from scripts.study.outputs import Output, with_own
 
 #: Of whose code `manifest.json` holds fingerprints.
 STEPS = (
@@ -47,11 +48,11 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def _groups(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Tables and figures by question, both in the order of `OUTPUTS`, a table before the figure of
-    its name; a question without any is left out."""
+def _groups(entries: list[dict[str, Any]], outputs: list[Output]) -> list[dict[str, Any]]:
+    """Tables and figures by question, both in the order of the outputs, a table before the figure
+    of its name; a question without any is left out."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for output in OUTPUTS:
+    for output in outputs:
         of_question = groups.setdefault(output.question, [])
         of_question += [entry for entry in entries if entry["name"] == output.name]
     return [
@@ -61,7 +62,7 @@ def _groups(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _entry(path: Path, kind: str, captions: Path, endings: list[str], base: Path) -> dict[str, Any]:
+def _entry(path: Path, kind: str, caption: str, endings: list[str], base: Path) -> dict[str, Any]:
     """What tables and figures have in common: names, caption and addresses of the files."""
     files = {ending: path.with_suffix(f".{ending.lower()}") for ending in endings}
     return {
@@ -69,7 +70,7 @@ def _entry(path: Path, kind: str, captions: Path, endings: list[str], base: Path
         "kind": kind,
         "title": path.stem.replace("_", " ").replace("-", " ").capitalize(),
         "anchor": f"{kind}-{path.stem}",
-        "caption": paragraphs(_text(captions / f"{kind}_{path.stem}.rst")),
+        "caption": paragraphs(caption),
         "files": {
             ending: quote(Path(os.path.relpath(file, base)).as_posix())
             for ending, file in files.items()
@@ -227,13 +228,20 @@ def report(
         k: the K that figures show.
         output: HTML to write.
     """
+
+    def caption(kind: str, path: Path) -> str:
+        """The text of a file; of the user's own tables and figures, their docstring."""
+        if path.stem in study["outputs"]:
+            return own(path.stem, kind).__doc__ or ""
+        return _text(captions / f"{kind}_{path.stem}.rst")
+
     shown = [
-        _entry(path, "table", captions, ["CSV", "MD", "TEX"], output.parent)
+        _entry(path, "table", caption("table", path), ["CSV", "MD", "TEX"], output.parent)
         | {"table": read_json(path)}
         for path in tables
     ]
     shown += [
-        _entry(path, "figure", captions, ["PDF", "SVG", "PNG", "CSV"], output.parent)
+        _entry(path, "figure", caption("figure", path), ["PDF", "SVG", "PNG", "CSV"], output.parent)
         | {"svg": base64.b64encode(_text(path.with_suffix(".svg")).encode()).decode()}
         for path in figures
     ]
@@ -248,7 +256,7 @@ def report(
     page = environment.get_template("report.html.j2").render(
         study=study["study"],
         opening=opening,
-        groups=_groups([entry for entry in shown if entry not in opening]),
+        groups=_groups([e for e in shown if e not in opening], with_own(study["outputs"])),
         facts=_facts(study, runs),
         settings=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
     )

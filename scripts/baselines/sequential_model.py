@@ -23,6 +23,7 @@ from torch import Tensor
 from scripts.baselines import caser_model, gru4rec_model, sasrec_model
 from scripts.baselines.settings import Sequential
 from scripts.command import InputError
+from scripts.extensions import own
 from scripts.files import atomic
 
 Model = caser_model.Model | gru4rec_model.Model | sasrec_model.Model
@@ -36,7 +37,8 @@ KINDS: dict[str, type[Model]] = {
 
 def make_model(items: int, longest: int, settings: Sequential) -> Model:
     """A fresh network for so many items, which sees the `longest` last ones of a history."""
-    return KINDS[settings.kind](items, longest, settings)
+    network = own(settings.module, "Model") if settings.kind == "own" else KINDS[settings.kind]
+    return network(items, longest, settings)
 
 
 def padded(histories: pd.Series, longest: int) -> tuple[np.ndarray, np.ndarray]:

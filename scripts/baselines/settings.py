@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from scripts.command import Settings
+from scripts.extensions import module_with
 
 
 class MostPopular(Settings):
@@ -87,7 +88,17 @@ class SASRec(Trained):
         return self
 
 
-Sequential = Annotated[GRU4Rec | Caser | SASRec, Field(discriminator="kind")]
+class OwnNetwork(Trained):
+    """A network of your own, trained and run as the others are."""
+
+    kind: Literal["own"]
+    label: str = "own network"
+    """Name in tables and figures."""
+    module: module_with("Model")
+    """A module in `extensions/` with the network, `Model`."""
+
+
+Sequential = Annotated[GRU4Rec | Caser | SASRec | OwnNetwork, Field(discriminator="kind")]
 #: Its kinds.
 SEQUENTIAL: tuple[str, ...] = tuple(
     kind
@@ -95,5 +106,5 @@ SEQUENTIAL: tuple[str, ...] = tuple(
     for kind in get_args(settings.model_fields["kind"].annotation)
 )
 Baseline = Annotated[
-    MostPopular | Transitions | GRU4Rec | Caser | SASRec, Field(discriminator="kind")
+    MostPopular | Transitions | GRU4Rec | Caser | SASRec | OwnNetwork, Field(discriminator="kind")
 ]

@@ -28,9 +28,11 @@ from scripts.decode.settings import (
     Grounded,
     GroundedMerged,
     History,
+    OwnDecoder,
 )
 from scripts.decode.trie import Trie, build_trie
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
+from scripts.extensions import own
 from scripts.files import read_json, write_json, write_table
 from scripts.prompts import sharing
 from scripts.provenance import forget_peak_memory, peak_memory_mb, provenance
@@ -95,7 +97,14 @@ def rank(
     # Without history all examples share one prompt: it is decoded once.
     distinct = sorted(set(queries), key=lambda query: (len(query.prompt), query))
     notes: dict[str, Any] = {}
-    if isinstance(decoder, Constrained):
+    if isinstance(decoder, OwnDecoder):
+        rankings = own(decoder.module, "rank")(recommender, distinct, decoder)
+        if len(rankings) != len(distinct):
+            raise InputError(
+                f"extensions/{decoder.module}.py: rank gives {len(rankings)} lists for "
+                f"{len(distinct)} queries; it must give one for each, in their order"
+            )
+    elif isinstance(decoder, Constrained):
         trie, guide = build_trie(titles.tokens), None
         if isinstance(decoder, Assisted):
             notes = weight_of(decoder, tuning)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from scripts.command import Settings
+from scripts.extensions import module_with
 
 
 class Grounded(Settings):
@@ -96,7 +97,19 @@ class Assisted(Constrained):
     """Size of the random sub-sample of the validation split that g is chosen on."""
 
 
-Decoder = Annotated[Grounded | GroundedMerged | Constrained | Assisted, Field(discriminator="kind")]
+class OwnDecoder(Constrained):
+    """A decoder of your own, a function that may search the trie with these settings."""
+
+    kind: Literal["own"]
+    label: str = "own decoder"
+    """Name in tables and figures."""
+    module: module_with("rank")
+    """A module in `extensions/` with the function, `rank`."""
+
+
+Decoder = Annotated[
+    Grounded | GroundedMerged | Constrained | Assisted | OwnDecoder, Field(discriminator="kind")
+]
 History = Literal["with", "without", "wrong", "shuffled"]
 """What the model is shown at test time: the history, none, another user's of a similar length, or
 the same items in another order; an assistant sees what the model sees."""

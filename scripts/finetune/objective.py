@@ -5,11 +5,17 @@ All sums run over the supervised tokens of a batch, laid out flat: N tokens, voc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from scripts.command import InputError
+
+#: Causal loss of each of N tokens, from (N, V) logits with and without history, and (N,) targets.
+CausalLosses = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 #: Positions with a learned weight each; all later ones share the last weight.
 POSITIONS = 32
@@ -45,20 +51,37 @@ def token_weights(lengths: Tensor, beta: float) -> Tensor:
     return torch.cat(weights)
 
 
-def weighted_losses(
-    logits: Tensor, targets: Tensor, weights: Tensor, counterfactual_logits: Tensor | None
-) -> Loss:
-    """Weighted sums of the normal and the causal loss.
+def effect_losses(logits: Tensor, counterfactual_logits: Tensor, targets: Tensor) -> Tensor:
+    """(N,) cross-entropy of the effect e_t = z_t - z0_t, a difference of raw logits; its gradient
+    flows through both branches (released code).
 
-    The normal loss is the cross-entropy of the logits z_t (eq. 1). The causal loss is that of the
-    effect e_t = z_t - z0_t, a difference of raw logits; its gradient flows through both branches
-    (released code).
+    Args:
+        logits: (N, V), given the history.
+        counterfactual_logits: (N, V), given no history.
+        targets: (N,) int64.
+    """
+    return cross_entropy(logits - counterfactual_logits, targets, reduction="none")
+
+
+def weighted_losses(
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    counterfactual_logits: Tensor | None,
+    causal_losses: CausalLosses = effect_losses,
+) -> Loss:
+    """Weighted sums of the normal loss, the cross-entropy of the logits z_t (eq. 1), and the
+    causal loss.
 
     Args:
         logits: (N, V), given the history.
         targets: (N,) int64.
         weights: (N,), see `token_weights`.
         counterfactual_logits: (N, V), given no history; None leaves the causal loss 0.
+        causal_losses: the causal loss of each token.
+
+    Raises:
+        InputError: these are not (N,).
     """
 
     def weighted(losses: Tensor) -> Tensor:
@@ -68,8 +91,13 @@ def weighted_losses(
     normal = weighted(tokens)
     causal = torch.zeros_like(normal)
     if counterfactual_logits is not None:
-        effect = logits - counterfactual_logits
-        causal = weighted(cross_entropy(effect, targets, reduction="none"))
+        found = causal_losses(logits, counterfactual_logits, targets)
+        if found.shape != targets.shape:
+            raise InputError(
+                f"causal_losses gives {tuple(found.shape)} for {len(targets)} tokens: it must give "
+                "one loss for each, neither summed nor averaged"
+            )
+        causal = weighted(found)
     return Loss(normal, causal, tokens.detach())
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from scripts.command import Settings
+from scripts.extensions import module_with
 
 Counterfactual = Literal["no-input", "placeholder"]
 
@@ -28,6 +29,8 @@ class Objective(Settings):
     """What stands for the missing history in the causal loss: the prompt without an input, as the
     released code has it, or the prompt with a placeholder in the place of the titles. The probe
     without history and the token effects show every model the prompt without an input."""
+    module: module_with("causal_losses") | None = None
+    """A module in `extensions/` whose function `causal_losses` takes the place of the paper's."""
 
     @model_validator(mode="after")
     def _effects(self) -> Objective:
@@ -35,6 +38,8 @@ class Objective(Settings):
             raise ValueError(f"beta {self.beta:g} has no effect where token_weights are learned")
         if self.counterfactual != "no-input" and self.alpha == 0:
             raise ValueError("counterfactual has no effect where alpha is 0")
+        if self.module is not None and self.alpha == 0:
+            raise ValueError("module has no effect where alpha is 0")
         return self
 
 

@@ -18,7 +18,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from scripts.command import InputError
 from scripts.finetune.batches import Branches, Encoded, Shared, branches, part_logits, trunk_outputs
-from scripts.finetune.objective import Loss, total_loss, weighted_losses
+from scripts.finetune.objective import (
+    CausalLosses,
+    Loss,
+    effect_losses,
+    total_loss,
+    weighted_losses,
+)
 from scripts.finetune.settings import Training
 
 
@@ -97,7 +103,13 @@ def lengths(examples: list[Encoded]) -> Tensor:
     return torch.tensor([len(example.answer) for example in examples], dtype=torch.int64)
 
 
-def part_losses(model: Any, inputs: Inputs, shared: Shared, index: int) -> Loss:
+def part_losses(
+    model: Any,
+    inputs: Inputs,
+    shared: Shared,
+    index: int,
+    causal_losses: CausalLosses = effect_losses,
+) -> Loss:
     """The losses of a part, the `index`-th of its step, with weights that are normalised already.
 
     Raises:
@@ -105,7 +117,7 @@ def part_losses(model: Any, inputs: Inputs, shared: Shared, index: int) -> Loss:
     """
     logits, without_history = part_logits(model, inputs["branches"]["parts"][index], shared, index)
     targets, weights = inputs["targets"][index], inputs["weights"][index]
-    losses = weighted_losses(logits, targets, weights, without_history)
+    losses = weighted_losses(logits, targets, weights, without_history, causal_losses)
     if not torch.isfinite(losses.normal + losses.causal):
         raise InputError(
             f"The loss is {(losses.normal + losses.causal).item()} on examples "
@@ -115,7 +127,12 @@ def part_losses(model: Any, inputs: Inputs, shared: Shared, index: int) -> Loss:
     return losses
 
 
-def add_gradients(model: Any, inputs: Inputs, alpha: float) -> tuple[Tensor, list[Tensor]]:
+def add_gradients(
+    model: Any,
+    inputs: Inputs,
+    alpha: float,
+    causal_losses: CausalLosses = effect_losses,
+) -> tuple[Tensor, list[Tensor]]:
     """Add the gradient of a step's loss (docs/paper.md §2) to the parameters'.
 
     The trunk runs once for all parts. Each part, forward and backward, sees what it needs of it as
@@ -140,7 +157,7 @@ def add_gradients(model: Any, inputs: Inputs, alpha: float) -> tuple[Tensor, lis
             ],
             leaves.logits,
         )
-        losses = part_losses(model, inputs, seen, index)
+        losses = part_losses(model, inputs, seen, index, causal_losses)
         loss = total_loss(losses, alpha, 1.0)
         loss.backward()
         total += loss.detach()

@@ -33,6 +33,7 @@ from scripts.contracts import EXAMPLES
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import EVALUATION_SEED, read_titles, subsample
+from scripts.extensions import own_code
 from scripts.files import (
     atomic,
     checksums,
@@ -116,8 +117,9 @@ def finetune(
     warn_of_long_warmup(training, len(train_set))
     if training.lora is not None:
         model = add_adapter(model, training.lora)
+    code = fingerprint(STEP, *own_code(objective, "causal_losses"))
     checkpoints = checkpoint_folder(
-        output, [backbone, train, valid, catalogue], [prompt, objective, training], seed
+        output, [backbone, train, valid, catalogue], [prompt, objective, training], seed, code
     )
     if is_finished(output, checkpoints.name):
         logger.info("%s is finished already, from the same data, settings and code", output)
@@ -154,7 +156,7 @@ def finetune(
             "objective": objective.model_dump(),
             "training": training.model_dump(),
         },
-        "code": fingerprint(STEP),
+        "code": code,
         # Of the data, settings, seed and code, see `checkpoint_folder`.
         "made_from": checkpoints.name,
         **provenance(place),
@@ -219,7 +221,7 @@ def add_adapter(model: Any, lora: LoRA) -> Any:
 
 
 def checkpoint_folder(
-    output: Path, inputs: Sequence[Path], settings: Sequence[Settings], seed: int
+    output: Path, inputs: Sequence[Path], settings: Sequence[Settings], seed: int, code: str
 ) -> Path:
     """Folder of the checkpoints: its name says from which data, settings and code they come.
 
@@ -229,7 +231,7 @@ def checkpoint_folder(
         "inputs": [sha256(path) for path in inputs],
         "settings": [each.model_dump() for each in settings],
         "seed": seed,
-        "code": fingerprint(STEP),
+        "code": code,
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     parent = output.with_name(f"{output.name}.checkpoints")

@@ -15,10 +15,12 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from scripts.command import InputError
+from scripts.extensions import own
 from scripts.finetune.batches import Encoded, may_share_prefix, tokens_run, trunk_outputs
 from scripts.finetune.callbacks import PositionLosses, StepTimer, clock
 from scripts.finetune.objective import (
     POSITIONS,
+    effect_losses,
     learned_weights,
     position_sums,
     running_losses,
@@ -109,6 +111,9 @@ class CounterfactualTrainer(Trainer):
     ) -> None:
         super().__init__(**kwargs)
         self.objective = objective
+        self.causal_losses = effect_losses
+        if objective.module is not None:
+            self.causal_losses = own(objective.module, "causal_losses")
         self.training = training
         self.no_history = no_history
         self.pad = pad
@@ -206,7 +211,7 @@ class CounterfactualTrainer(Trainer):
         """Forward and backward of an optimiser step; its loss, summed over the processes."""
         model.train()
         inputs = self._prepare_inputs(inputs)
-        loss, token_losses = add_gradients(model, inputs, self.objective.alpha)
+        loss, token_losses = add_gradients(model, inputs, self.objective.alpha, self.causal_losses)
         tokens = torch.tensor(float(tokens_run(inputs["branches"])), device=loss.device)
         if self.args.world_size > 1:
             self.sum_over_processes([loss, tokens])

@@ -17,6 +17,7 @@ from scripts.files import read_yaml
 from scripts.labels import one_line
 from scripts.study import resources
 from scripts.study.cells import experiment_cells, grid_objectives, recut_datasets, shown_cells
+from scripts.study.outputs import OUTPUTS
 from scripts.study.schema import Only, Study
 from scripts.study.stages import blocks, part, stages
 
@@ -188,7 +189,11 @@ def _grid_faults(study: Study) -> Iterator[str]:
 
 
 def _taken_names(study: Study) -> Iterator[str]:
-    """Data sets with the name of one that is cut at another length."""
+    """Data sets with the name of one that is cut at another length, and outputs of one name."""
+    taken = [output.name for output in OUTPUTS]
+    for i, name in enumerate(study.outputs):
+        if name in [*taken, *study.outputs[:i]]:
+            yield f"outputs.{i}: there is an output '{name}' already; choose another name"
     for name in recut_datasets(study):
         if name in study.datasets:
             yield (

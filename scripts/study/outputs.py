@@ -1,8 +1,9 @@
 """Everything that a study shows: one entry per output, from the files it reads to its figure.
 
 An output named x has its analysis in `scripts/analyse/x.py`, its table in `scripts/tables/x.py`,
-its figure in `scripts/figures/x.py` and captions in `workflow/report`, as far as it has them. The
-rules, the targets, the report's order and the tests follow from `OUTPUTS`.
+its figure in `scripts/figures/x.py` and captions in `workflow/report`, as far as it has them; one
+of the user's has them all in `extensions/x.py`. The rules, the targets, the report's order and the
+tests follow from `OUTPUTS`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from scripts.cells import ALL, Cell
+from scripts.extensions import own
 from scripts.study.cells import (
     baseline_cells,
     beyond_amazon,
@@ -44,7 +46,8 @@ Cells = Callable[[Study], list[Cell]]
 class Output(NamedTuple):
     """One output of a study."""
 
-    name: str
+    name: str = ""
+    """A module of the user's gives it its own."""
     question: str = ""
     """What it answers: the heading in the report, whose order is that of the entries."""
     reads: dict[str, Files] = {}
@@ -344,14 +347,19 @@ OUTPUTS = [
 ]
 
 
+def with_own(modules: list[str]) -> list[Output]:
+    """`OUTPUTS`, and those of the user's modules, which give them their names."""
+    return OUTPUTS + [own(module, "OUTPUT")._replace(name=module) for module in modules]
+
+
 def tables(study: Study) -> list[Output]:
     """The outputs whose table the study has."""
-    return [output for output in OUTPUTS if output.table and output.when(study)]
+    return [one for one in with_own(study.outputs) if one.table and one.when(study)]
 
 
 def figures(study: Study) -> list[Output]:
     """The outputs whose figure the study has."""
-    return [output for output in OUTPUTS if output.figure and output.when(study)]
+    return [one for one in with_own(study.outputs) if one.figure and one.when(study)]
 
 
 def options(study: Study, names: tuple[str, ...]) -> dict[str, Any]:

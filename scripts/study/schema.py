@@ -13,6 +13,7 @@ from scripts.cells import BASELINES
 from scripts.command import Seed, Settings
 from scripts.data.settings import Dataset
 from scripts.decode.settings import Decoder, History
+from scripts.extensions import module_with
 from scripts.finetune.settings import Objective, Training
 from scripts.labels import Method
 
@@ -180,6 +181,8 @@ class Study(Settings):
     """Comparison of beam search with the exact ranking; null leaves its table out."""
     methods: list[Method] = []
     """Named points of the accuracy table."""
+    outputs: list[module_with("OUTPUT")] = []
+    """Modules in `extensions/` with an analysis, a table and a figure of your own."""
     headline: list[str] = []
     """Names of the data sets whose mean gain is the headline, and so the primary claims; none takes
     all of the study."""

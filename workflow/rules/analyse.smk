@@ -1,6 +1,6 @@
 """Analyses: from per-example measurements to tidy CSV, one rule each, as `outputs.py` declares."""
 
-for output in study_outputs.OUTPUTS:
+for output in study_outputs.with_own(STUDY.outputs):
     if not output.reads:
         continue
 
@@ -14,7 +14,7 @@ for output in study_outputs.OUTPUTS:
         log:
             f"{LOGS}/analyses/{output.name}.log",
         params:
-            code=fingerprint(f"scripts.analyse.{output.name}", "scripts.analyse.__main__"),
+            code=code_of("analyse", output.name),
             name=output.name,
             files=lambda wildcards, input: as_options(input),
             settings=as_options({key: of(STUDY) for key, of in output.settings.items()}),

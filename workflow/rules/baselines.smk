@@ -44,7 +44,10 @@ rule sequential:
     resources:
         **FOR_MODEL,
     params:
-        code=fingerprint("scripts.baselines.sequential"),
+        code=lambda wildcards: fingerprint(
+            "scripts.baselines.sequential",
+            *own_code(STUDY.baselines[wildcards.baseline], "Model"),
+        ),
         settings=lambda wildcards: as_json(STUDY.baselines[wildcards.baseline]),
         device=device_of,
     shell:

@@ -15,6 +15,7 @@ from scripts.cells import BASELINES
 from scripts.command import InputError
 from scripts.data.checksums import recorded
 from scripts.data.settings import addresses
+from scripts.extensions import own_code
 from scripts.files import freed_of_dead_runs, read_yaml, sha256
 from scripts.fingerprint import fingerprint
 from scripts.study import cells as study_cells
@@ -136,6 +137,19 @@ def as_words(value) -> str:
 def as_options(values) -> str:
     """Named files or settings as options of a command line."""
     return " ".join(f"--{name} {as_words(value)}" for name, value in values.items())
+
+
+def code_of(room: str, name: str) -> str:
+    """Fingerprint of what makes an analysis, a table or a figure."""
+    step = f"scripts.{room}.{name}"
+    if name in STUDY.outputs:
+        step = f"extensions.{name}:{room.removesuffix('s')}"
+    return fingerprint(step, f"scripts.{room}.__main__")
+
+
+def caption_of(name: str):
+    """Caption of a table or figure, such as `table_x`; one of the user's own has it in its code."""
+    return None if name.split("_", 1)[1] in STUDY.outputs else f"../report/{name}.rst"
 
 
 def verbatim(text: str):

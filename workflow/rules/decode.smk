@@ -73,7 +73,10 @@ for histories, folders in BY_HISTORIES.items():
             **FOR_MODEL,
         params:
             **MODEL_PARAMS,
-            code=fingerprint("scripts.decode.recommend"),
+            code=lambda wildcards: fingerprint(
+                "scripts.decode.recommend",
+                *own_code(STUDY.decoders[wildcards.decoder], "rank"),
+            ),
             step="recommend",
             sample=sample_options,
             decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),

@@ -15,7 +15,7 @@ for output in study_outputs.figures(STUDY):
             csv=f"{RESULTS}/figures/{output.name}.csv",
             svg=report(
                 f"{RESULTS}/figures/{output.name}.svg",
-                caption=f"../report/figure_{output.name}.rst",
+                caption=caption_of(f"figure_{output.name}"),
                 category=output.question,
                 labels={"figure": output.name},
             ),
@@ -23,7 +23,7 @@ for output in study_outputs.figures(STUDY):
             f"{LOGS}/figures/{output.name}.log",
         localrule: True
         params:
-            code=fingerprint(f"scripts.figures.{output.name}", "scripts.figures.__main__"),
+            code=code_of("figures", output.name),
             name=output.name,
             options=verbatim(json.dumps(study_outputs.options(STUDY, output.figure_options))),
         shell:

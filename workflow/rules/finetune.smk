@@ -23,7 +23,10 @@ rule finetune:
         mem_mb=lambda wildcards, attempt: memory_of(wildcards, attempt) * processes_of(wildcards),
         runtime=minutes_of,
     params:
-        code=fingerprint("scripts.finetune.train"),
+        code=lambda wildcards: fingerprint(
+            "scripts.finetune.train",
+            *own_code(OBJECTIVES[wildcards.objective], "causal_losses"),
+        ),
         model=folder_of_output,
         backbone=backbone_folder,
         prompt=prompt_of,

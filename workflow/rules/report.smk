@@ -20,7 +20,11 @@ rule report:
         study=verbatim(STUDY.model_dump_json(exclude={"device", "missing_gpu"})),
         # By content, as the checkout may be elsewhere tomorrow; so its path stays out of the record.
         words=[
-            sha256(f"{CHECKOUT}/{name}") for name in ("workflow/report", "scripts/report.html.j2")
+            sha256(f"{CHECKOUT}/{name}")
+            for name in (
+                *("workflow/report", "scripts/report.html.j2"),
+                *(f"extensions/{name}.py" for name in STUDY.outputs),
+            )
         ],
         k=study_cells.headline_k(STUDY),
         captions=lambda wildcards, output: f"{CHECKOUT}/workflow/report",

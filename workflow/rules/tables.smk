@@ -12,7 +12,7 @@ for output in study_outputs.tables(STUDY):
         output:
             csv=report(
                 f"{RESULTS}/tables/{output.name}.csv",
-                caption=f"../report/table_{output.name}.rst",
+                caption=caption_of(f"table_{output.name}"),
                 category=output.question,
                 labels={"table": output.name},
             ),
@@ -23,7 +23,7 @@ for output in study_outputs.tables(STUDY):
             f"{LOGS}/tables/{output.name}.log",
         localrule: True
         params:
-            code=fingerprint(f"scripts.tables.{output.name}", "scripts.tables.__main__"),
+            code=code_of("tables", output.name),
             name=output.name,
             options=verbatim(json.dumps(study_outputs.options(STUDY, output.table_options))),
         shell:

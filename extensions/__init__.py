@@ -1,0 +1,1 @@
+"""Code of your own, see docs/extending.md. Updates of the project leave it alone."""
