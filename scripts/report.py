@@ -102,7 +102,8 @@ def _objective(name: str, settings: dict[str, Any]) -> str:
     weights = (
         "learned weights" if settings["token_weights"] == "learned" else f"β = {settings['beta']:g}"
     )
-    return f"{name} (α = {settings['alpha']:g}, {weights})"
+    own = f", {settings['module']}.py" if settings["module"] else ""
+    return f"{name} (α = {settings['alpha']:g}, {weights}{own})"
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

@@ -227,12 +227,9 @@ def equal_weight_bases(study: Study) -> dict[str, str]:
     for cell in shown_cells(study):
         trained.setdefault(cell.objective, set()).add(cell._replace(objective=""))
     settings = {name: study.objectives[name] for name in trained}
-    equal = {
-        (one.alpha, one.counterfactual): name
-        for name, one in settings.items()
-        if one.token_weights == "linear" and one.beta == 1
-    }
-    bases = {name: equal.get((one.alpha, one.counterfactual)) for name, one in settings.items()}
+    equal = {"token_weights": "linear", "beta": 1.0}
+    names = {one: name for name, one in settings.items()}
+    bases = {name: names.get(one.model_copy(update=equal)) for name, one in settings.items()}
     return {
         name: base
         for name, base in bases.items()
