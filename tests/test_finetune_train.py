@@ -307,9 +307,9 @@ def test_settings_that_bf16_weights_exclude():
 
 
 def test_steps_and_micro_batches_are_drawn_at_random_if_asked(folder, tmp_path, monkeypatch):
-    def spy(model, inputs, alpha):
+    def spy(model, inputs, *rest):
         shown.append(inputs["example_ids"])
-        return add_gradients(model, inputs, alpha)
+        return add_gradients(model, inputs, *rest)
 
     add_gradients, shown = trainer.add_gradients, []
     monkeypatch.setattr(trainer, "add_gradients", spy)

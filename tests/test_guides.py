@@ -16,7 +16,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from scripts.study.config import load
 from tests.small_language import make_small_backbone, write_language_data
 from tests.test_workflow import CODE, ROOT, cells_of, planned, snakemake
 
@@ -103,7 +102,7 @@ def test_a_backbone_is_the_one_of_the_folder(project: Path) -> None:
 def test_an_objective_is_the_function_of_the_page(project: Path) -> None:
     found: dict = {}
     exec(FILES["extensions/margin.py"], found)
-    # The history makes them 3/4 and 1/4 instead of a half likely: a gain of log 3/2, a loss of log 2.
+    # The history makes them 3/4 and 1/4 likely instead of a half: log 3/2 more, log 2 less.
     logits = torch.tensor([[np.log(3), 0.0], [np.log(3), 0.0]])
     losses = found["causal_losses"](logits, torch.zeros(2, 2), torch.tensor([0, 1]))
     assert losses.tolist() == pytest.approx([1 - np.log(1.5), 1 + np.log(2)])
@@ -147,15 +146,14 @@ def test_an_output_shows_its_analysis(project: Path) -> None:
             listed = lists(project, f"mine/{objective}/seed-0/{decoder}/with")
             missed = np.mean([targets[example] not in items for example, items in listed.items()])
             assert shown[objective, label] == pytest.approx(missed, abs=1e-4)
-    assert all(
-        (project / f"results/mine/figures/missed.{e}").stat().st_size for e in ("pdf", "svg")
-    )
+    for ending in ("pdf", "svg"):
+        assert (project / f"results/mine/figures/missed.{ending}").stat().st_size
 
 
 def test_a_changed_function_reruns_what_stands_on_it(project: Path) -> None:
     for name, old, new in (
         ("margin", "MARGIN = 1.0", "MARGIN = 2.0"),
-        ("missed", "barh(", "barh(height=0.5, y="),
+        ("missed", "COLUMN, 1.5", "COLUMN, 2.5"),
     ):
         path = project / f"extensions/{name}.py"
         path.write_text(FILES[f"extensions/{name}.py"].replace(old, new), encoding="utf-8")

@@ -525,7 +525,6 @@ def test_every_documented_command_runs(finished: Path) -> None:
         "<name>": "accuracy",
         "--config stage=1": "-n --config stage=1",  # A part has other summaries.
         "[toys]": "[generated]",
-        " x --help": " accuracy --help",
         ".venv/bin/": "",
     }
     used = set()
@@ -552,89 +551,3 @@ def test_every_documented_command_runs(finished: Path) -> None:
         done = subprocess.run(words, cwd=finished, capture_output=True, text=True)
         assert done.returncode == 0, f"{name}: {command}\n{done.stdout}{done.stderr}"
     assert used == set(NOT_RUN)
-
-
-ANALYSIS = '''
-from pathlib import Path
-import pandas as pd
-from scripts.cells import cell_of
-from scripts.contracts import PER_EXAMPLE
-from scripts.files import read_table
-
-def missed(metrics: list[Path]) -> pd.DataFrame:
-    """Share of the targets that no list holds.
-
-    Args:
-        metrics: per-example metrics.
-    """
-    rows = []
-    for path in metrics:
-        rank = read_table(path, PER_EXAMPLE)["rank"]
-        rows.append({"objective": cell_of(path).objective, "share": rank.isna().mean()})
-    return pd.DataFrame(rows).groupby("objective", as_index=False, sort=False).mean()
-'''
-TABLE = '''
-import pandas as pd
-from scripts.labels import Labels
-from scripts.tables.format import Table, number
-
-def missed(missed: pd.DataFrame, labels: Labels) -> Table:
-    """List the shares."""
-    shown = pd.DataFrame({"Objective": missed["objective"], "Missed": missed["share"].map(number)})
-    return Table(shown, ["A share of 1 is bad."], left=1)
-'''
-FIGURE = '''
-import pandas as pd
-from scripts import style
-from scripts.labels import Labels
-from scripts.style import Drawing
-
-def missed(values: pd.DataFrame, labels: Labels) -> Drawing:
-    """Draw the shares."""
-    figure, axes = style.panels(1, 1, style.COLUMN, 1.5)
-    axes[0, 0].barh(values["objective"], values["share"])
-    return Drawing(figure, values)
-'''
-ENTRY = """    Output(
-        "missed",
-        "What is missed?",
-        {"metrics": of_cells("metrics", shown_cells)},
-        table=("missed", "provenance"),
-        figure=True,
-    ),
-"""
-
-
-def test_a_new_output_is_its_modules_its_captions_and_one_entry(finished: Path, edited) -> None:
-    """The last test: what it adds to the finished study stays there."""
-    files = {
-        "scripts/analyse/missed.py": ANALYSIS,
-        "scripts/tables/missed.py": TABLE,
-        "scripts/figures/missed.py": FIGURE,
-        "workflow/report/table_missed.rst": "Targets beyond every list.",
-        "workflow/report/figure_missed.rst": "The same, drawn.",
-    }
-    for name, text in files.items():
-        (finished / name).write_text(text, encoding="utf-8")
-    edited(
-        "scripts/study/outputs.py",
-        '    Output(\n        "claims",',
-        ENTRY + '    Output(\n        "claims",',
-    )
-    jobs = {"analysis_missed", "table_missed", "figure_missed", "report", "all"}
-    assert set(planned(finished)) == jobs
-    snakemake(finished, "--configfile", "config/smoke.yaml")
-    results = finished / "results/smoke"
-    table = pd.read_csv(results / "tables/missed.csv")
-    metrics = [
-        pd.read_parquet(path)
-        for path in results.glob("metrics/generated/tiny/causal/*/*/with.parquet")
-    ]
-    expected = sum(frame["rank"].isna().mean() for frame in metrics) / len(metrics)
-    assert table.set_index("Objective").loc["causal", "Missed"] == pytest.approx(expected, abs=1e-4)
-    for ending in ("pdf", "svg", "png", "csv"):
-        assert (results / f"figures/missed.{ending}").stat().st_size
-    report = (results / "report.html").read_text(encoding="utf-8")
-    for text in ("What is missed?", "Targets beyond every list.", "The same, drawn.", "is bad."):
-        assert text in report
-    assert not planned(finished)
