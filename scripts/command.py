@@ -25,6 +25,8 @@ from jsonargparse import ArgumentParser
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator, validate_call
 from tqdm import tqdm
 
+from scripts.extensions import own
+
 T = TypeVar("T")
 #: numpy and torch take no larger one.
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -190,15 +192,17 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def step_of(room: str, words: Sequence[str]) -> Callable[..., Any]:
-    """The function of a room that the first word of a command line names: of the module of the
-    room that has the same name, or in the user's own module of that name what the room makes,
-    such as `table`.
+    """The function of the module of a room that the first word of a command line names.
+
+    Both have the same name. In a module of the user's the function has that of what it makes, such
+    as `table`.
     """
-    name, folder = "".join(words[:1]), room.replace(".", "/")
+    name = "".join(words[:1])
     if name and find_spec(f"{room}.{name}"):
         return getattr(import_module(f"{room}.{name}"), name)
     if name and find_spec(f"extensions.{name}"):
-        return getattr(import_module(f"extensions.{name}"), folder.split("/")[1].removesuffix("s"))
+        return own(name, room.split(".")[1].removesuffix("s"))
+    folder = room.replace(".", "/")
     sys.exit(f"usage: python -m {room} <name> --help, with the name of a module in {folder}")
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from scripts.command import InputError
 from scripts.fingerprint import parsed
 
 
@@ -30,15 +29,8 @@ def module_with(name: str) -> Any:
 
 
 def own(module: str, name: str) -> Any:
-    """What a module of the user's defines under a name.
-
-    Raises:
-        InputError: it defines no such thing.
-    """
-    try:
-        return getattr(import_module(f"extensions.{module}"), name)
-    except AttributeError as error:
-        raise InputError(f"extensions/{module}.py: {error}; see docs/extending.md") from error
+    """What a module of the user's defines under a name."""
+    return getattr(import_module(f"extensions.{module}"), name)
 
 
 def own_code(settings: Any, name: str) -> list[str]:

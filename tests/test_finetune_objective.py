@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from scripts.command import InputError
 from scripts.finetune.objective import (
     POSITIONS,
     RATE,
@@ -66,6 +67,15 @@ def test_without_counterfactual_logits_the_causal_loss_is_zero():
     assert_close(sums.normal, 1.5 * torch.tensor(2.0).log())
     assert sums.causal == 0
     assert_close(total_loss(sums, 0.7, 1.5), torch.tensor(2.0).log())
+
+
+def test_a_causal_loss_of_ones_own_is_weighted_token_by_token():
+    logits, without, targets = torch.tensor([[3.0, 1.0], [0.0, 2.0]]), torch.ones(2, 2), [0, 1]
+    batch = (logits, torch.tensor(targets), torch.tensor([1.0, 0.5]), without)
+    sums = weighted_losses(*batch, lambda z, z0, y: (z - z0).gather(1, y[:, None])[:, 0])
+    assert sums.causal.item() == 1.0 * (3 - 1) + 0.5 * (2 - 1)
+    with pytest.raises(InputError, match="one loss for each token, and no sum or mean"):
+        weighted_losses(*batch, lambda z, z0, y: (z - z0).mean())
 
 
 @given(

@@ -166,6 +166,14 @@ def test_what_changes_the_fingerprint(package, file, old, new):
     assert now() != before
 
 
+def test_a_name_counts_for_itself_alone(package):
+    before = now("scripts.shared:used")
+    edit(package / "shared.py", "return os.getcwd()", "return os.sep")
+    assert now("scripts.shared:used") == before
+    edit(package / "deep.py", "LIMIT = 7", "LIMIT = 8")
+    assert now("scripts.shared:used") != before
+
+
 def test_unknown_module(package):
     with pytest.raises(ValueError, match=r"scripts\.nothing is no module"):
         fingerprint("scripts.nothing")

@@ -547,24 +547,41 @@ def test_settings_without_effect_are_faults(objective: dict, beta: float, messag
         resolve(SMALL | {"objectives": objectives, "sensitivity": [grid]})
 
 
+@pytest.mark.parametrize(
+    ("module", "text", "fault"),
+    [
+        ("absent", None, "extensions/absent.py is not there"),
+        ("other", "def table(): ...", "extensions/other.py defines no `OUTPUT`"),
+        ("broken", "OUTPUT =\n", "extensions/broken.py:1: invalid syntax"),
+        ("accuracy", "OUTPUT = 1", "there is an output 'accuracy' already"),
+        ("a.b", None, "found 'a.b'; String should match"),
+    ],
+)
+def test_a_module_of_the_users_own_is_checked(
+    module: str, text: str | None, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.fingerprint.ROOT", tmp_path)
+    (tmp_path / "extensions").mkdir()
+    if text is not None:
+        (tmp_path / f"extensions/{module}.py").write_text(text)
+    with pytest.raises(InputError, match=re.escape(f"\noutputs.0: {fault}")):
+        resolve(changed("outputs", [module]))
+
+
 def test_a_part_may_be_larger_than_the_step_and_need_not_divide_it() -> None:
     for training in ({"batch_size": 8}, {"batch_size": 64, "micro_batch_size": 48}):
         resolve(changed("backbones.tiny.training", training))
 
 
 def test_examples_of_the_reference_are_valid() -> None:
-    """Those of data sets, backbones, objectives and decoders, and the entries of lists."""
+    """Those of backbones, and the entries of lists."""
     text = (ROOT / "config" / "README.md").read_text("utf-8").partition("## All keys")[0]
-    blocks = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     config = copy.deepcopy(SMALL)
-    for block in blocks:
-        config["datasets"] |= block["datasets"]
-    assert {"mine", "purchases"} < set(config["datasets"])
     entries = [yaml.safe_load(entry) for entry in re.findall(r"`(\{.*?\})`", text, re.DOTALL)]
     config["backbones"] |= {f"b{i}": entry for i, entry in enumerate(entries) if "source" in entry}
     config["sensitivity"] = [entry for entry in entries if "alpha" in entry]
     config["history_length"] = [entry for entry in entries if "lengths" in entry]
-    assert len(config["backbones"]) == 3
+    assert len(config["backbones"]) == 2
     deviations = (ROOT / "docs" / "deviations.md").read_text("utf-8")
     [released] = re.findall(r"```yaml\n(.*?)```", deviations, re.DOTALL)
     for kind, entries_of_kind in yaml.safe_load(released).items():

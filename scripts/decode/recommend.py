@@ -99,11 +99,6 @@ def rank(
     notes: dict[str, Any] = {}
     if isinstance(decoder, OwnDecoder):
         rankings = own(decoder.module, "rank")(recommender, distinct, decoder)
-        if len(rankings) != len(distinct):
-            raise InputError(
-                f"extensions/{decoder.module}.py: rank gives {len(rankings)} lists for "
-                f"{len(distinct)} queries; it must give one for each, in their order"
-            )
     elif isinstance(decoder, Constrained):
         trie, guide = build_trie(titles.tokens), None
         if isinstance(decoder, Assisted):

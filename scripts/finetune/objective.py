@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from scripts.command import InputError
 
 #: Causal loss of each of N tokens, from (N, V) logits with and without history, and (N,) targets.
-CausalLosses = Callable[[Tensor, Tensor, Tensor], Tensor]
+CausalLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 #: Positions with a learned weight each; all later ones share the last weight.
 POSITIONS = 32
@@ -68,7 +68,7 @@ def weighted_losses(
     targets: Tensor,
     weights: Tensor,
     counterfactual_logits: Tensor | None,
-    causal_losses: CausalLosses = effect_losses,
+    causal_loss: CausalLoss = effect_losses,
 ) -> Loss:
     """Weighted sums of the normal loss, the cross-entropy of the logits z_t (eq. 1), and the
     causal loss.
@@ -78,10 +78,10 @@ def weighted_losses(
         targets: (N,) int64.
         weights: (N,), see `token_weights`.
         counterfactual_logits: (N, V), given no history; None leaves the causal loss 0.
-        causal_losses: the causal loss of each token.
+        causal_loss: gives the causal loss of each token.
 
     Raises:
-        InputError: these are not (N,).
+        InputError: it does not.
     """
 
     def weighted(losses: Tensor) -> Tensor:
@@ -91,13 +91,10 @@ def weighted_losses(
     normal = weighted(tokens)
     causal = torch.zeros_like(normal)
     if counterfactual_logits is not None:
-        found = causal_losses(logits, counterfactual_logits, targets)
-        if found.shape != targets.shape:
-            raise InputError(
-                f"causal_losses gives {tuple(found.shape)} for {len(targets)} tokens: it must give "
-                "one loss for each, neither summed nor averaged"
-            )
-        causal = weighted(found)
+        losses = causal_loss(logits, counterfactual_logits, targets)
+        if losses.shape != targets.shape:
+            raise InputError("causal_losses must give one loss for each token, and no sum or mean")
+        causal = weighted(losses)
     return Loss(normal, causal, tokens.detach())
 
 

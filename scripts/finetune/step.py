@@ -18,13 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from scripts.command import InputError
 from scripts.finetune.batches import Branches, Encoded, Shared, branches, part_logits, trunk_outputs
-from scripts.finetune.objective import (
-    CausalLosses,
-    Loss,
-    effect_losses,
-    total_loss,
-    weighted_losses,
-)
+from scripts.finetune.objective import CausalLoss, Loss, effect_losses, total_loss, weighted_losses
 from scripts.finetune.settings import Training
 
 
@@ -104,11 +98,7 @@ def lengths(examples: list[Encoded]) -> Tensor:
 
 
 def part_losses(
-    model: Any,
-    inputs: Inputs,
-    shared: Shared,
-    index: int,
-    causal_losses: CausalLosses = effect_losses,
+    model: Any, inputs: Inputs, shared: Shared, index: int, causal: CausalLoss = effect_losses
 ) -> Loss:
     """The losses of a part, the `index`-th of its step, with weights that are normalised already.
 
@@ -117,7 +107,7 @@ def part_losses(
     """
     logits, without_history = part_logits(model, inputs["branches"]["parts"][index], shared, index)
     targets, weights = inputs["targets"][index], inputs["weights"][index]
-    losses = weighted_losses(logits, targets, weights, without_history, causal_losses)
+    losses = weighted_losses(logits, targets, weights, without_history, causal)
     if not torch.isfinite(losses.normal + losses.causal):
         raise InputError(
             f"The loss is {(losses.normal + losses.causal).item()} on examples "
@@ -128,10 +118,7 @@ def part_losses(
 
 
 def add_gradients(
-    model: Any,
-    inputs: Inputs,
-    alpha: float,
-    causal_losses: CausalLosses = effect_losses,
+    model: Any, inputs: Inputs, alpha: float, causal: CausalLoss = effect_losses
 ) -> tuple[Tensor, list[Tensor]]:
     """Add the gradient of a step's loss (docs/paper.md §2) to the parameters'.
 
@@ -157,7 +144,7 @@ def add_gradients(
             ],
             leaves.logits,
         )
-        losses = part_losses(model, inputs, seen, index, causal_losses)
+        losses = part_losses(model, inputs, seen, index, causal)
         loss = total_loss(losses, alpha, 1.0)
         loss.backward()
         total += loss.detach()

@@ -111,9 +111,9 @@ class CounterfactualTrainer(Trainer):
     ) -> None:
         super().__init__(**kwargs)
         self.objective = objective
-        self.causal_losses = effect_losses
-        if objective.module is not None:
-            self.causal_losses = own(objective.module, "causal_losses")
+        self.causal_loss = effect_losses
+        if objective.module:
+            self.causal_loss = own(objective.module, "causal_losses")
         self.training = training
         self.no_history = no_history
         self.pad = pad
@@ -211,7 +211,7 @@ class CounterfactualTrainer(Trainer):
         """Forward and backward of an optimiser step; its loss, summed over the processes."""
         model.train()
         inputs = self._prepare_inputs(inputs)
-        loss, token_losses = add_gradients(model, inputs, self.objective.alpha, self.causal_losses)
+        loss, token_losses = add_gradients(model, inputs, self.objective.alpha, self.causal_loss)
         tokens = torch.tensor(float(tokens_run(inputs["branches"])), device=loss.device)
         if self.args.world_size > 1:
             self.sum_over_processes([loss, tokens])

@@ -44,10 +44,7 @@ rule sequential:
     resources:
         **FOR_MODEL,
     params:
-        code=lambda wildcards: fingerprint(
-            "scripts.baselines.sequential",
-            *own_code(STUDY.baselines[wildcards.baseline], "Model"),
-        ),
+        code=code_with("scripts.baselines.sequential", STUDY.baselines, "baseline", "Model"),
         settings=lambda wildcards: as_json(STUDY.baselines[wildcards.baseline]),
         device=device_of,
     shell:

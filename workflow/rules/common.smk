@@ -152,6 +152,11 @@ def caption_of(name: str):
     return None if name.split("_", 1)[1] in STUDY.outputs else f"../report/{name}.rst"
 
 
+def code_with(step: str, entries, kind: str, name: str):
+    """Fingerprint of a step and of the code of the user's that an entry names."""
+    return lambda wildcards: fingerprint(step, *own_code(entries[wildcards[kind]], name))
+
+
 def verbatim(text: str):
     """A parameter whose braces stay braces: in a plain text Snakemake would look for wildcards."""
     return lambda wildcards: text

@@ -73,10 +73,7 @@ for histories, folders in BY_HISTORIES.items():
             **FOR_MODEL,
         params:
             **MODEL_PARAMS,
-            code=lambda wildcards: fingerprint(
-                "scripts.decode.recommend",
-                *own_code(STUDY.decoders[wildcards.decoder], "rank"),
-            ),
+            code=code_with("scripts.decode.recommend", STUDY.decoders, "decoder", "rank"),
             step="recommend",
             sample=sample_options,
             decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),

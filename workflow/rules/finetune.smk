@@ -23,10 +23,7 @@ rule finetune:
         mem_mb=lambda wildcards, attempt: memory_of(wildcards, attempt) * processes_of(wildcards),
         runtime=minutes_of,
     params:
-        code=lambda wildcards: fingerprint(
-            "scripts.finetune.train",
-            *own_code(OBJECTIVES[wildcards.objective], "causal_losses"),
-        ),
+        code=code_with("scripts.finetune.train", OBJECTIVES, "objective", "causal_losses"),
         model=folder_of_output,
         backbone=backbone_folder,
         prompt=prompt_of,
