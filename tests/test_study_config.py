@@ -577,6 +577,7 @@ def test_examples_of_the_reference_are_valid() -> None:
     """Those of backbones, and the entries of lists."""
     text = (ROOT / "config" / "README.md").read_text("utf-8").partition("## All keys")[0]
     config = copy.deepcopy(SMALL)
+    config["datasets"]["mine"] = config["datasets"]["x"]
     entries = [yaml.safe_load(entry) for entry in re.findall(r"`(\{.*?\})`", text, re.DOTALL)]
     config["backbones"] |= {f"b{i}": entry for i, entry in enumerate(entries) if "source" in entry}
     config["sensitivity"] = [entry for entry in entries if "alpha" in entry]
