@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from scripts.fingerprint import parsed
+from scripts.fingerprint import module_file, parsed
+
+LACKS = "{} defines no `{}`; see docs/extending.md"
 
 
 def module_with(name: str) -> Any:
@@ -15,22 +18,25 @@ def module_with(name: str) -> Any:
 
     def check(module: str) -> str:
         file = f"extensions/{module}.py"
+        if module_file(f"extensions.{module}") is None:
+            raise ValueError(f"{file} is not there; see docs/extending.md")
         try:
             found = parsed(f"extensions.{module}")
-        except SyntaxError as error:
-            raise ValueError(f"{file}:{error.lineno}: {error.msg}") from error
-        except ValueError as error:
-            raise ValueError(f"{file} is not there; see docs/extending.md") from error
+        except (SyntaxError, UnicodeError) as error:
+            raise ValueError(f"{file}: {error}") from error
         if name not in found.definitions | found.imports:
-            raise ValueError(f"{file} defines no `{name}`; see docs/extending.md")
+            raise ValueError(LACKS.format(file, name))
         return module
 
     return Annotated[str, Field(pattern=r"^[a-z]\w*$"), AfterValidator(check)]
 
 
 def own(module: str, name: str) -> Any:
-    """What a module of the user's defines under a name."""
-    return getattr(import_module(f"extensions.{module}"), name)
+    """What a module of the user's defines under a name; ends the process if it does not."""
+    found = import_module(f"extensions.{module}")
+    if not hasattr(found, name):
+        sys.exit(LACKS.format(f"extensions/{module}.py", name))
+    return getattr(found, name)
 
 
 def own_code(settings: Any, name: str) -> list[str]:

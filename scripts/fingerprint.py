@@ -82,7 +82,7 @@ def parsed(module: str) -> Module:
     file = module_file(module)
     if file is None:
         raise ValueError(f"{module} is no module of this project")
-    tree = without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
+    tree = without_docstrings(ast.parse(file.read_text(encoding="utf-8"), file.name))
     definitions: dict[str, list[ast.stmt]] = {}
     always: list[ast.stmt] = []
     for statement in tree.body:

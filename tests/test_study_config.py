@@ -552,7 +552,7 @@ def test_settings_without_effect_are_faults(objective: dict, beta: float, messag
     [
         ("absent", None, "extensions/absent.py is not there"),
         ("other", "def table(): ...", "extensions/other.py defines no `OUTPUT`"),
-        ("broken", "OUTPUT =\n", "extensions/broken.py:1: invalid syntax"),
+        ("broken", "OUTPUT =\n", "extensions/broken.py: invalid syntax (broken.py, line 1)"),
         ("accuracy", "OUTPUT = 1", "there is an output 'accuracy' already"),
         ("a.b", None, "found 'a.b'; String should match"),
     ],
