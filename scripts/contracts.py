@@ -69,7 +69,7 @@ PER_EXAMPLE = pa.schema(
 )
 
 #: Log-probability of each target token with and without the history; `position` from 1, `tokens`
-#: is the number of supervised tokens of the example, eos included.
+#: is the number of supervised tokens of the example, eos included; `token` its text, a blank as ␣.
 TOKEN_EFFECTS = pa.schema(
     [
         ("example_id", pa.int32()),
@@ -78,6 +78,7 @@ TOKEN_EFFECTS = pa.schema(
         ("tokens", pa.int32()),
         ("with_history", pa.float32()),
         ("without_history", pa.float32()),
+        ("token", pa.string()),
     ]
 )
 
@@ -85,5 +86,5 @@ TOKEN_EFFECTS = pa.schema(
 #: missing is empty.
 TEXT = (
     *("dataset", "block", "backbone", "baseline", "objective", "base", "decoder", "history"),
-    *("device", "title", "user", "stratum", "words", "x", "unit", "published", "needed"),
+    *("device", "title", "token", "user", "stratum", "words", "x", "unit", "published", "needed"),
 )

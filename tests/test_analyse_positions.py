@@ -16,7 +16,7 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     rows = []
     for example, (user, tokens) in enumerate([("ann", 3), ("ann", 2), ("bob", 16)]):
         for position in range(1, tokens + 1):
-            rows.append((example, user, position, tokens, -0.5, -0.5 - position - example))
+            rows.append((example, user, position, tokens, -0.5, -0.5 - position - example, ""))
     frame = pd.DataFrame(rows, columns=TOKEN_EFFECTS.names)
     path = tmp_path / f"{llm('cft', 7).model}.parquet"
     write_table(frame, path, TOKEN_EFFECTS)
@@ -53,7 +53,7 @@ def test_positions_by_hand(tmp_path: Path) -> None:
 
 def effects(tmp_path: Path, seed: int, tokens: int, shift: float) -> Path:
     rows = [
-        (example, user, position, tokens, shift - position, -2.0 * shift)
+        (example, user, position, tokens, shift - position, -2.0 * shift, "")
         for example, user in enumerate("abc")
         for position in range(1, tokens + 1)
     ]
@@ -99,7 +99,7 @@ def test_the_whole_target_is_compared_with_plain_branch_by_branch(tmp_path: Path
         for objective, (known, unknown) in models.items():
             if (objective, seed) not in {("plain", 3), ("cft", 0)}:
                 paths.append(tmp_path / f"{llm(objective, seed).model}.parquet")
-                table = frame.assign(with_history=known, without_history=unknown)
+                table = frame.assign(with_history=known, without_history=unknown, token="")
                 write_table(table, paths[-1], TOKEN_EFFECTS)
     found = positions(paths, Draws(resamples=200))
     found = found[found["base"] != ""].set_index("measure")

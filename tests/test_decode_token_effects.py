@@ -24,6 +24,7 @@ def test_log_probabilities_of_every_token(folder, batch, monkeypatch):
     for row, (user, history, target) in enumerate(ROWS):
         group = found[found["example_id"] == 10 + row]
         count = len(answer_ids(tokenizer, TITLES[target]))
+        assert "".join(group["token"]) == f'"{TITLES[target]}"eos'.replace(" ", "␣")
         assert group["user"].unique().tolist() == [user]
         assert group["position"].tolist() == list(range(1, count + 1))
         assert group["tokens"].unique().tolist() == [count]

@@ -17,7 +17,6 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from scripts import style
-from scripts.backbones.load import load_tokenizer
 from scripts.cells import Cell, model_of
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS, TOKEN_EFFECTS
@@ -28,7 +27,6 @@ from scripts.decode.token_effects import token_effects
 from scripts.device import Device
 from scripts.examples import read_examples, read_titles
 from scripts.files import read_json, read_table, write_table
-from scripts.prompts import answer_ids
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class Explanation(NamedTuple):
     kind: str
     """Kind of the decoder that made them."""
     tokens: pd.DataFrame
-    """The target's TOKEN_EFFECTS rows, with the token as text."""
+    """The target's TOKEN_EFFECTS rows."""
 
 
 def explain(
@@ -92,7 +90,7 @@ def explain(
         for name, folder in zip(models, folders, strict=True):
             finetuned = as_finetuned(results, folder, data / "catalogue.parquet", device)
             ranked = ranking(results, finetuned, decoder, example, alone)
-            tokens = target_tokens(finetuned, target, alone)
+            tokens = target_tokens(finetuned, alone)
             explanations.append(Explanation(name, *ranked, tokens))
     history = [titles[item] for item in one["history"].item()]
     print("\n".join(text(dataset, one, history, target, titles, decoder, explanations)))
@@ -187,14 +185,11 @@ def ranking(
     return rows[rows["example_id"] == example].sort_values("rank"), settings["kind"]
 
 
-def target_tokens(finetuned: Finetuned, target: str, alone: Path) -> pd.DataFrame:
-    """TOKEN_EFFECTS rows of the example, with the column `token`: its text, blanks made visible."""
+def target_tokens(finetuned: Finetuned, alone: Path) -> pd.DataFrame:
+    """TOKEN_EFFECTS rows of the example."""
     output = alone.with_name("effects.parquet")
     token_effects(finetuned, alone, output)
-    effects = read_table(output, TOKEN_EFFECTS)
-    tokenizer = load_tokenizer(finetuned.model)
-    words = [tokenizer.decode([token]) for token in answer_ids(tokenizer, target)[:-1]]
-    return effects.assign(token=[*(word.replace(" ", "␣") for word in words), "eos"])
+    return read_table(output, TOKEN_EFFECTS)
 
 
 def text(

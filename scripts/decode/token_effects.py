@@ -50,6 +50,9 @@ def token_effects(
             log_probability = scores.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
             arrays.append(log_probability.cpu().numpy())
     lengths = np.array([len(example.answer) for example in encoded])
+    ids = pd.Series(np.concatenate([example.answer for example in encoded]))
+    texts = {token: tokenizer.decode([token]).replace(" ", "␣") for token in ids.unique()}
+    texts[tokenizer.eos_token_id] = "eos"
     table = pd.DataFrame(
         {
             "example_id": np.repeat(examples["example_id"].to_numpy(), lengths),
@@ -57,6 +60,7 @@ def token_effects(
             "position": np.concatenate([np.arange(1, n + 1) for n in lengths]),
             "tokens": np.repeat(lengths, lengths),
             **{name: np.concatenate(arrays) for name, arrays in effects.items()},
+            "token": ids.map(texts),
         }
     )
     write_table(table, output, TOKEN_EFFECTS)
