@@ -20,9 +20,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scripts.command import InputError, run
 from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.extensions import own
-from scripts.files import read_json, read_table, write_json, write_text
+from scripts.files import read_csv, read_json, read_table, write_json, write_text
 from scripts.fingerprint import ROOT, fingerprint
 from scripts.study.outputs import Output, with_own
+from scripts.tables.cases import examples
 
 #: Of whose code `manifest.json` holds fingerprints.
 STEPS = (
@@ -211,6 +212,7 @@ def report(
     captions: Path,
     runs: list[Path],
     tests: list[Path],
+    cases: list[Path],
     k: int,
     output: Path,
 ) -> None:
@@ -226,6 +228,7 @@ def report(
         captions: folder of `table_<name>.rst` and `figure_<name>.rst`, plain paragraphs.
         runs: run records of the fine-tuned models, for devices and versions.
         tests: test splits, `data/<data set>/examples/test.parquet`, for their checksums.
+        cases: analysis of the case study, shown whole in the place of its table; none without one.
         k: the K that figures show.
         output: HTML to write.
     """
@@ -236,9 +239,11 @@ def report(
             return own(path.stem, kind).__doc__ or ""
         return _text(captions / f"{kind}_{path.stem}.rst")
 
+    baselines = {name: one["label"] or name for name, one in study["baselines"].items()}
+    browsers = {path.stem: examples(read_csv(path), baselines) for path in cases}
     shown = [
         _entry(path, "table", caption("table", path), ["CSV", "MD", "TEX"], output.parent)
-        | {"table": read_json(path)}
+        | {"table": read_json(path), "examples": browsers.get(path.stem)}
         for path in tables
     ]
     shown += [

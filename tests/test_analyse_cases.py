@@ -6,13 +6,14 @@ import pytest
 
 from scripts.analyse.cases import cases, choose
 from scripts.command import InputError
-from scripts.files import read_csv
+from scripts.contracts import TOKEN_EFFECTS
+from scripts.files import read_csv, write_table
 from scripts.labels import Labels
 from scripts.tables.cases import cases as table
-from scripts.tables.cases import shortened
+from scripts.tables.cases import examples, shortened
 from scripts.tables.format import write
 from tests.small_data import write_catalogue, write_examples
-from tests.tiny_study import as_read, llm, prepared, recommendations
+from tests.tiny_study import as_read, baseline, llm, prepared, recommendations
 
 TITLES = ["Heat", "Dune", "Heat", "Big", "Jaws & 100 % | *Fun*_"]
 
@@ -44,8 +45,22 @@ def found(tmp_path: Path) -> pd.DataFrame:
         recommendations(tmp_path, llm("plain"), {0: [1, 3, 2], 1: [4, 1, 0]}),  # Heat: item 2, too
         recommendations(tmp_path, llm("cft"), {0: [0, 1, 3], 1: [1, 3, 0]}),
         recommendations(tmp_path, llm("cft", history="without"), {0: [3, 1, 0], 1: [3, 1, 0]}),
+        recommendations(tmp_path, baseline("pop"), {i: [3, 2] for i in range(3)}),
     ]
-    return as_read(cases(paths, prepared(tmp_path)))
+    effects = [tokens(tmp_path, name, 2) for name in ("plain", "cft")]
+    return as_read(cases(paths, effects, prepared(tmp_path)))
+
+
+def tokens(root: Path, objective: str, known: int) -> Path:
+    """Effects of the target's tokens of so many examples."""
+    rows = [
+        (example, "ann", 1 + place, 3, -0.5, place - 2.0, token)
+        for example in range(known)
+        for place, token in enumerate(['"', "NA", "eos"])
+    ]
+    path = root / f"{llm(objective).model}.parquet"
+    write_table(pd.DataFrame(rows, columns=TOKEN_EFFECTS.names), path, TOKEN_EFFECTS)
+    return path
 
 
 def test_lists_and_ranks_of_the_chosen(found: pd.DataFrame) -> None:
@@ -80,6 +95,23 @@ def test_table_marks_the_target_and_escapes_titles(found: pd.DataFrame, tmp_path
     assert r"Jaws & 100 % \|" in (tmp_path / "t.md").read_text()
 
 
+def test_examples_are_whole_with_all_lists_and_tokens(found: pd.DataFrame) -> None:
+    up, down, *_ = examples(found, {"pop": "Most popular"})
+    assert (up["case"], up["example_id"], up["target"]) == ("moved up most", 0, "Heat")
+    assert down["target"] == TITLES[4]
+    assert {one["name"]: one["rank"] for one in up["lists"]} == {
+        **{"History, latest first": "", "plain": "rank 3", "cft": "rank 1"},
+        **{"cft, without history": "rank 3", "Most popular": "rank 2"},
+    }
+    assert up["lists"][-1]["titles"] == [("Big", False), ("Heat", True)]
+    rows = [[cell["text"] for cell in row] for row in up["tokens"]["rows"]]
+    assert up["tokens"]["header"][3:5] == ["plain, effect", "cft, with"]
+    assert [row[:4] for row in rows] == [
+        *(['"', "−0.50", "−2.00", "+1.50"], ["NA", "−0.50", "−1.00", "+0.50"]),
+        *(["eos", "−0.50", "0.00", "−0.50"], ["sum", "−1.50", "−3.00", "+1.50"]),
+    ]
+
+
 def test_shortened_titles() -> None:
     assert shortened("Heat") == "Heat"
     assert shortened("a  b\nc") == "a b c"
@@ -89,4 +121,12 @@ def test_shortened_titles() -> None:
 
 def test_one_list_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the base and of the objective"):
-        cases([tmp_path / "x"], prepared(tmp_path))
+        cases([tmp_path / "x"], [], prepared(tmp_path))
+
+
+def test_effects_of_other_examples_are_refused(tmp_path: Path) -> None:
+    write_catalogue(tmp_path / "data/toy/catalogue.parquet", TITLES)
+    write_examples(tmp_path / "data/toy/examples/test.parquet", [("ann", [1], 0), ("bob", [3], 4)])
+    lists = [recommendations(tmp_path, llm(name), {0: [1], 1: [4]}) for name in ("plain", "cft")]
+    with pytest.raises(InputError, match=r"seed-0\.parquet: lacks examples of .*; rerun it"):
+        cases(lists, [tokens(tmp_path, "cft", 1)], prepared(tmp_path))

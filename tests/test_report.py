@@ -23,6 +23,15 @@ from scripts.study.outputs import OUTPUTS
 from scripts.tables.format import Table, write
 from tests.tiny_study import catalogue, split
 
+#: The analysis of a case whose target is in the list of a baseline.
+CASE = """\
+case,example_id,list,position,title,is_target,target_rank,depth,token,with_history,without_history
+drawn,7,history,1,{0},False,,,,,
+drawn,7,target,1,{0},True,,,,,
+drawn,7,"most-popular, baseline",1,{0},True,1,50,,,
+drawn,7,"cft, tokens",1,,False,,,{0},-0.5,-2.0
+"""
+
 ROOT = Path(__file__).parents[1]
 CAPTIONS = ROOT / "workflow" / "report"
 STUDY = load(ROOT / "config" / "smoke.yaml").model_dump(mode="json") | {"study": "toy & co"}
@@ -46,13 +55,17 @@ def make(tmp_path: Path, label: str = "<script>alert(1)</script>") -> str:
     frame = pd.DataFrame({"Method": [label], "HR@1": ["0.5"]})
     table = Table(frame, ["A note."], 1, {(0, "HR@1")})
     write(table, None, tmp_path / "tables" / "accuracy.csv")
-    write(Table(frame, [], left=1), None, tmp_path / "tables" / "statistics.csv")
+    for name in ("statistics", "cases"):
+        write(Table(frame, [], left=1), None, tmp_path / "tables" / f"{name}.csv")
+    quoted = label.replace('"', '""')
+    write_text(CASE.format(f'"{quoted}"'), tmp_path / "cases.csv")
     said = pd.DataFrame({"Topic": ["What was run"], "Sentence": [f"One study of {label} " * 9]})
     write(Table(said, [], left=2), None, tmp_path / "tables" / "summary.csv")
     figure = tmp_path / "figures" / "curves.svg"
     for path in [figure, *(figure.with_suffix(f".{ending}") for ending in ("pdf", "png", "csv"))]:
         write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", path)
-    for name in ("table_accuracy", "figure_curves", "table_statistics", "table_summary"):
+    tables = ("accuracy", "statistics", "summary", "cases")
+    for name in ("figure_curves", *(f"table_{name}" for name in tables)):
         write_text(f"What {name} shows.", tmp_path / "captions" / f"{name}.rst")
     run = {"device": "a device", "python": "3.11", "versions": {"torch": "2.0"}}
     write_json(run, tmp_path / "run.json")
@@ -60,11 +73,12 @@ def make(tmp_path: Path, label: str = "<script>alert(1)</script>") -> str:
     part = {"stage": 1, "only": STUDY["only"] | {"seeds": [0, 3]}}
     report(
         STUDY | {"datasets": datasets} | part,
-        [tmp_path / "tables" / f"{name}.json" for name in ("accuracy", "statistics", "summary")],
+        [tmp_path / "tables" / f"{name}.json" for name in tables],
         [figure],
         tmp_path / "captions",
         [tmp_path / "run.json"],
         [],
+        [tmp_path / "cases.csv"],
         10,
         tmp_path / "report.html",
     )
@@ -101,8 +115,18 @@ def test_any_label_is_shown_as_it_is(label: str) -> None:
     page = Page()
     with TemporaryDirectory() as folder:
         page.feed(make(Path(folder), label := f"{one_line(label)}."))
-    # In both tables, in the opening, and in words on the data sets; the settings are YAML.
-    assert page.text.count(label) >= 3 + 9
+    # In both tables, in the opening, in the case, and in words on the data sets; the settings are
+    # YAML.
+    assert page.text.count(label) >= 3 + 4 + 9
+
+
+def test_a_case_is_shown_whole_and_read_without_a_mouse(tmp_path: Path) -> None:
+    html = make(tmp_path, "a <b> & c")
+    case = html.split('<section id="table-cases"')[1].split("</section>")[0]
+    assert "<summary>Drawn (example 7): <bdi>a &lt;b&gt; &amp; c</bdi></summary>" in case
+    assert '<h4>Most popular</h4>\n<p class="note">target: rank 1</p>' in case
+    assert "<li><bdi><mark>a &lt;b&gt; &amp; c</mark></bdi> (target)</li>" in case
+    assert 'href="tables/cases.csv"' in case
 
 
 def test_the_page_is_accessible(tmp_path: Path) -> None:
@@ -163,7 +187,7 @@ def test_tables_and_figures_stand_under_their_questions(tmp_path: Path) -> None:
     assert headings == [
         *("What is the data?", "Table: Statistics", "How accurate is each method?"),
         *("Table: Accuracy", "What does each part of CFT add?", "Figure: Curves"),
-        "How was it made?",
+        *("Who gains?", "Table: Cases", "How was it made?"),
     ]
 
 
@@ -192,7 +216,9 @@ def test_the_revision_is_that_of_the_code_itself(tmp_path: Path) -> None:
 def test_a_missing_caption_is_named(tmp_path: Path) -> None:
     write(Table(pd.DataFrame({"a": ["1"]}), [], left=1), None, tmp_path / "other.csv")
     with pytest.raises(InputError, match=r"table_other\.rst: cannot be read"):
-        report(STUDY, [tmp_path / "other.json"], [], CAPTIONS, [], [], 10, tmp_path / "report.html")
+        report(
+            STUDY, [tmp_path / "other.json"], [], CAPTIONS, [], [], [], 10, tmp_path / "report.html"
+        )
 
 
 @pytest.mark.parametrize("path", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)

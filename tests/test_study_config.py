@@ -283,6 +283,7 @@ def test_cases_are_those_of_the_first_comparison():
         "x/tiny/plain/seed-0/grounded/with",
         "x/tiny/cft/seed-0/grounded/with",
         "x/tiny/cft/seed-0/grounded/without",
+        *(f"x/baselines/{name}/seed-0" for name in ("popular", "sasrec", "gru")),
     ]
     alone = SMALL | {"experiments": [SMALL["experiments"][0] | {"objectives": ["plain"]}]}
     assert case_cells(resolve(alone)) == []

@@ -1,4 +1,4 @@
-"""A case study: test examples chosen by a rule, with what two objectives recommend for them."""
+"""A case study: test examples chosen by a rule, with what every method recommends for them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scripts.cells import Cell, cell_of
+from scripts.cells import Cell, cell_of, model_of
 from scripts.command import InputError
-from scripts.contracts import RECOMMENDATIONS
+from scripts.contracts import RECOMMENDATIONS, TOKEN_EFFECTS
 from scripts.evaluate.blocks import read_block
 from scripts.evaluate.catalogue import folder_of
 from scripts.examples import read_examples, read_titles
+from scripts.files import read_table
 
 #: Titles shown of each list.
-TOP = 5
+TOP = 10
+
+#: The second half of a list's name, where it is no history: a baseline's, or the target's tokens.
+BASELINE, TOKENS = "baseline", "tokens"
 
 COLUMNS = [
     *("dataset", "backbone", "decoder", "seed", "case", "example_id"),
     *("list", "position", "item_id", "title", "is_target", "target_rank", "depth"),
-    *("examples", "users"),
+    *("token", "with_history", "without_history", "examples", "users"),
 ]
 
 
@@ -66,7 +70,9 @@ def target_ranks(lists: pd.DataFrame, target: pd.Series, title: np.ndarray) -> p
     return lists[hit].groupby(level=0)["rank"].min().reindex(target.index).astype(float)
 
 
-def cases(recommendations: list[Path], datasets: list[Path], seed: int = 0) -> pd.DataFrame:
+def cases(
+    recommendations: list[Path], effects: list[Path], datasets: list[Path], seed: int = 0
+) -> pd.DataFrame:
     """Show a few examples, chosen by a rule, with the lists of a base, an objective and others.
 
     Chosen are the examples whose target's rank moves up most and down most from the base to the
@@ -75,15 +81,20 @@ def cases(recommendations: list[Path], datasets: list[Path], seed: int = 0) -> p
 
     Args:
         recommendations: ranked lists of the same examples: the base's, the objective's, and any
-            that are shown beside them, such as the objective's without the history.
+            that are shown beside them, such as the objective's without the history, or baselines'.
+        effects: token effects of the models whose tokens are shown.
         datasets: `preparation.json` in the folder of their data set.
         seed: seed of the drawn example.
 
     Returns:
         dataset, backbone, decoder, seed, case, example_id, list (`history`, latest first; `target`;
-        else objective, history as in the path), position from 1, item_id, title, is_target,
-        target_rank (in the list, null where it is not held), depth (of the list), examples, users
-        (that the cases are chosen from).
+        `<objective>, <history>`; `<baseline>, baseline`; `<objective>, tokens`: the target's),
+        position from 1, item_id, title, is_target, target_rank (in the list, null where it is not
+        held), depth (of the list), token, with_history, without_history (of tokens alone),
+        examples, users (that the cases are chosen from).
+
+    Raises:
+        InputError: files do not hold the same examples.
     """
     if len(recommendations) < 2:
         raise InputError("recommendations: give the lists of the base and of the objective")
@@ -96,6 +107,13 @@ def cases(recommendations: list[Path], datasets: list[Path], seed: int = 0) -> p
     table = read_examples(test, len(titles)).set_index("example_id").reindex(examples)
     if table["user"].isna().any():
         raise InputError(f"{test}: lacks examples of {recommendations[0]}; rerun the lists")
+    tokens = {}
+    for path in effects:
+        found = read_table(path, TOKEN_EFFECTS).set_index("example_id")
+        if not examples.isin(found.index).all():
+            raise InputError(f"{path}: lacks examples of {recommendations[0]}; rerun it")
+        shown = found[["position", "token", "with_history", "without_history"]]
+        tokens[model_of(path).objective] = shown
     target = table["target"].astype(int)
     ranks = {cell: target_ranks(one, target, titles) for cell, one in lists.items()}
     depths = {cell: int(one.groupby(level=0).size().min()) for cell, one in lists.items()}
@@ -112,7 +130,8 @@ def cases(recommendations: list[Path], datasets: list[Path], seed: int = 0) -> p
         for cell, one in lists.items():
             top = one.loc[[example]].sort_values("rank")["item_id"].to_numpy()[:TOP]
             about = {"target_rank": ranks[cell].loc[example], "depth": depths[cell]}
-            parts.append((f"{cell.objective}, {cell.history}", top, about))
+            name_of = (cell.baseline, BASELINE) if cell.baseline else (cell.objective, cell.history)
+            parts.append((", ".join(name_of), top, about))
         for kind, found, about in parts:
             rows += [
                 name
@@ -126,6 +145,9 @@ def cases(recommendations: list[Path], datasets: list[Path], seed: int = 0) -> p
                 }
                 for position, item in enumerate(found, start=1)
             ]
+        for objective, found in tokens.items():
+            about = name | {"list": f"{objective}, {TOKENS}", "is_target": False}
+            rows += [about | token for token in found.loc[[example]].to_dict("records")]
     frame = pd.DataFrame(rows).assign(
         dataset=base.dataset,
         backbone=base.backbone,
@@ -134,6 +156,5 @@ def cases(recommendations: list[Path], datasets: list[Path], seed: int = 0) -> p
         examples=len(examples),
         users=table["user"].nunique(),
     )
-    frame["target_rank"] = frame["target_rank"].astype("Int64")
-    frame["depth"] = frame["depth"].astype("Int64")
-    return frame[COLUMNS]
+    whole = ["item_id", "target_rank", "depth"]
+    return frame.astype(dict.fromkeys(whole, "Int64"))[COLUMNS]

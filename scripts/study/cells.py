@@ -183,19 +183,24 @@ def search_error_cells(study: Study) -> list[Cell]:
 def case_cells(study: Study) -> list[Cell]:
     """The cells of the case study: of the first experiment that compares an objective with
     `plain`, its first data set, backbone, decoder and seed, and its last objective. First `plain`,
-    then the objective, then the same without the history if the experiment has it; empty where
-    nothing is compared."""
+    then the objective, then the same without the history if the experiment has it, then the first
+    seed of each baseline; empty where nothing is compared."""
     for block in study.experiments:
         others = [name for name in block.objectives if name != "plain"]
         if not others or "plain" not in block.objectives or "with" not in block.histories:
             continue
         first = (block.seeds[0], block.decoders[0])
         shown = [("plain", "with"), (others[-1], "with"), (others[-1], "without")]
-        return [
+        models = [
             Cell(block.datasets[0], block.backbones[0], objective, *first, history)
             for objective, history in shown
             if history in block.histories
         ]
+        baselines: dict[str, Cell] = {}
+        for cell in baseline_cells(study):
+            if cell.dataset == block.datasets[0]:
+                baselines.setdefault(cell.baseline, cell)
+        return [*models, *baselines.values()]
     return []
 
 

@@ -307,6 +307,9 @@ OUTPUTS = [
         WHO,
         {
             "recommendations": of_cells("recommendations", case_cells),
+            "effects": of_models(
+                "token_effects", lambda s: [c for c in case_cells(s) if not c.baseline]
+            ),
             "datasets": of_datasets(lambda s: dict.fromkeys(c.dataset for c in case_cells(s))),
         },
         table=("cases", "provenance"),

@@ -6,6 +6,7 @@ rule report:
         tables=expand(f"{RESULTS}/tables/{{name}}.json", name=TABLES),
         figures=expand(f"{RESULTS}/figures/{{name}}.svg", name=FIGURES),
         runs=results(study_outputs.runs(STUDY)),
+        cases=[f"{ANALYSES}/cases.csv"] if "cases" in TABLES else [],
         tests=expand(rules.prepare.output.test, dataset=[*STUDY.datasets, *RECUT]),
     output:
         html=f"{RESULTS}/report.html",
@@ -31,4 +32,5 @@ rule report:
     shell:
         "python -m scripts.report --study {params.study:q} --tables {input.tables:q}"
         " --figures {input.figures:q} --captions {params.captions:q} --runs {input.runs:q}"
-        " --tests {input.tests:q} --k {params.k} --output {output.html:q} &> {log:q}"
+        " --tests {input.tests:q} --cases {input.cases:q} --k {params.k}"
+        " --output {output.html:q} &> {log:q}"
