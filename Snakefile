@@ -26,6 +26,7 @@ include: "workflow/rules/analyse.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/push.smk"
 
 
 rule all:
@@ -34,6 +35,7 @@ rule all:
         rules.report.output,
         rules.tables.input,
         rules.figures.input,
+        results(study_outputs.pushed(STUDY)),
 
 
 rule data:

@@ -1,5 +1,7 @@
 """A small model hub on this machine, which speaks the protocol that huggingface_hub 2.4 uses.
 
+What is uploaded with a login lies there at once; a file `.visibility` says who may see it.
+
 `<folder>/<organisation>/<name>/` is a repository. Its branch `main` is what lies there now, as one
 commit that is known by the content. A file `.gated` within means that its files need a login.
 `<folder>/files/` is served as it is, under `/files/`. The server's `address` is for `HF_ENDPOINT`.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -96,6 +99,33 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404)
 
+    def do_POST(self) -> None:
+        """Make a repository, or take a commit."""
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        parts, said = unquote(urlsplit(self.path).path).strip("/").split("/"), {}
+        if self.server.broken or "Authorization" not in self.headers:
+            return self.answer(self.server.broken or 401)
+        if parts[1:] == ["repos", "create"]:
+            asked = json.loads(content)
+            folder = self.server.folder / asked["organization"] / asked["name"]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".visibility").write_text(asked["visibility"])
+            said = {"url": f"{self.server.address}/{asked['organization']}/{asked['name']}"}
+        elif parts[4:5] == ["preupload"]:
+            regular = {"uploadMode": "regular", "shouldIgnore": False}
+            files = json.loads(content)["files"]
+            said = {"files": [{"path": file["path"]} | regular for file in files]}
+        elif parts[4:5] == ["commit"]:
+            folder = self.server.folder.joinpath(*parts[2:4])
+            for entry in map(json.loads, content.splitlines()):
+                if entry["key"] == "file":
+                    file = b64decode(entry["value"]["content"])
+                    (folder / entry["value"]["path"]).write_bytes(file)
+            commit = commit_of(folder)
+            url = f"{self.server.address}/{'/'.join(parts[2:4])}/commit/{commit}"
+            said = {"commitUrl": url, "commitOid": commit}
+        self.answer(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
+
     def repository(self, name: list[str], revision: str) -> Path | None:
         """Folder of a repository at a revision; None once refused."""
         path = self.server.folder.joinpath(*name)
@@ -171,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        sent = content[:cut] if self.command == "GET" else b""
+        sent = content[:cut] if self.command != "HEAD" else b""
         self.wfile.write(sent)
         self.close_connection = self.close_connection or cut is not None
         self.server.sent.append((self.command, urlsplit(self.path).path, status, len(sent)))

@@ -365,6 +365,11 @@ def figures(study: Study) -> list[Output]:
     return [one for one in with_own(study.outputs) if one.figure and one.when(study)]
 
 
+def pushed(study: Study) -> list[str]:
+    """The records of the models that are uploaded to a model hub."""
+    return of_models("hub", experiment_cells, ".json")(study) if study.push_to_hub else []
+
+
 def options(study: Study, names: tuple[str, ...]) -> dict[str, Any]:
     """Options of a table or figure: the labels, and what it takes of `OPTIONS`."""
     return {"labels": labels(study)} | {name: OPTIONS[name](study) for name in names}

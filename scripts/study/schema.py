@@ -151,6 +151,10 @@ class Study(Settings):
     missing_gpu: Literal["stop", "warn"] = "stop"
     """What the preflight does where `device` is `cuda`, there is no GPU and models or
     recommendations are missing; `warn` is for a cluster's head node."""
+    push_to_hub: str | None = Field(None, pattern=NAME)
+    """User or organisation of the model hub to whose private repositories
+    `<study>-<data set>-<backbone>-<objective>-seed-<n>` the fine-tuned models are uploaded, each
+    with its card and its test metrics; null uploads nothing."""
     threads: int = Field(2, ge=1)
     """CPU threads of a fine-tuning or decoding job of a pretrained backbone."""
     datasets: dict[str, Dataset] = Field(min_length=1)

@@ -18,7 +18,7 @@ rule report:
     params:
         code=fingerprint("scripts.report"),
         # Where a study runs is no part of it: the records of its runs say it.
-        study=verbatim(STUDY.model_dump_json(exclude={"device", "missing_gpu"})),
+        study=verbatim(STUDY.model_dump_json(exclude={"device", "missing_gpu", "push_to_hub"})),
         # By content, as the checkout may be elsewhere tomorrow; so its path stays out of the record.
         words=[
             sha256(f"{CHECKOUT}/{name}")
