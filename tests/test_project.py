@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -47,3 +48,13 @@ def test_profiles_agree_where_they_need_not_differ() -> None:
     del shared["cores"], shared["resources"]
     for name in ("gpu", "slurm"):
         assert shared.items() <= profile(name).items(), name
+
+
+def test_the_version_is_one_and_the_citation_names_each_author_once() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    changes = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert citation["version"] == project["version"] == changes[0]
+    # The format's schema refuses two authors that are alike.
+    authors = citation["preferred-citation"]["authors"]
+    assert len({tuple(author.items()) for author in authors}) == len(authors)

@@ -293,6 +293,13 @@ def folder_of_output(wildcards, output) -> str:
     return str(Path(output[0]).parent)
 
 
+def metrics_of_model(wildcards) -> list[str]:
+    """Metrics of a model's lists with the history."""
+    model = "{0.dataset}/{0.backbone}/{0.objective}/seed-{0.seed}".format(wildcards)
+    cells = [cell for cell in study_cells.shown_cells(STUDY) if cell.model == model]
+    return results(f"metrics/{cell.path}.parquet" for cell in cells)
+
+
 def names_of(kind: str) -> str:
     """Wildcard constraint: the folders of the pretrained backbones of a kind."""
     return one_of(Path(path).name for path, source in PRETRAINED.items() if source.kind == kind)
