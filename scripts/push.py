@@ -26,7 +26,7 @@ def measured(model: Path, metrics: list[Path], k: int) -> list[EvalResult]:
         decoder, frame = cell_of(path).decoder, read_table(path, PER_EXAMPLE)
         for name in (f"hr@{k}", f"ndcg@{k}"):
             words = f"{name.upper()}, decoder {decoder}, {len(frame)} examples"
-            found.append(("test", name, words, frame[name].astype(float).mean()))
+            found.append(("test", name, words, float(frame[name].astype(float).mean())))
     dataset = model_of(model).dataset
     return [
         EvalResult(

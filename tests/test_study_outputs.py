@@ -103,6 +103,15 @@ def test_a_study_shows_what_it_compares(
     assert names(outputs.figures(study)) == ALWAYS_FIGURES | figures
 
 
+def test_models_are_uploaded_only_where_an_owner_is_named() -> None:
+    assert outputs.pushed(changed(lambda config: None)) == []
+    models = outputs.pushed(changed(lambda config: config.update(push_to_hub="someone")))
+    assert models[0] == "hub/x/tiny/plain/seed-0.json"
+    assert (
+        len(models) == len(set(models)) == 4 + 1
+    )  # Two objectives and seeds on x, one model on y.
+
+
 def test_the_papers_study_has_every_table_and_figure() -> None:
     study = shipped("config")
     assert outputs.tables(study) == [output for output in outputs.OUTPUTS if output.table]
