@@ -55,9 +55,9 @@ def push(model: Path, metrics: list[Path], k: int, repository: str, output: Path
     Raises:
         InputError: the hub is out of reach or refuses.
     """
-    card = ModelCard.load(model / "README.md")
-    card.data.model_name = repository
-    card.data.eval_results = measured(model, metrics, k)
+    results = measured(model, metrics, k)
+    card = ModelCard((model / "README.md").read_text(encoding="utf-8"))
+    card.data.model_name, card.data.eval_results = repository, results
     files = [path for path in sorted(model.iterdir()) if not path.name.startswith(".")]
     contents = {path.name: path for path in files} | {"README.md": str(card).encode()}
     operations = [CommitOperationAdd(name, content) for name, content in contents.items()]

@@ -37,7 +37,12 @@ def test_rule_by_hand() -> None:
 
 @pytest.fixture
 def found(tmp_path: Path) -> pd.DataFrame:
-    """Analysis of three examples; the last is not in the models' sub-sample."""
+    return made(tmp_path, 2)
+
+
+def made(tmp_path: Path, known: int) -> pd.DataFrame:
+    """Analysis of three examples; the last is not in the models' sub-sample. The effects are of so
+    many."""
     write_catalogue(tmp_path / "data/toy/catalogue.parquet", TITLES)
     test = [("ann", [1, 3], 0), ("bob", [3], 4), ("cid", [1], 1)]
     write_examples(tmp_path / "data/toy/examples/test.parquet", test)
@@ -47,7 +52,7 @@ def found(tmp_path: Path) -> pd.DataFrame:
         recommendations(tmp_path, llm("cft", history="without"), {0: [3, 1, 0], 1: [3, 1, 0]}),
         recommendations(tmp_path, baseline("pop"), {i: [3, 2] for i in range(3)}),
     ]
-    effects = [tokens(tmp_path, name, 2) for name in ("plain", "cft")]
+    effects = [tokens(tmp_path, name, known) for name in ("plain", "cft")]
     return as_read(cases(paths, effects, prepared(tmp_path)))
 
 
@@ -125,8 +130,5 @@ def test_one_list_is_no_comparison(tmp_path: Path) -> None:
 
 
 def test_effects_of_other_examples_are_refused(tmp_path: Path) -> None:
-    write_catalogue(tmp_path / "data/toy/catalogue.parquet", TITLES)
-    write_examples(tmp_path / "data/toy/examples/test.parquet", [("ann", [1], 0), ("bob", [3], 4)])
-    lists = [recommendations(tmp_path, llm(name), {0: [1], 1: [4]}) for name in ("plain", "cft")]
     with pytest.raises(InputError, match=r"seed-0\.parquet: lacks examples of .*; rerun it"):
-        cases(lists, [tokens(tmp_path, "cft", 1)], prepared(tmp_path))
+        made(tmp_path, 1)

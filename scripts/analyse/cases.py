@@ -96,8 +96,8 @@ def cases(
     Raises:
         InputError: files do not hold the same examples.
     """
-    if len(recommendations) < 2:
-        raise InputError("recommendations: give the lists of the base and of the objective")
+    if len(recommendations) < 2 or not effects:
+        raise InputError("recommendations, effects: give those of the base and of the objective")
     files: dict[Cell, Path] = {cell_of(path): path for path in recommendations}
     lists = read_block(files, RECOMMENDATIONS, ["rank", "item_id"])
     examples = next(iter(lists.values())).index.unique()
