@@ -48,3 +48,13 @@ rule data:
 rule d3:
     input:
         expand(rules.d3_format.output, dataset=STUDY.datasets),
+
+
+rule recbole:
+    input:
+        expand(rules.recbole_format.output, dataset=STUDY.datasets),
+
+
+rule trec:
+    input:
+        [f"{RESULTS}/trec/{cell.path}.run" for cell in study_cells.listed_cells(STUDY)],

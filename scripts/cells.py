@@ -43,7 +43,9 @@ class Cell(NamedTuple):
     @property
     def path(self) -> str:
         """Path of its lists or metrics, likewise."""
-        return self.model if self.baseline else f"{self.model}/{self.decoder}/{self.history}"
+        if self.baseline:
+            return self.model if self.history == "with" else f"{self.model}/{self.history}"
+        return f"{self.model}/{self.decoder}/{self.history}"
 
 
 class Model(NamedTuple):
@@ -55,9 +57,9 @@ class Model(NamedTuple):
     seed: int
 
 
-def baseline_cell(dataset: str, baseline: str, seed: int) -> Cell:
-    """The cell of a baseline, which always sees the history."""
-    return Cell(dataset, "", "", seed, "", "with", baseline)
+def baseline_cell(dataset: str, baseline: str, seed: int, history: str = "with") -> Cell:
+    """The cell of a baseline."""
+    return Cell(dataset, "", "", seed, "", history, baseline)
 
 
 def cell_of(path: Path) -> Cell:
@@ -68,9 +70,10 @@ def cell_of(path: Path) -> Cell:
     """
     try:
         parts = Path(path).with_suffix("").parts
-        if len(parts) >= 4 and parts[-3] == BASELINES:
-            dataset, _, baseline, seed = parts[-4:]
-            return baseline_cell(dataset, baseline, int(seed.removeprefix("seed-")))
+        if BASELINES in parts[-4:-2]:
+            place = parts.index(BASELINES, len(parts) - 4)
+            dataset, _, baseline, seed, *history = parts[place - 1 :]
+            return baseline_cell(dataset, baseline, int(seed.removeprefix("seed-")), *history)
         dataset, backbone, objective, seed, decoder, history = parts[-6:]
         number = int(seed.removeprefix("seed-"))
         return Cell(dataset, backbone, objective, number, decoder, history)

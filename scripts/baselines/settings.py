@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from scripts.command import Settings
+from scripts.decode.settings import History
 from scripts.extensions import module_with
 
 
@@ -27,6 +28,27 @@ class Transitions(Settings):
     shrinkage: float = Field(50, ge=0)
     """Added to the number of an item's transitions before their shares are taken, so that items
     with few transitions say less; the default was chosen on validation splits."""
+
+
+class Lists(Settings):
+    """Ranked lists of another program, one file for each data set: of all test examples, by the
+    ids of the source (docs/baselines.md)."""
+
+    kind: Literal["lists"]
+    label: str = "Given lists"
+    """Name in tables and figures."""
+    files: dict[str, dict[History, str]] = Field(min_length=1)
+    """By the name of a data set and the history that was shown, the path of the file, such as
+    `{movies: {with: mine.run}}`: a CSV (`.csv`) or Parquet file (`.parquet`) with the columns
+    example, item and score, or else a TREC run. `with` must be there; the other histories are for
+    the table of dependence."""
+
+    @model_validator(mode="after")
+    def _own_history(self) -> Lists:
+        for name, by_history in self.files.items():
+            if "with" not in by_history:
+                raise ValueError(f"files.{name}: the history 'with' is missing; add its file")
+        return self
 
 
 class Trained(Settings):
@@ -106,5 +128,6 @@ SEQUENTIAL: tuple[str, ...] = tuple(
     for kind in get_args(settings.model_fields["kind"].annotation)
 )
 Baseline = Annotated[
-    MostPopular | Transitions | GRU4Rec | Caser | SASRec | OwnNetwork, Field(discriminator="kind")
+    MostPopular | Transitions | Lists | GRU4Rec | Caser | SASRec | OwnNetwork,
+    Field(discriminator="kind"),
 ]

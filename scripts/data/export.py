@@ -1,15 +1,17 @@
-"""A prepared data set in the format of D3's published splits, for programs that read it."""
+"""A prepared data set in the formats of other programs: D3's published splits, and RecBole."""
 
 from __future__ import annotations
 
 import csv
 import math
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from scripts.command import progress, run
 from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
+from scripts.data.prepared import as_words, named_examples
 from scripts.files import atomic, read_table, write_text
 
 HEADER = [
@@ -82,5 +84,47 @@ def export_d3(dataset: Path, output: Path) -> None:
     write_text("".join(f"{title}\t{item}\n" for title, item in lines), output / "info.txt")
 
 
+def export_recbole(dataset: Path, output: Path) -> None:
+    """Write a data set's splits as RecBole's atomic files, which it takes by
+    `benchmark_filename: [train, valid, test]` and `alias_of_item_id: [item_id_list]`.
+
+    Ids are the source's. The column `example` names the examples for ranked lists that come back.
+
+    Args:
+        dataset: Folder of a prepared data set.
+        output: Folder to write, whose name is the data set's for RecBole: `<name>.train.inter`,
+            `<name>.valid.inter`, `<name>.test.inter` and `<name>.item`.
+    """
+    items = read_table(dataset / "catalogue.parquet", CATALOGUE)
+    source = as_words(items["item"])
+    columns = {"item_id:token": source, "title:token_seq": items["title"]}
+    files = {"item": pd.DataFrame(columns)}
+    words = source.to_numpy()
+    examples = named_examples(dataset, ["history", "target", "timestamp"])
+    for split, rows in examples.groupby("split"):
+        columns = {
+            "user_id:token": rows["user"],
+            "item_id_list:token_seq": [" ".join(words[history]) for history in rows["history"]],
+            "item_id:token": words[rows["target"]],
+            "timestamp:float": rows["timestamp"],
+            "example:token": rows["example"],
+        }
+        files[f"{split}.inter"] = pd.DataFrame(columns)
+    for ending, frame in files.items():
+        text = frame.to_csv(sep="\t", index=False, lineterminator="\n")
+        write_text(text, output / f"{output.name}.{ending}")
+
+
+def export(dataset: Path, output: Path, layout: Literal["d3", "recbole"] = "d3") -> None:
+    """Write a data set's splits for another program.
+
+    Args:
+        dataset: Folder of a prepared data set.
+        output: Folder to write.
+        layout: D3's CSV files, or RecBole's atomic files.
+    """
+    (export_d3 if layout == "d3" else export_recbole)(dataset, output)
+
+
 if __name__ == "__main__":
-    run(export_d3)
+    run(export)

@@ -1,8 +1,9 @@
-"""Prepared data sets, read as a whole."""
+"""Prepared data sets, read as a whole, and what other programs call their rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,26 @@ def read_splits(folder: Path, columns: list[str]) -> pd.DataFrame:
         for split in SPLITS
     ]
     return pd.concat(splits, ignore_index=True)
+
+
+def named_examples(folder: Path, columns: list[str]) -> pd.DataFrame:
+    """What `read_splits` gives, with `example`: the name of each for other programs. It is the user
+    and the place of the target among the user's interactions, from 1, such as `A2SUAM1J3GNN3B:7`;
+    no row's position is in it.
+
+    Args:
+        folder: a prepared data set.
+        columns: of the examples, besides `user`.
+    """
+    examples = read_splits(folder, ["user", *columns])
+    # A user's k-th example has the k + 1st interaction as target.
+    place = examples.groupby("user", sort=False).cumcount() + 2
+    return examples.assign(example=examples["user"] + ":" + place.astype(str))
+
+
+def as_words(ids: pd.Series) -> pd.Series:
+    """Ids for formats that part them by blanks: blanks and % in them are percent-encoded."""
+    return ids.str.replace(r"[\s%]", lambda found: quote(found[0]), regex=True)
 
 
 def earlier_interactions(users: pd.Series) -> np.ndarray:

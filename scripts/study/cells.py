@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from scripts.baselines.settings import Trained
+from scripts.baselines.settings import Lists, Trained
 from scripts.cells import Cell, baseline_cell
 from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
@@ -35,6 +35,12 @@ def shown_cells(study: Study) -> list[Cell]:
     return [cell for cell in experiment_cells(study) if cell.history == "with"]
 
 
+def decoded_cells(study: Study) -> list[Cell]:
+    """The cells that a model is decoded for."""
+    cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
+    return list(dict.fromkeys(cells))
+
+
 def decodings(study: Study) -> list[tuple[str, tuple[str, ...]]]:
     """The jobs of decoding: the folder of a model's lists with a decoder, and the histories that it
     runs with, `with` first. Histories that a later stage adds are a job of their own, so that it is
@@ -42,8 +48,8 @@ def decodings(study: Study) -> list[tuple[str, tuple[str, ...]]]:
     jobs: dict[tuple[str, int], set[str]] = {}
     known: set[Cell] = set()
     for stage, part in stages(study).items():
-        cells = experiment_cells(part) + sensitivity_cells(part) + history_length_cells(part)
-        for cell in dict.fromkeys(cells):
+        cells = decoded_cells(part)
+        for cell in cells:
             if cell not in known:
                 jobs.setdefault((f"{cell.model}/{cell.decoder}", stage), set()).add(cell.history)
         known.update(cells)
@@ -54,13 +60,33 @@ def decodings(study: Study) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def baseline_cells(study: Study) -> list[Cell]:
-    """The cells of the baselines; one that is not trained has the first seed alone."""
+    """The cells of the baselines with the history; one that is not trained has the first seed
+    alone, and given lists have the data sets that they are given for."""
     return [
         baseline_cell(dataset, name, seed)
         for dataset in study.datasets
         for name, baseline in study.baselines.items()
         for seed in study.baseline_seeds[: None if isinstance(baseline, Trained) else 1]
+        if not isinstance(baseline, Lists) or dataset in baseline.files
     ]
+
+
+def probed_baseline_cells(study: Study) -> list[Cell]:
+    """The cells of lists that are given for other histories, too, `with` first."""
+    given = {name: one.files for name, one in study.baselines.items() if isinstance(one, Lists)}
+    return [
+        cell._replace(history=history)
+        for cell in baseline_cells(study)
+        if len(histories := given.get(cell.baseline, {}).get(cell.dataset, {})) > 1
+        for history in HISTORIES
+        if history in histories
+    ]
+
+
+def listed_cells(study: Study) -> list[Cell]:
+    """Every cell that has ranked lists, each once."""
+    cells = baseline_cells(study) + probed_baseline_cells(study) + decoded_cells(study)
+    return list(dict.fromkeys(cells))
 
 
 def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:
@@ -220,9 +246,14 @@ def compares_objectives(study: Study) -> bool:
     )
 
 
+def probed_cells(study: Study) -> list[Cell]:
+    """What the dependence on the history is measured on."""
+    return probed_baseline_cells(study) + experiment_cells(study)
+
+
 def probes_histories(study: Study) -> bool:
-    """Whether a model is shown anything else than its history."""
-    return any(cell.history != "with" for cell in experiment_cells(study))
+    """Whether a recommender is shown anything else than its history."""
+    return any(cell.history != "with" for cell in probed_cells(study))
 
 
 def equal_weight_bases(study: Study) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scripts.baselines.settings import SEQUENTIAL, Trained
+from scripts.baselines.settings import SEQUENTIAL, Lists, Trained
 from scripts.command import InputError
 from scripts.files import read_yaml
 from scripts.labels import one_line
@@ -116,12 +116,17 @@ def _unknown_names(study: Study) -> Iterator[str]:
     named["only"] = study.only
     if study.search_error:
         named["search_error"] = study.search_error
-    for name in study.headline:
-        if name not in study.datasets:
-            yield (
-                f"headline: unknown dataset '{name}'; datasets of this study: "
-                f"{', '.join(study.datasets)}"
-            )
+    of_datasets = {"headline": study.headline}
+    for name, baseline in study.baselines.items():
+        if isinstance(baseline, Lists):
+            of_datasets[f"baselines.{name}.files"] = list(baseline.files)
+    for key, names in of_datasets.items():
+        for name in names:
+            if name not in study.datasets:
+                yield (
+                    f"{key}: unknown dataset '{name}'; datasets of this study: "
+                    f"{', '.join(study.datasets)}"
+                )
     for key, block in named.items():
         for kind, names in known.items():
             for field in (kind, f"{kind}s"):
@@ -274,6 +279,7 @@ def _unfit_paths(study: Study) -> Iterator[str]:
         for name, dataset in study.datasets.items()
         for key, path in resources.raw_files(dataset.source).items()
     }
+    paths |= {key: path for path, key in resources.given_lists(study.baselines)}
     no_files = {key for key, path in paths.items() if path.split("/")[-1] in ("", ".", "..")}
     for name, backbone in study.backbones.items():
         if backbone.source.kind != "scratch":

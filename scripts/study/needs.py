@@ -18,11 +18,10 @@ from scripts.study import costs, resources
 from scripts.study.cells import (
     all_objectives,
     baseline_cells,
+    decoded_cells,
     experiment_cells,
-    history_length_cells,
     history_lengths,
     search_error_cells,
-    sensitivity_cells,
     training_of,
 )
 from scripts.study.costs import NUMBER_BYTES, Speed
@@ -63,7 +62,7 @@ def needs_of(study: Study) -> dict[int, Needs]:
 
 def device_files(study: Study) -> dict[str, Cell]:
     """The files that a GPU is asked for, models first, each with a cell that it belongs to."""
-    cells = experiment_cells(study) + sensitivity_cells(study) + history_length_cells(study)
+    cells = decoded_cells(study)
     audited, baselines = search_error_cells(study), baseline_cells(study)
     baselines = [cell for cell in baselines if isinstance(study.baselines[cell.baseline], Trained)]
     tuned = [cell for cell in cells if len(getattr(study.decoders[cell.decoder], "g", ())) > 1]

@@ -29,6 +29,7 @@ from scripts.study.cells import (
     headline_k,
     history_length_cells,
     history_lengths,
+    probed_cells,
     probes_histories,
     search_error_cells,
     shared_datasets,
@@ -264,7 +265,10 @@ OUTPUTS = [
     Output(
         "dependence",
         HISTORY,
-        {"metrics": metrics, "recommendations": of_cells("recommendations", experiment_cells)},
+        {
+            "metrics": of_cells("metrics", probed_cells),
+            "recommendations": of_cells("recommendations", probed_cells),
+        },
         {"k": headline_k},
         table=("dependence", "provenance"),
         table_options=("k",),

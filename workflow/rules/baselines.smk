@@ -1,4 +1,5 @@
-"""Recommenders without a language model: a rule for each that counts, one for all that train."""
+"""Recommenders without a language model: a rule for each that counts, one for all that train, and
+one for lists that other programs made."""
 
 for kind in ("most-popular", "transitions"):
 
@@ -23,6 +24,31 @@ for kind in ("most-popular", "transitions"):
             "python -m scripts.baselines.{params.module} --train {input.train:q} --test {input.test:q}"
             " --catalogue {input.catalogue:q} --settings {params.settings:q} --output {output:q}"
             " &> {log:q}"
+
+
+rule given_lists:
+    input:
+        lists=given_list,
+        dataset=[
+            rules.prepare.output.catalogue,
+            rules.prepare.output.train,
+            rules.prepare.output.valid,
+            rules.prepare.output.test,
+        ],
+    output:
+        f"{RESULTS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/{{lists}}.parquet",
+    log:
+        f"{LOGS}/given_lists/{{dataset}}/{{baseline}}/{{lists}}.log",
+    wildcard_constraints:
+        baseline=baselines_of("lists"),
+        lists=BASELINE_LISTS,
+    localrule: True
+    params:
+        code=fingerprint("scripts.baselines.given_lists"),
+        dataset=f"{RESULTS}/data/{{dataset}}",
+    shell:
+        "python -m scripts.baselines.given_lists --lists {input.lists:q}"
+        " --dataset {params.dataset:q} --output {output:q} &> {log:q}"
 
 
 rule sequential:

@@ -15,6 +15,7 @@ from scripts.cells import BASELINES
 from scripts.command import InputError
 from scripts.data.checksums import recorded
 from scripts.data.settings import addresses
+from scripts.decode.settings import HISTORIES
 from scripts.extensions import own_code
 from scripts.files import freed_of_dead_runs, read_yaml, sha256
 from scripts.fingerprint import fingerprint
@@ -74,8 +75,16 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 #: Folder of a fine-tuned model.
 MODEL = f"{RESULTS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}"
-#: A data set in D3's format, made on request.
-D3_FILES = ["train.csv", "valid.csv", "test.csv", "info.txt"]
+#: A baseline's lists, in its folder: of a seed, and of given lists also by the history shown.
+BASELINE_LISTS = rf"seed-\d+(/({'|'.join(HISTORIES)}))?"
+#: Files of a data set in the formats of other programs, made on request.
+EXPORTED = {
+    "d3": ["d3/train.csv", "d3/valid.csv", "d3/test.csv", "d3/info.txt"],
+    "recbole": [
+        f"recbole/{{dataset}}/{{dataset}}.{ending}"
+        for ending in ("train.inter", "valid.inter", "test.inter", "item")
+    ],
+}
 
 SOURCES = {name: dataset.source for name, dataset in STUDY.datasets.items()}
 BACKBONES = [backbone.source for backbone in STUDY.backbones.values()]
@@ -256,6 +265,14 @@ def source_of(wildcards) -> str:
     source = SOURCES[wildcards.dataset]
     first = {name: listed[0] for name, listed in addresses(source).items()}
     return json.dumps(source.model_dump(exclude={"approximate_mb"}) | first)
+
+
+def given_list(wildcards) -> str:
+    """File of another program's lists."""
+    files = STUDY.baselines[wildcards.baseline].files[wildcards.dataset]
+    path = files[wildcards.lists.partition("/")[2] or "with"]
+    require(path)
+    return path
 
 
 def one_of(names) -> str:

@@ -88,17 +88,23 @@ rule recut:
         " --max_history {params.max_history} --output {params.folder:q} &> {log:q}"
 
 
-rule d3_format:
-    input:
-        rules.prepare.output,
-    output:
-        expand(f"{RESULTS}/data/{{{{dataset}}}}/d3/{{file}}", file=D3_FILES),
-    log:
-        f"{LOGS}/d3_format/{{dataset}}.log",
-    localrule: True
-    params:
-        code=fingerprint("scripts.data.export"),
-        folder=folder_of_output,
-    shell:
-        "python -m scripts.data.export --dataset {params.folder:q}/.. --output {params.folder:q}"
-        " &> {log:q}"
+for layout, files in EXPORTED.items():
+
+    rule:
+        name:
+            f"{layout}_format"
+        input:
+            rules.prepare.output,
+        output:
+            [f"{RESULTS}/data/{{dataset}}/{file}" for file in files],
+        log:
+            f"{LOGS}/{layout}_format/{{dataset}}.log",
+        localrule: True
+        params:
+            code=fingerprint("scripts.data.export"),
+            dataset=f"{RESULTS}/data/{{dataset}}",
+            folder=folder_of_output,
+            layout=layout,
+        shell:
+            "python -m scripts.data.export --dataset {params.dataset:q} --output {params.folder:q}"
+            " --layout {params.layout} &> {log:q}"

@@ -1,7 +1,7 @@
 """Per-example measurements of recommendations."""
 
 #: What one job measures, as starting takes longer: a folder, files in it, the jobs' data sets.
-TO_MEASURE = [(f"{{dataset}}/{BASELINES}/{{baseline}}", ["seed-{seed}"], NAME)] + [
+TO_MEASURE = [(f"{{dataset}}/{BASELINES}/{{baseline}}", ["{lists}"], NAME)] + [
     ("{dataset}/{backbone}/{objective}/seed-{seed}/{decoder}", histories, decoded_in(folders))
     for histories, folders in BY_HISTORIES.items()
 ]
@@ -10,7 +10,7 @@ for folder, files, datasets in TO_MEASURE:
 
     rule:
         name:
-            "_".join(["per_example", *files]).replace("seed-{seed}", "baseline")
+            "_".join(["per_example", *files]).replace("{lists}", "baseline")
         input:
             recommendations=[f"{RESULTS}/recommendations/{folder}/{f}.parquet" for f in files],
             examples=rules.prepare.output.test,
@@ -21,6 +21,7 @@ for folder, files, datasets in TO_MEASURE:
             f"{LOGS}/per_example/{folder}/{files[0]}.log",
         wildcard_constraints:
             dataset=datasets,
+            lists=BASELINE_LISTS,
         localrule: True
         params:
             code=fingerprint("scripts.evaluate.per_example"),
@@ -29,3 +30,23 @@ for folder, files, datasets in TO_MEASURE:
             "python -m scripts.evaluate.per_example --recommendations {input.recommendations:q}"
             " --examples {input.examples:q} --catalogue {input.catalogue:q}"
             " --output {params.folder:q} &> {log:q}"
+
+
+rule trec_format:
+    input:
+        recommendations=f"{RESULTS}/recommendations/{{dataset}}/{{cell}}.parquet",
+        dataset=rules.given_lists.input.dataset,
+    output:
+        f"{RESULTS}/trec/{{dataset}}/{{cell}}.run",
+        f"{RESULTS}/trec/{{dataset}}/{{cell}}.qrels",
+    log:
+        f"{LOGS}/trec_format/{{dataset}}/{{cell}}.log",
+    wildcard_constraints:
+        cell=".+",
+    localrule: True
+    params:
+        code=fingerprint("scripts.evaluate.trec"),
+        dataset=f"{RESULTS}/data/{{dataset}}",
+    shell:
+        "python -m scripts.evaluate.trec --recommendations {input.recommendations:q}"
+        " --dataset {params.dataset:q} --tag {wildcards.cell:q} --output {output[0]:q} &> {log:q}"
