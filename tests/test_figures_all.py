@@ -86,7 +86,8 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         return frame.assign(relative=1.0, peak_memory_mb=100.0)
     if name == "dependence":
         histories = ["with", "without", "wrong", "shuffled"]
-        frame = product(**cells, **metric, decoder=["grounded", "constrained"], history=histories)
+        cells |= {"baseline": [""], "decoder": ["grounded", "constrained"], "history": histories}
+        frame = product(**cells, **metric)
         frame[["difference", "difference_low", "difference_high"]] = [-0.1, -0.12, -0.08]
         frame.loc[frame["history"] == "with", "difference"] = np.nan
         overlap = frame[(frame["history"] != "with") & (frame["k"] == 10)]

@@ -35,10 +35,11 @@ from scripts.evaluate.measure import (
 from scripts.files import read_table
 from scripts.rows import in_order
 
+METHOD = ["baseline", "decoder", "objective"]
 CONTRAST = ["contrast", "contrast_low", "contrast_high", "contrast_p"]
 KEPT = ["kept_contrast", "kept_contrast_low", "kept_contrast_high", "kept_contrast_p"]
 COLUMNS = [
-    *("dataset", "backbone", "decoder", "objective", "history", "metric", "k"),
+    *("dataset", "backbone", *METHOD, "history", "metric", "k"),
     *("value", "low", "high", "seed_sd", *COMPARED, "kept", "base", *CONTRAST, *KEPT),
     *("seeds", "shared_seeds", "examples", "users"),
 ]
@@ -68,21 +69,23 @@ def overlaps(first: Path, second: Path, top: int) -> pd.Series:
 def dependence(
     metrics: list[Path], recommendations: list[Path], k: int, draws: Draws = DRAWS
 ) -> pd.DataFrame:
-    """Compare accuracy and lists under every history, per LLM, decoder and objective.
+    """Compare accuracy and lists under every history, per LLM, decoder and objective, and of given
+    lists (`scripts.baselines.given_lists`).
 
     All differences are paired: the same examples and seeds, and the same wrong and shuffled
     histories for every model. Intervals and p-values draw users and, crossed with them, seeds (see
     `cluster_bootstrap`).
 
     Args:
-        metrics: per-example metrics of LLM cells; baselines and cells whose model is seen under
-            one history alone are ignored.
+        metrics: per-example metrics; recommenders that are seen under one history alone are
+            ignored.
         recommendations: ranked lists of the same cells.
         k: depth at which the lists are compared with those with the history.
         draws: of the bootstrap.
 
     Returns:
-        dataset, backbone, decoder, objective, history, metric (hr, ndcg, or overlap: the share of
+        dataset, backbone (or block), baseline (empty for a model), decoder, objective (both empty
+        for a baseline), history, metric (hr, ndcg, or overlap: the share of
         the top K with the history that is in this top K too, null for shorter lists), k, value,
         low, high, seed_sd (over seeds, null for one), difference (to the value with the history;
         null for it and for the overlap) with difference_low, difference_high and p, kept (percent
@@ -99,8 +102,7 @@ def dependence(
     lists = {cell_of(path): path for path in recommendations}
     columns = [*METRICS, f"overlap@{k}"]
     parts = [pd.DataFrame(columns=COLUMNS)]
-    llms = [path for path in metrics if not cell_of(path).baseline]
-    for (_, block), cells in blocks_of(llms).items():
+    for (_, block), cells in blocks_of(metrics).items():
         read = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
         probed = [cell for cell in read if cell.history != "with" and _shown(cell) in read]
         models = {_shown(cell)._replace(seed=0) for cell in probed}
@@ -128,13 +130,13 @@ def dependence(
         # The accuracy with the history, of the same seeds.
         own = part["value"] - part["difference"]
         hits = (own * part["examples"] * part["seeds"]).where(part["metric"] == "hr")
-        of_k = hits.groupby([part["objective"], part["decoder"], part["history"], part["k"]])
+        of_k = hits.groupby([part[name] for name in (*METHOD, "history", "k")])
         part["kept"] = 100 * part["value"] / own.where(enough(of_k.transform("max")))
         part = part.merge(_kept_contrasts(rivals, frames, draws), how="left")
         parts.append(part.rename(columns={"block": "backbone"}))
     frame = pd.concat(parts[1:] or parts, ignore_index=True)
     frame = frame[(frame["metric"] != "overlap") | (frame["history"] != "with")]
-    frame = in_order(frame, ["dataset", "backbone", "decoder", "objective", "history"])[COLUMNS]
+    frame = in_order(frame, ["dataset", "backbone", *METHOD, "history"])[COLUMNS]
     family = (frame["k"] == k) & (frame["metric"] != "hr")
     p = frame[["p", "contrast_p", "kept_contrast_p"]].astype(float).where(family)
     return frame.join(pd.DataFrame(holm(p.to_numpy().ravel()).reshape(p.shape), columns=ADJUSTED))

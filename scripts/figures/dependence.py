@@ -18,6 +18,13 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
     accuracy = (values["metric"] == METRIC) & (values["k"] == k)
     values = values[accuracy | (values["metric"] == "overlap")].dropna(subset="value")
     data = style.some(values)
+    models = data[data["baseline"] == ""]
+    # Where there are models, the block of given lists alone is left out.
+    panels = (data if models.empty else models)[["dataset", "backbone"]].drop_duplicates()
+    # Given lists have a name in place of decoder and objective.
+    names = data["decoder"].map(labels.decoder)
+    names = names.where(names != "", data["baseline"].map(lambda name: labels.method(name, "", "")))
+    data = data.assign(decoder=names, objective=data["objective"] + data["baseline"]).merge(panels)
     looks = style.looks(data["objective"])
     blocks = data.groupby(["dataset", "backbone"], sort=False)
     lines = data.drop_duplicates(["dataset", "backbone", "decoder", "history"])
@@ -30,7 +37,7 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
         height, ticks = 0.0, []
         for decoder, group in here.groupby("decoder", sort=False):
             row[0].annotate(  # In a line of its own.
-                labels.decoder(decoder),
+                decoder,
                 (0, height),
                 xycoords=("axes fraction", "data"),
                 xytext=(3, 0),
@@ -62,8 +69,9 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
         row[1].axvline(0, color=style.NEUTRAL, linewidth=0.8)
         row[2].set_xlim(0, 1.02)
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(backbone)}")
-    handles = [style.handle(name, look, "") for name, look in looks.items()]
-    style.legend(figure, handles)
+    handles = [style.handle(name, looks[name], "") for name in style.looks(models["objective"])]
+    if handles:
+        style.legend(figure, handles)
     return Drawing(figure, data)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scripts.analyse.dependence import CONTRAST, KEPT
+from scripts.analyse.dependence import CONTRAST, KEPT, METHOD
 from scripts.evaluate.measure import ADJUSTED
 from scripts.labels import Labels
-from scripts.rows import in_order
+from scripts.rows import UNKNOWN, in_order
 from scripts.tables.format import (
     DIFFERENCES,
     Table,
     bases,
-    names_of,
     number,
     sample,
     with_interval,
@@ -21,7 +20,7 @@ from scripts.tables.format import (
 )
 
 METRIC = "ndcg"
-CELL = ["dataset", "backbone", "decoder", "objective"]
+CELL = ["dataset", "backbone", *METHOD]
 
 #: What each history that is not the user's own is, for the notes.
 CONDITIONS = {
@@ -29,6 +28,11 @@ CONDITIONS = {
     "wrong": "wrong: the history of another user, of a similar length",
     "shuffled": "shuffled: the same items in another order (a single item stays as it is)",
 }
+#: What holds of lists that other programs made.
+GIVEN = (
+    "Rows without a decoder are lists of other programs; what history they saw is as their files "
+    "were named, and may be another wrong or shuffled one."
+)
 
 
 def dependence(dependence: pd.DataFrame, labels: Labels, k: int) -> Table:
@@ -40,7 +44,12 @@ def dependence(dependence: pd.DataFrame, labels: Labels, k: int) -> Table:
     for (*cell, history), points in values.groupby([*CELL, "history"], sort=False):
         points = points.set_index("metric")
         point = points.loc[METRIC]
-        row = names_of(labels, CELL, cell) | {
+        dataset, block, baseline, decoder, objective = cell
+        row = {
+            "Data set": labels.dataset(dataset),
+            "Examples of": labels.block(block),
+            "Decoder": labels.decoder(decoder) or UNKNOWN,
+            "Objective": objective or labels.method(baseline, "", ""),
             "History": history,
             name: with_sd(point["value"], point["seed_sd"]),
             f"Δ {name}": with_p(*point[ADJUSTED]),
@@ -63,6 +72,7 @@ def dependence(dependence: pd.DataFrame, labels: Labels, k: int) -> Table:
         "accuracy with the user's own history; a less accurate model has less to lose, and so "
         f"falls less in Δ, but not in this. Overlap@{k}: share of the top {k} with the history "
         f"that this top {k} holds too. {DIFFERENCES}",
+        GIVEN if values["baseline"].any() else "",
     ]
     return Table(pd.DataFrame(rows), notes, left=5)
 

@@ -80,8 +80,9 @@ BASELINE_LISTS = rf"seed-\d+(/({'|'.join(HISTORIES)}))?"
 #: Files of a data set in the formats of other programs, made on request.
 EXPORTED = {
     "d3": ["d3/train.csv", "d3/valid.csv", "d3/test.csv", "d3/info.txt"],
+    # RecBole takes a data set called ml-100k for the one that it ships.
     "recbole": [
-        f"recbole/{{dataset}}/{{dataset}}.{ending}"
+        f"recbole/{STUDY.study}-{{dataset}}/{STUDY.study}-{{dataset}}.{ending}"
         for ending in ("train.inter", "valid.inter", "test.inter", "item")
     ],
 }
