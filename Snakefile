@@ -36,6 +36,8 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         results(study_outputs.pushed(STUDY)),
+        # What reads them may be there already, and Snakemake would go on without a missing file.
+        results(f"recommendations/{cell.path}.parquet" for cell in study_cells.given_cells(STUDY)),
 
 
 rule data:

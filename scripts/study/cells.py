@@ -71,21 +71,21 @@ def baseline_cells(study: Study) -> list[Cell]:
     ]
 
 
-def probed_baseline_cells(study: Study) -> list[Cell]:
-    """The cells of lists that are given for other histories, too, `with` first."""
-    given = {name: one.files for name, one in study.baselines.items() if isinstance(one, Lists)}
+def given_cells(study: Study) -> list[Cell]:
+    """The cells of given lists, `with` first."""
     return [
-        cell._replace(history=history)
-        for cell in baseline_cells(study)
-        if len(histories := given.get(cell.baseline, {}).get(cell.dataset, {})) > 1
+        baseline_cell(dataset, name, study.baseline_seeds[0], history)
+        for name, baseline in study.baselines.items()
+        if isinstance(baseline, Lists)
+        for dataset in study.datasets
         for history in HISTORIES
-        if history in histories
+        if history in baseline.files.get(dataset, {})
     ]
 
 
 def listed_cells(study: Study) -> list[Cell]:
     """Every cell that has ranked lists, each once."""
-    cells = baseline_cells(study) + probed_baseline_cells(study) + decoded_cells(study)
+    cells = baseline_cells(study) + given_cells(study) + decoded_cells(study)
     return list(dict.fromkeys(cells))
 
 
@@ -247,8 +247,8 @@ def compares_objectives(study: Study) -> bool:
 
 
 def probed_cells(study: Study) -> list[Cell]:
-    """What the dependence on the history is measured on."""
-    return probed_baseline_cells(study) + experiment_cells(study)
+    """What may be shown other histories than its own."""
+    return given_cells(study) + experiment_cells(study)
 
 
 def probes_histories(study: Study) -> bool:
