@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scripts.command import InputError
-from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.contracts import PER_EXAMPLE, RECOMMENDATIONS
 from scripts.evaluate.per_example import evaluate
 from scripts.files import read_table, write_table
 from tests.small_data import write_catalogue, write_examples, write_recommendations
@@ -108,21 +108,3 @@ def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
 def test_target_outside_the_catalogue_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"test: example_id 1, target: item 4 .*catalogue"):
         metrics(tmp_path, ["a", "b", "c"], targets=[0, 4], lists={0: [0, 1], 1: [1, 2]})
-
-
-def test_agrees_with_ranx(tmp_path: Path) -> None:
-    ranx = pytest.importorskip("ranx")
-    rng = np.random.default_rng(0)
-    size, examples = 80, 40
-    targets = rng.integers(size, size=examples).tolist()
-    lists = {e: rng.permutation(size)[:50].tolist() for e in range(examples)}
-    found = metrics(tmp_path, [str(i) for i in range(size)], targets, lists)
-    qrels = ranx.Qrels({str(e): {str(t): 1} for e, t in enumerate(targets)})
-    run = ranx.Run(
-        {str(e): {str(item): 50.0 - r for r, item in enumerate(v)} for e, v in lists.items()}
-    )
-    for ours, theirs in (("hr", "hit_rate"), ("ndcg", "ndcg")):
-        for k in CUTOFFS:
-            ranx.evaluate(qrels, run, f"{theirs}@{k}")
-            expected = [run.scores[f"{theirs}@{k}"][str(e)] for e in range(examples)]
-            np.testing.assert_allclose(found[f"{ours}@{k}"], expected, atol=1e-6)

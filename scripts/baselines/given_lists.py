@@ -80,19 +80,23 @@ def recommend(lists: Path, dataset: Path, output: Path, depth: int = 50) -> None
     item = pd.Index(items["item"]).get_indexer(rows["item"])
     pairs = rows["example"] + ", " + rows["item"]
     twice = rows.duplicated(["example", "item"])
-    for names, fault in (
-        (pairs[rows["score"].isna()], "scores are no numbers"),
-        (rows["example"][example < 0], "examples are not in the test split; give its names"),
-        (
-            test.index[~np.isin(np.arange(len(test)), example)],
-            f"of {len(test)} test examples have no list; rank all of them",
+    faults = {
+        "scores that are no numbers": (pairs[rows["score"].isna()], "give one for each item"),
+        "examples that the test split lacks": (
+            rows["example"][example < 0],
+            "name them as the exported test split does",
         ),
-        (rows["item"][item < 0], "items are not in the catalogue; give the source's ids"),
-        (pairs[twice], "items stand twice in a list; name each once"),
-    ):
+        f"test examples without a list, of {len(test)}": (
+            test.index[~np.isin(np.arange(len(test)), example)],
+            "rank items for all of them",
+        ),
+        "items that the catalogue lacks": (rows["item"][item < 0], "give the source's ids"),
+        "items that stand twice in a list": (pairs[twice], "name each once"),
+    }
+    for fault, (names, remedy) in faults.items():
         if len(names := names.unique()):
             first = ", ".join(f"'{name}'" for name in names[:SHOWN])
-            raise InputError(f"{lists}: {len(names)} {fault}; the first: {first}")
+            raise InputError(f"{lists}: {fault}: {len(names)}; the first: {first}; {remedy}")
 
     frame = pd.DataFrame(
         {

@@ -25,12 +25,12 @@ def strictly_falling(scores: np.ndarray, example: np.ndarray) -> np.ndarray:
     Returns:
         float32 (n,): a score that does not lie below the one before is moved just below it.
     """
-    # The bits of a float sort like the float once those of a negative one are flipped.
-    bits = (scores + np.float32(0)).view(np.int32)
-    keys = pd.Series(np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64))
-    rank = keys.groupby(example, sort=False).cumcount()
-    keys = ((keys + rank).groupby(example, sort=False).cummin() - rank).to_numpy()
-    return np.where(keys < 0, keys ^ 0x7FFFFFFF, keys).astype(np.int32).view(np.float32)
+    # The bits of a positive float count the floats from 0 up to it.
+    steps = np.copysign(np.abs(scores).view(np.int32).astype(float), scores)
+    rank = pd.Series(steps).groupby(example, sort=False).cumcount()
+    steps = (rank + steps).groupby(example, sort=False).cummin() - rank
+    sizes = np.abs(steps).to_numpy(np.int32).view(np.float32)
+    return np.copysign(sizes, steps.to_numpy(np.float32))
 
 
 def export(recommendations: Path, dataset: Path, tag: str, output: Path) -> None:
