@@ -1,4 +1,4 @@
-"""The export in D3's format, against the published files byte for byte."""
+"""The exports in D3's format, against the published files byte for byte, and in RecBole's."""
 
 import ast
 import csv
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.data.export import export_d3
+from scripts.data.export import export, export_d3
 from scripts.data.prepare import prepare
 from scripts.data.settings import Preparation
 from tests.small_data import AMAZON, raw_files
@@ -40,6 +40,16 @@ def test_by_hand(tmp_path):
     assert (tmp_path / "d3" / "info.txt").read_text() == 'It\'s, a\t0\nA "b" now\t1\n'
     files = [tmp_path / "d3" / f"{split}.csv" for split in ("train", "valid", "test")]
     assert [len(file.read_text().splitlines()) - 1 for file in files] == [8, 1, 1]
+
+    export(tmp_path / "data", tmp_path / "own", "recbole")
+    header = (
+        "user_id:token\titem_id_list:token_seq\titem_id:token\ttimestamp:float\texample:token\n"
+    )
+    # The user's eleventh interaction; RecBole reads quotes as pandas does.
+    assert (tmp_path / "own" / "own.test.inter").read_text() == f"{header}u\tb b\tb\t11\tu:11\n"
+    assert (tmp_path / "own" / "own.item").read_text() == (
+        'item_id:token\ttitle:token_seq\na\tIt\'s, a\nb\t"A ""b"" now"\n'
+    )
 
 
 def with_ids(lines, ids, history_times=True):

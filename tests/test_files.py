@@ -231,9 +231,11 @@ def test_sha256_of_a_file_and_of_a_folder(tmp_path):
 def test_cells_and_their_paths(tmp_path):
     language_model = Cell("ml-1.0", "tiny", "cft-beta0.25", 3, "constrained", "without")
     baseline = baseline_cell("ml-1.0", "sasrec", 1)
+    given = baseline._replace(history="wrong")
     assert language_model.path == "ml-1.0/tiny/cft-beta0.25/seed-3/constrained/without"
     assert baseline.path == baseline.model == "ml-1.0/baselines/sasrec/seed-1"
-    for cell in (language_model, baseline):
+    assert given.path == "ml-1.0/baselines/sasrec/seed-1/wrong"
+    for cell in (language_model, baseline, given):
         assert cell_of(tmp_path / f"{cell.path}.parquet") == cell
     for path in (tmp_path / language_model.model, tmp_path / f"{language_model.model}.parquet"):
         assert model_of(path) == Model("ml-1.0", "tiny", "cft-beta0.25", 3)

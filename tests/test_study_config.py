@@ -170,6 +170,16 @@ def changed(key: str, value: Any) -> dict[str, Any]:
                 ({"lengths": [5, 0]}, ["history_length.0.lengths.1", "found 0", "or equal to 1"]),
             )
         ),
+        *(
+            ("baselines.given", {"kind": "lists", "files": files}, [f"baselines.given{words}"])
+            for files, words in (
+                ({"z": {"with": "a.run"}}, ".files: unknown dataset 'z'; datasets of this study"),
+                ({"x": {"without": "a.run"}}, ": files.x: the history 'with' is missing; add its"),
+                ({"x": {"with": "a.run", "some": "b"}}, ".files.x.some"),
+                ({"x": {"with": ""}}, ".files.x.with: '' must end in the name of a file"),
+                ({}, ".files"),
+            )
+        ),
         ("methods.1.decoder", "d", ["methods.1.decoder", "decoder 'd'"]),
         ("methods.1.base", "C", ["methods.1.base", "unknown method 'C'", "A, B"]),
         ("datasets.x.preparation", {"start": "2018-11"}, ["start 2018-11 must lie before prep"]),

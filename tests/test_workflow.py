@@ -241,6 +241,11 @@ def with_backbone(config: dict) -> None:
     config["experiments"].append(config["experiments"][0] | {"backbones": ["small"]})
 
 
+def with_given_lists(config: dict) -> None:
+    files = {"with": "results/smoke/trec/generated/baselines/sasrec/seed-0.run"}
+    config["baselines"]["given"] = {"kind": "lists", "files": {"generated": files}}
+
+
 def with_data_set(config: dict) -> None:
     config["datasets"]["other"] = copy.deepcopy(config["datasets"]["generated"])
     config["datasets"]["other"]["preparation"]["k_core"] = 4
@@ -250,6 +255,21 @@ def with_data_set(config: dict) -> None:
 DECODED = {"recommend", "per_example"}
 TRAINED = {"finetune", "token_effects"} | DECODED
 MADE = {"scratch_backbone", "title_tokens"} | TRAINED
+
+
+def test_lists_go_out_and_come_back(finished: Path) -> None:
+    metrics = finished / "results/smoke/metrics/generated/baselines"
+    config = variant(finished, with_given_lists)
+    wanted = "results/smoke/metrics/generated/baselines/given/seed-0.parquet"
+    done = snakemake(finished, "--configfile", config, wanted, check=False)
+    assert "sasrec/seed-0.run (baselines.given.files.generated.with)" in done.stdout + done.stderr
+    run = "results/smoke/trec/generated/baselines/sasrec/seed-0.run"
+    snakemake(finished, "--configfile", "config/smoke.yaml", run, "recbole")
+    snakemake(finished, "--configfile", config, wanted)
+    both = [metrics / name / "seed-0.parquet" for name in ("sasrec", "given")]
+    assert both[0].read_bytes() == both[1].read_bytes()
+    shutil.rmtree(metrics / "given")
+    shutil.rmtree(finished / "results/smoke/recommendations/generated/baselines/given")
 
 
 @pytest.mark.parametrize(
@@ -263,9 +283,10 @@ MADE = {"scratch_backbone", "title_tokens"} | TRAINED
         (lambda c: c["experiments"][0]["seeds"].append(7), r"seed-7|\b7\b", TRAINED),
         (with_decoder, "wide", DECODED),
         (with_backbone, "small", MADE),
+        (with_given_lists, "given", {"given_lists", "per_example"}),
         (with_data_set, "other", {"prepare", "most_popular", "transitions", "sequential"} | MADE),
     ],
-    ids=["length", "seed", "decoder", "backbone", "data set"],
+    ids=["length", "seed", "decoder", "backbone", "given lists", "data set"],
 )
 def test_what_is_new_runs_its_own_cells(finished: Path, change, own: str, rules: set[str]) -> None:
     jobs = planned(finished, config=variant(finished, change))

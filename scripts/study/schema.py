@@ -160,7 +160,8 @@ class Study(Settings):
     datasets: dict[str, Dataset] = Field(min_length=1)
     """Data sets by name."""
     baselines: dict[str, Baseline] = {}
-    """Recommenders without a language model, by name; each runs on every data set."""
+    """Recommenders without a language model, by name; each runs on every data set, and given lists
+    on those that they are given for."""
     baseline_seeds: list[Seed] = Field([0], min_length=1)
     """Seeds of the baselines that are trained."""
     backbones: dict[str, Backbone] = Field(min_length=1)

@@ -38,9 +38,10 @@ from scripts.baselines.sequential_model import scorer
 from scripts.baselines.settings import Sequential
 from scripts.command import run
 from scripts.contracts import CATALOGUE, EXAMPLES, SPLITS
+from scripts.data.export import export_recbole
 from scripts.data.prepare import prepare
 from scripts.data.settings import MovieLensWheel, Preparation
-from scripts.files import read_table, sha256, write_text
+from scripts.files import read_table, sha256
 from scripts.metrics import gains, hits
 from tests.benchmarks.measure import machine
 
@@ -62,17 +63,7 @@ def prepared(wheel: Path, folder: Path) -> Path:
         )
         rules = Preparation(start=None, end=None, minimum_items=0)
         prepare(source, {"wheel": wheel}, rules, data)
-    for split in SPLITS:
-        examples = read_table(data / f"examples/{split}.parquet", EXAMPLES)
-        rows = pd.DataFrame(
-            {
-                "user_id:token": examples["user"],
-                "item_id_list:token_seq": [" ".join(map(str, h)) for h in examples["history"]],
-                "item_id:token": examples["target"],
-            }
-        )
-        text = rows.to_csv(sep="\t", index=False)
-        write_text(text, folder / DATASET / f"{DATASET}.{split}.inter")
+    export_recbole(data, folder / DATASET)
     return data
 
 
