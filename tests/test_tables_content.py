@@ -253,6 +253,18 @@ def test_balance_and_dependence(tmp_path: Path) -> None:
     assert row["Overlap@10"] == "–"
     assert row["Δ NDCG@10"] == "+0.0000 [+0.0000, +0.0000]; p 1.000"
     assert row["Δ beyond base"] == "–"
+    # Given lists of two histories join it, on the model's examples and on all; of one they do not.
+    given = [baseline("mine"), baseline("mine")._replace(history="wrong"), baseline("other")]
+    lists += [recommendations(tmp_path, c, {0: [4], 1: [4]}) for c in given]
+    measured += [metrics(tmp_path, c, [1, 1]) for c in given[:1]]
+    measured += [metrics(tmp_path, c, [1, None]) for c in given[1:]]
+    found = as_read(analyse_dependence(measured, lists, 10, FEW))
+    table = written(dependence(found, LABELS, k=10), tmp_path)
+    mine = table[table["Objective"] == "mine"]
+    assert mine["Examples of"].tolist() == ["tiny", "tiny", "full test split", "full test split"]
+    assert mine["NDCG@10"].tolist() == [1, 0.5] * 2
+    assert mine["Decoder"].tolist() == ["–"] * 4
+    assert len(table) == 6
 
 
 def test_sensitivity(tmp_path: Path, measured: list[Path]) -> None:

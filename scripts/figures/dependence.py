@@ -45,14 +45,15 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
                 va="center",
             )
             height += 1
+            own = [name for name in here_looks if name in set(group["objective"])]
             for history in [name for name in ORDER if name in set(group["history"])]:
                 ticks.append((height, history))
-                for i, (objective, look) in enumerate(here_looks.items()):
+                for i, objective in enumerate(own):
                     points = group[
                         (group["history"] == history) & (group["objective"] == objective)
                     ]
-                    at = height + step * (i - (len(here_looks) - 1) / 2)
-                    _mark(row, points.set_index("metric"), at, look)
+                    at = height + step * (i - (len(own) - 1) / 2)
+                    _mark(row, points.set_index("metric"), at, looks[objective])
                 height += 1
             for axis in row:
                 axis.axhline(height - 0.5, color=style.NEUTRAL, linewidth=0.5)
