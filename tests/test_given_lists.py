@@ -75,24 +75,17 @@ def measured(dataset: Path, lists: Path) -> pd.DataFrame:
     return read_table(output, PER_EXAMPLE)
 
 
-@pytest.mark.parametrize("ending", ["run", "csv", "parquet"])
-def test_what_goes_out_comes_back(dataset: Path, exported: Path, ending: str) -> None:
-    file = exported / f"ours.{ending}" if ending == "run" else exported / f"given.{ending}"
+@pytest.mark.parametrize("name", ["ours.run", "given.csv", "given.parquet"])
+def test_what_goes_out_comes_back(dataset: Path, exported: Path, name: str) -> None:
     rows = rows_of(exported / "ours.run").sample(frac=1, random_state=0)
-    if ending == "csv":
-        rows.to_csv(file, index=False)
-    if ending == "parquet":
-        rows.to_parquet(file)
-    recommend(file, dataset, exported / "back.parquet")
-    ours, back = (
-        read_table(exported / f"{name}.parquet", RECOMMENDATIONS) for name in ("ours", "back")
-    )
-    columns = ["example_id", "rank", "item_id"]
-    pd.testing.assert_frame_equal(ours[columns], back[columns])
-    np.testing.assert_allclose(ours["score"], back["score"], rtol=1e-5, atol=1e-40)
-    pd.testing.assert_frame_equal(
-        measured(dataset, exported / "ours.parquet"), measured(dataset, exported / "back.parquet")
-    )
+    rows.to_csv(exported / "given.csv", index=False)
+    rows.to_parquet(exported / "given.parquet")
+    recommend(exported / name, dataset, exported / "back.parquet")
+    files = [exported / "ours.parquet", exported / "back.parquet"]
+    ours, back = (read_table(file, RECOMMENDATIONS) for file in files)
+    np.testing.assert_allclose(ours.pop("score"), back.pop("score"), rtol=1e-5, atol=1e-40)
+    pd.testing.assert_frame_equal(ours, back)
+    pd.testing.assert_frame_equal(*(measured(dataset, file) for file in files))
 
 
 @pytest.mark.parametrize("exported", [45, 20], indirect=True, ids=["all", "sub-sample"])
@@ -127,9 +120,6 @@ def test_ties_and_editions_by_hand(dataset: Path, exported: Path) -> None:
     assert {len(items) for items in back.values()} == {4, 20}
 
 
-Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -157,7 +147,7 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
     ],
 )
 def test_what_does_not_fit_is_refused(
-    dataset: Path, exported: Path, change: Change, message: str
+    dataset: Path, exported: Path, change: Callable, message: str
 ) -> None:
     change(rows_of(exported / "ours.run")).to_csv(exported / "given.csv", index=False)
     with pytest.raises(InputError, match=re.escape(f"given.csv: {message}")):

@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from scripts.command import progress, run
-from scripts.contracts import CATALOGUE, EXAMPLES, INTERACTIONS, SPLITS
+from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.prepared import as_words, named_examples
 from scripts.files import atomic, read_table, write_text
 
@@ -46,25 +46,18 @@ def export_d3(dataset: Path, output: Path) -> None:
     ratings = [None if math.isnan(rating) else rating for rating in interactions["rating"].tolist()]
     times = interactions["timestamp"].tolist()
     rows_of = interactions.groupby("user", sort=False).indices
-    splits = {
-        split: read_table(dataset / "examples" / f"{split}.parquet", EXAMPLES) for split in SPLITS
-    }
-    # A user's k-th example has the k + 1st interaction as target, and those before as history.
-    position = pd.concat(splits.values()).groupby("user", sort=False).cumcount().to_numpy() + 1
-    begin = 0
-    for split, examples in splits.items():
-        places = position[begin : begin + len(examples)].tolist()
-        begin += len(examples)
+    for split, examples in named_examples(dataset, ["history", "target"]).groupby("split"):
         with (
             atomic(output / f"{split}.csv") as partial,
             partial.open("w", encoding="utf-8", newline="") as stream,
         ):
             writer = csv.writer(stream)
             writer.writerow(HEADER)
-            rows = zip(examples.itertuples(index=False), places, strict=True)
-            for example, place in progress(rows, f"writing {split}.csv", len(examples)):
+            rows = examples.itertuples(index=False)
+            for example in progress(rows, f"writing {split}.csv", len(examples)):
                 history, target = example.history.tolist(), example.target
-                own = rows_of[example.user][place - len(history) : place + 1].tolist()
+                first = example.place - len(history) - 1
+                own = rows_of[example.user][first : example.place].tolist()
                 writer.writerow(
                     [
                         example.user,

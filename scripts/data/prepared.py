@@ -22,18 +22,12 @@ def read_splits(folder: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def named_examples(folder: Path, columns: list[str]) -> pd.DataFrame:
-    """What `read_splits` gives, with `example`: the name of each for other programs. It is the user
-    and the place of the target among the user's interactions, from 1, such as `A2SUAM1J3GNN3B:7`;
-    no row's position is in it.
-
-    Args:
-        folder: a prepared data set.
-        columns: of the examples, besides `user`.
-    """
+    """What `read_splits` gives, with `user`, `place`, that of the target among the user's
+    interactions, from 1, and `example`, the name for other programs, such as `A2SUAM1J3GNN3B:7`."""
     examples = read_splits(folder, ["user", *columns])
-    # A user's k-th example has the k + 1st interaction as target.
+    # A user's k-th example has the k + 1st interaction as target, and those before as history.
     place = examples.groupby("user", sort=False).cumcount() + 2
-    return examples.assign(example=examples["user"] + ":" + place.astype(str))
+    return examples.assign(place=place, example=examples["user"] + ":" + place.astype(str))
 
 
 def as_words(ids: pd.Series) -> pd.Series:

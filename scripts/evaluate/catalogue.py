@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from scripts.baselines.lists import standing_items
 from scripts.command import InputError
 from scripts.contracts import CATALOGUE
 from scripts.files import read_table
@@ -43,18 +44,14 @@ def folder_of(dataset: str, datasets: list[Path]) -> Path:
 def read_catalogue(dataset: Path) -> Catalogue:
     """The titles of a prepared data set, each with the popularity of the item that stands for it.
 
-    Of the items with one title the one with the most training targets stands for it, ties by the
-    lower `item_id`. Lists and histories are both counted by title, so that it does not matter which
-    of these items a recommender happens to list.
+    Lists and histories are both counted by title, so that it does not matter which of the items
+    with one title a recommender happens to list.
     """
     file = dataset / "catalogue.parquet"
     frame = read_table(file, CATALOGUE, ["item_id", "title", "train_count", "popularity_group"])
     frame = frame.sort_values("item_id", ignore_index=True)
     title_of = pd.factorize(frame["title"])[0].astype(np.int64)
-    order = frame.assign(code=title_of).sort_values(
-        ["code", "train_count", "item_id"], ascending=[True, False, True]
-    )
-    stand_ins = order.drop_duplicates("code")
+    stand_ins = frame.iloc[pd.unique(standing_items(frame))]
     return Catalogue(
         title_of,
         stand_ins["popularity_group"].to_numpy(np.int64),
