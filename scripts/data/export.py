@@ -81,7 +81,8 @@ def export_recbole(dataset: Path, output: Path) -> None:
     """Write a data set's splits as RecBole's atomic files, which it takes by
     `benchmark_filename: [train, valid, test]` and `alias_of_item_id: [item_id_list]`.
 
-    Ids are the source's. The column `example` names the examples for ranked lists that come back.
+    Ids are the source's, as `as_words` writes them. The column `example` names the examples for
+    ranked lists that come back.
 
     Args:
         dataset: Folder of a prepared data set.
@@ -89,22 +90,19 @@ def export_recbole(dataset: Path, output: Path) -> None:
             `<name>.valid.inter`, `<name>.test.inter` and `<name>.item`.
     """
     items = read_table(dataset / "catalogue.parquet", CATALOGUE)
-    source = as_words(items["item"])
-    columns = {"item_id:token": source, "title:token_seq": items["title"]}
-    files = {"item": pd.DataFrame(columns)}
-    words = source.to_numpy()
+    words = as_words(items["item"]).to_numpy()
+    files = {"item": {"item_id:token": words, "title:token_seq": items["title"]}}
     examples = named_examples(dataset, ["history", "target", "timestamp"])
     for split, rows in examples.groupby("split"):
-        columns = {
-            "user_id:token": rows["user"],
+        files[f"{split}.inter"] = {
+            "user_id:token": as_words(rows["user"]),
             "item_id_list:token_seq": [" ".join(words[history]) for history in rows["history"]],
             "item_id:token": words[rows["target"]],
             "timestamp:float": rows["timestamp"],
-            "example:token": rows["example"],
+            "example:token": as_words(rows["example"]),
         }
-        files[f"{split}.inter"] = pd.DataFrame(columns)
-    for ending, frame in files.items():
-        text = frame.to_csv(sep="\t", index=False, lineterminator="\n")
+    for ending, columns in files.items():
+        text = pd.DataFrame(columns).to_csv(sep="\t", index=False, lineterminator="\n")
         write_text(text, output / f"{output.name}.{ending}")
 
 
