@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.cells import ALL, Cell
+from scripts.cells import ALL, Cell, baseline_cell
 from scripts.command import InputError
 from scripts.files import read_yaml
 from scripts.study import resources
@@ -30,7 +30,9 @@ from scripts.study.cells import (
     compares_objectives,
     decodings,
     experiment_cells,
+    given_cells,
     history_length_cells,
+    listed_cells,
     recut_datasets,
     sensitivity_cells,
     shared_datasets,
@@ -284,6 +286,13 @@ def test_cells_counted_by_hand():
         for rest in ["popular/seed-0"]
         + [f"{name}/seed-{seed}" for name in ("sasrec", "gru") for seed in (0, 1, 2)]
     ]
+    # Given lists are where they are given, with no seed of their own either.
+    files = {"y": {"wrong": "b.run", "with": "a.run"}}
+    study = resolve(changed("baselines.given", {"kind": "lists", "files": files}))
+    cell = baseline_cell("y", "given", 0)
+    assert given_cells(study) == [cell, cell._replace(history="wrong")]
+    assert [one for one in baseline_cells(study) if one.baseline == "given"] == [cell]
+    assert {*given_cells(study), *experiment_cells(study)} < {*listed_cells(study)}
 
 
 def test_cases_are_those_of_the_first_comparison():
