@@ -28,26 +28,30 @@ class Titles(NamedTuple):
     """int64 (titles,), ascending: the item that stands for each title."""
 
 
-def standing_items(catalogue: pd.DataFrame) -> np.ndarray:
-    """The item that stands for the title of each, int64 (items,).
+def titles_of(catalogue: pd.DataFrame) -> Titles:
+    """The titles of a catalogue, equal ones being one, as the metrics count them.
 
-    As in the decoders of language models, it is the item with the most training targets, of equal
-    counts the lower item_id.
+    As in the decoders of language models, the item with the most training targets stands for a
+    title, of equal counts the lower item_id.
 
     Args:
         catalogue: columns item_id (0, 1, 2, …), title and train_count.
     """
     best_first = catalogue.sort_values(["train_count", "item_id"], ascending=[False, True])
     standing = best_first.drop_duplicates("title").set_index("title")["item_id"]
-    return catalogue["title"].map(standing).to_numpy(np.int64)
-
-
-def titles_of(catalogue: pd.DataFrame) -> Titles:
-    """The titles of a catalogue, see `standing_items`; equal ones are one, as the metrics count."""
-    stands_for = standing_items(catalogue)
+    stands_for = catalogue["title"].map(standing).to_numpy(np.int64)
     order = np.argsort(stands_for, kind="stable")
     items, starts = np.unique(stands_for[order], return_index=True)
     return Titles(order, starts, items)
+
+
+def standing_items(catalogue: pd.DataFrame) -> np.ndarray:
+    """The item that stands for the title of each, int64 (items,); the catalogue as `titles_of`."""
+    titles = titles_of(catalogue)
+    stands_for = np.empty(len(catalogue), np.int64)
+    counts = np.diff(titles.starts, append=len(catalogue))
+    stands_for[titles.order] = np.repeat(titles.items, counts)
+    return stands_for
 
 
 def top(scores: np.ndarray, titles: Titles, depth: int) -> tuple[np.ndarray, np.ndarray]:
