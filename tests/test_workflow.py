@@ -261,11 +261,12 @@ def test_lists_go_out_and_come_back(finished: Path) -> None:
     metrics = finished / "results/smoke/metrics/generated/baselines"
     config = variant(finished, with_given_lists)
     wanted = "results/smoke/metrics/generated/baselines/given/seed-0.parquet"
-    done = snakemake(finished, "--configfile", config, wanted, check=False)
+    done = snakemake(finished, wanted, "--configfile", config, check=False)
     assert "sasrec/seed-0.run (baselines.given.files.generated.with)" in done.stdout + done.stderr
     run = "results/smoke/trec/generated/baselines/sasrec/seed-0.run"
-    snakemake(finished, "--configfile", "config/smoke.yaml", run, "recbole")
-    snakemake(finished, "--configfile", config, wanted)
+    snakemake(finished, run, "recbole", "--configfile", "config/smoke.yaml")
+    assert rules_of(planned(finished, config=config)) == {"given_lists", "per_example"}
+    snakemake(finished, wanted, "--configfile", config)
     both = [metrics / name / "seed-0.parquet" for name in ("sasrec", "given")]
     assert both[0].read_bytes() == both[1].read_bytes()
     shutil.rmtree(metrics / "given")
@@ -283,10 +284,9 @@ def test_lists_go_out_and_come_back(finished: Path) -> None:
         (lambda c: c["experiments"][0]["seeds"].append(7), r"seed-7|\b7\b", TRAINED),
         (with_decoder, "wide", DECODED),
         (with_backbone, "small", MADE),
-        (with_given_lists, "given", {"given_lists", "per_example"}),
         (with_data_set, "other", {"prepare", "most_popular", "transitions", "sequential"} | MADE),
     ],
-    ids=["length", "seed", "decoder", "backbone", "given lists", "data set"],
+    ids=["length", "seed", "decoder", "backbone", "data set"],
 )
 def test_what_is_new_runs_its_own_cells(finished: Path, change, own: str, rules: set[str]) -> None:
     jobs = planned(finished, config=variant(finished, change))
