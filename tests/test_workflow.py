@@ -241,11 +241,6 @@ def with_backbone(config: dict) -> None:
     config["experiments"].append(config["experiments"][0] | {"backbones": ["small"]})
 
 
-def with_given_lists(config: dict) -> None:
-    files = {"with": "results/smoke/trec/generated/baselines/sasrec/seed-0.run"}
-    config["baselines"]["given"] = {"kind": "lists", "files": {"generated": files}}
-
-
 def with_data_set(config: dict) -> None:
     config["datasets"]["other"] = copy.deepcopy(config["datasets"]["generated"])
     config["datasets"]["other"]["preparation"]["k_core"] = 4
@@ -259,18 +254,17 @@ MADE = {"scratch_backbone", "title_tokens"} | TRAINED
 
 def test_lists_go_out_and_come_back(finished: Path) -> None:
     metrics = finished / "results/smoke/metrics/generated/baselines"
-    config = variant(finished, with_given_lists)
+    run = "results/smoke/trec/generated/baselines/sasrec/seed-0.run"
+    given = {"kind": "lists", "files": {"generated": {"with": run}}}
+    config = variant(finished, lambda c: c["baselines"].update(given=given))
     wanted = "results/smoke/metrics/generated/baselines/given/seed-0.parquet"
     done = snakemake(finished, wanted, "--configfile", config, check=False)
-    assert "sasrec/seed-0.run (baselines.given.files.generated.with)" in done.stdout + done.stderr
-    run = "results/smoke/trec/generated/baselines/sasrec/seed-0.run"
+    assert f"{run} (baselines.given.files.generated.with)" in done.stdout + done.stderr
     snakemake(finished, run, "recbole", "--configfile", "config/smoke.yaml")
     assert rules_of(planned(finished, config=config)) == {"given_lists", "per_example"}
     snakemake(finished, wanted, "--configfile", config)
     both = [metrics / name / "seed-0.parquet" for name in ("sasrec", "given")]
     assert both[0].read_bytes() == both[1].read_bytes()
-    shutil.rmtree(metrics / "given")
-    shutil.rmtree(finished / "results/smoke/recommendations/generated/baselines/given")
 
 
 @pytest.mark.parametrize(
