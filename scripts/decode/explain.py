@@ -8,7 +8,6 @@ history does to each token of the target.
 from __future__ import annotations
 
 import logging
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -18,9 +17,10 @@ from pydantic import TypeAdapter
 
 from scripts import style
 from scripts.cells import Cell, model_of
+from scripts.columns import TOP, fitted, list_lines, side_by_side
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS, TOKEN_EFFECTS
-from scripts.decode.model import Finetuned
+from scripts.decode.model import Finetuned, finetuned_of
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Decoder
 from scripts.decode.token_effects import token_effects
@@ -30,8 +30,8 @@ from scripts.files import read_json, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
-#: Titles shown of each list, and columns of the text in all, of one model and between two.
-TOP, WIDTH, COLUMN, GAP = 10, 100, 48, "    "
+#: Columns of the text in all, and of one model.
+WIDTH, COLUMN = 100, 48
 SCORES = {
     "grounded": "distance to the generated text, with a minus",
     "grounded-merged": "rank, with a minus",
@@ -88,7 +88,7 @@ def explain(
         alone = Path(scratch) / "example.parquet"
         write_table(one, alone, EXAMPLES)
         for name, folder in zip(models, folders, strict=True):
-            finetuned = as_finetuned(results, folder, data / "catalogue.parquet", device)
+            finetuned = finetuned_of(folder, device=device)
             ranked = ranking(results, finetuned, decoder, example, alone)
             tokens = target_tokens(finetuned, alone)
             explanations.append(Explanation(name, *ranked, tokens))
@@ -131,24 +131,6 @@ def test_example(test: Path, items: int, example: int) -> pd.DataFrame:
             f"{numbers.max()}"
         )
     return one
-
-
-def as_finetuned(results: Path, folder: Path, catalogue: Path, device: Device) -> Finetuned:
-    """A model of a study as the steps take it, by the record of its training."""
-    settings = read_json(folder / "run.json")["settings"]
-    adapter = folder / "adapter_config.json"
-    # A path in an adapter starts where the study was run from, above results/<study>.
-    root = results.absolute().parents[1]
-    backbone = read_json(adapter)["base_model_name_or_path"] if adapter.is_file() else None
-    return Finetuned(
-        model=folder,
-        backbone=folder if backbone is None else root / backbone,
-        catalogue=catalogue,
-        prompt=settings["prompt"],
-        max_tokens=settings["training"]["max_tokens"],
-        precision=settings["training"]["precision"],
-        device=device,
-    )
 
 
 def ranking(
@@ -209,32 +191,17 @@ def text(
         *(fitted(f"{i:4}  {title}", WIDTH) for i, title in enumerate(history, 1)),
         *("", fitted(f"Target: {target}", WIDTH)),
         *("", f"Decoder {decoder}" + (f"; score: {meaning}" if meaning else "")),
-        *side_by_side([ranking_lines(each, target, titles) for each in explanations]),
+        *side_by_side([ranking_lines(each, target, titles) for each in explanations], COLUMN),
         *("", "Log-probability of the target's tokens with the history and without it"),
-        *side_by_side([token_lines(each) for each in explanations]),
+        *side_by_side([token_lines(each) for each in explanations], COLUMN),
     ]
-
-
-def fitted(line: str, width: int) -> str:
-    """A line, cut with an ellipsis where it is too long."""
-    return line if len(line) <= width else line[: width - 1] + "…"
-
-
-def side_by_side(blocks: list[list[str]]) -> list[str]:
-    """Blocks of lines as columns."""
-    rows = zip_longest(*blocks, fillvalue="")
-    return [GAP.join(f"{line:<{COLUMN}}" for line in row).rstrip() for row in rows]
 
 
 def ranking_lines(explanation: Explanation, target: str, titles: list[str]) -> list[str]:
     """The top of a list, the target marked, and the target's rank."""
-    lines = [fitted(explanation.name, COLUMN)]
     listed = explanation.ranking["item_id"].map(titles.__getitem__)
-    for rank, title, score in zip(
-        explanation.ranking["rank"][:TOP], listed, explanation.ranking["score"], strict=False
-    ):
-        mark = "*" if title == target else " "
-        lines.append(f"{rank:4}{mark} {fitted(title, 33):<33} {score:8.2f}")
+    ranked = zip(listed[:TOP], explanation.ranking["score"][:TOP], strict=True)
+    lines = list_lines(explanation.name, ranked, {target}, COLUMN)
     # Items with the same title are one target.
     ranks = explanation.ranking.loc[listed == target, "rank"]
     place = f"beyond the {len(listed)} listed" if ranks.empty else str(ranks.min())

@@ -17,11 +17,11 @@ from scripts.backbones.load import (
     load_finetuned,
     load_tokenizer,
 )
-from scripts.command import Settings
+from scripts.command import InputError, Settings
 from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
-from scripts.files import read_json, read_table
+from scripts.files import read_json, read_table, sha256
 from scripts.finetune.shortcuts import Shortcuts, find_shortcuts
 from scripts.prompts import answers_of, fitted_prompts, prompt_limit, sharing
 
@@ -108,6 +108,85 @@ class Ranking(NamedTuple):
     def cut(self, length: int) -> Ranking:
         """The first `length` titles."""
         return Ranking(self.titles[:length], self.scores[:length], min(self.proven, length))
+
+
+def finetuned_of(
+    model: Path,
+    catalogue: Path | None = None,
+    backbone: Path | None = None,
+    device: Device = "auto",
+) -> Finetuned:
+    """A model as the steps take it, by the record of its training and by what its study holds.
+
+    Args:
+        model: folder of the model or adapter.
+        catalogue: see `catalogue_of`.
+        backbone: that of an adapter; found by `backbone_of` where none is given.
+        device: where to run.
+
+    Raises:
+        InputError: it is no model that a training has ended with, or a part of it is not found.
+    """
+    facts = read_json(model / "run.json")
+    settings = facts["settings"]
+    if (model / "adapter_config.json").is_file():
+        backbone = backbone_of(model, facts["backbone"], backbone)
+    return Finetuned(
+        model=model,
+        backbone=backbone or model,
+        catalogue=catalogue or catalogue_of(model),
+        prompt=settings["prompt"],
+        max_tokens=settings["training"]["max_tokens"],
+        precision=settings["training"]["precision"],
+        device=device,
+    )
+
+
+def catalogue_of(model: Path) -> Path:
+    """The catalogue of a model or trained baseline, in its study, results/<study>.
+
+    Raises:
+        InputError: it lies in no study that holds one.
+    """
+    parents = model.absolute().parents
+    for study in parents[4:5]:
+        file = study / "data" / parents[2].name / "catalogue.parquet"
+        if file.is_file():
+            return file
+    raise InputError(
+        f"{model}: lies in no results/<study>/models/ with the catalogue of its data set in "
+        "results/<study>/data/; give that catalogue.parquet as --catalogue"
+    )
+
+
+def backbone_of(model: Path, origin: dict[str, Any], given: Path | None) -> Path:
+    """Folder of the backbone that an adapter was trained from, known by its weights.
+
+    Args:
+        model: folder of the adapter, in its study.
+        origin: what its record says of the backbone, see `origin_of` of the training.
+        given: where to look; null for where studies keep backbones.
+
+    Raises:
+        InputError: it is not there.
+    """
+    parents, name = model.absolute().parents, origin["name"]
+    places = [] if given is None else [given]
+    if given is None and len(parents) > 6:
+        study, root = parents[4], parents[6]
+        places = [root / "resources" / "backbones" / name, *study.glob(f"backbones/*/{name}")]
+        if (study / "manifest.json").is_file():  # It tells where folders of the user's are.
+            backbones = read_json(study / "manifest.json")["study"]["backbones"].values()
+            sources = (backbone["source"] for backbone in backbones)
+            places += [root / source["path"] for source in sources if "path" in source]
+    for place in places:
+        if {file.name: sha256(file) for file in place.glob("*.safetensors")} == origin["sha256"]:
+            return place
+    raise InputError(
+        f"{model}: the backbone {name}, with the weights that this adapter was trained from, is not "
+        f"at {' or '.join(map(str, places)) or 'its place in a study'}; put it there, or a link to "
+        "it, or give scripts.recommend its folder as --backbone"
+    )
 
 
 def load(finetuned: Finetuned) -> Recommender:
