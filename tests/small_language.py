@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
+from scripts.backbones.load import load_tokenizer
 from scripts.backbones.scratch import make_scratch
 from scripts.backbones.settings import Scratch
 from scripts.contracts import RECOMMENDATIONS
@@ -16,7 +20,7 @@ from scripts.data.settings import Prompt
 from scripts.decode.model import Finetuned
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Decoder
-from scripts.files import read_table
+from scripts.files import read_table, sha256, write_json
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_data import write_catalogue, write_examples
 
@@ -63,6 +67,39 @@ def make_small_backbone(
         device="cpu",
     )
     return folder / output
+
+
+def write_small_study(root: Path) -> list[Path]:
+    """Write data and models of a study, results/small: two whole models and a fresh adapter, whose
+    backbone, resources/backbones/other, is the second one.
+
+    Returns:
+        folders of the models.
+    """
+    write_language_data(root)
+    data, models = root / "results/small/data/books", root / "results/small/models/books"
+    (data / "examples").mkdir(parents=True)
+    shutil.copy(root / "catalogue.parquet", data)
+    shutil.copy(root / "examples.parquet", data / "examples/test.parquet")
+    plain, cft, lora = (
+        models / f"tiny/{name}" for name in ("plain/seed-0", "cft/seed-1", "lora/seed-0")
+    )
+    make_small_backbone(root, plain)
+    backbone = make_small_backbone(root, "resources/backbones/other", seed=1)
+    shutil.copytree(backbone, cft)
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(backbone),
+        LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    adapted.peft_config["default"].base_model_name_or_path = None  # As the training leaves it.
+    adapted.save_pretrained(lora, save_embedding_layers=False)
+    load_tokenizer(backbone).save_pretrained(lora)
+    settings = {"prompt": PROMPT.model_dump(), "training": {"max_tokens": 512, "precision": "fp32"}}
+    weights = {"model.safetensors": sha256(backbone / "model.safetensors")}
+    record = {"settings": settings, "backbone": {"name": "other", "sha256": weights}}
+    for model in (plain, cft, lora):
+        write_json(record, model / "run.json")
+    return [plain, cft, lora]
 
 
 def log_probabilities(model: Any, tokenizer: Any, history: list[str], title: str) -> np.ndarray:

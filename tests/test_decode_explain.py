@@ -4,7 +4,6 @@ import re
 import shutil
 
 import pytest
-from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from scripts.backbones.load import load_tokenizer
@@ -14,14 +13,12 @@ from scripts.decode.explain import explain
 from scripts.decode.settings import Constrained, Grounded, GroundedMerged
 from scripts.files import read_csv, read_table, write_json, write_table
 from tests.small_language import (
-    PROMPT,
     ROWS,
     TITLES,
     finetuned,
     listed,
     log_probabilities,
-    make_small_backbone,
-    write_language_data,
+    write_small_study,
 )
 
 pytestmark = pytest.mark.slow  # Every call draws its figure in three formats.
@@ -43,26 +40,7 @@ def decode(folder, data, decoder, output, test_examples=None):
 def root(tmp_path_factory):
     """A study of three models, whose lists hold three of the six test examples."""
     root = tmp_path_factory.mktemp("explain")
-    write_language_data(root)
-    data = root / "results/small/data/books"
-    (data / "examples").mkdir(parents=True)
-    shutil.copy(root / "catalogue.parquet", data)
-    shutil.copy(root / "examples.parquet", data / "examples/test.parquet")
-    make_small_backbone(root)
-    make_small_backbone(root, "other", seed=1)
-    models = root / "results/small/models/books"
-    shutil.copytree(root / "backbone", models / MODELS[0])
-    shutil.copytree(root / "other", models / MODELS[1])
-    adapted = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(root / "other"),
-        LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
-    )
-    adapted.peft_config["default"].base_model_name_or_path = "other"
-    adapted.save_pretrained(models / MODELS[2], save_embedding_layers=False)
-    load_tokenizer(root / "other").save_pretrained(models / MODELS[2])
-    settings = {"prompt": PROMPT.model_dump(), "training": {"max_tokens": 512, "precision": "fp32"}}
-    for model in MODELS:
-        write_json({"settings": settings}, models / model / "run.json")
+    models, data = write_small_study(root)[0].parents[2], root / "results/small/data/books"
     for model in MODELS[:2]:
         for name, decoder in DECODERS.items():
             output = root / f"results/small/recommendations/books/{model}/{name}/with.parquet"

@@ -183,9 +183,9 @@ def backbone_of(model: Path, origin: dict[str, Any], given: Path | None) -> Path
         if {file.name: sha256(file) for file in place.glob("*.safetensors")} == origin["sha256"]:
             return place
     raise InputError(
-        f"{model}: the backbone {name}, with the weights that this adapter was trained from, is not "
-        f"at {' or '.join(map(str, places)) or 'its place in a study'}; put it there, or a link to "
-        "it, or give scripts.recommend its folder as --backbone"
+        f"{model}: the backbone {name}, with the weights that this adapter was trained from, is "
+        f"not at {' or '.join(map(str, places)) or 'its place in a study'}; put it there, or a "
+        "link to it, or give scripts.recommend its folder as --backbone"
     )
 
 
