@@ -23,7 +23,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter
 
 from scripts.baselines.lists import titles_of, top
 from scripts.baselines.sequential_model import load_model, scorer
@@ -31,12 +30,12 @@ from scripts.columns import GAP, TOP, fitted, list_lines, side_by_side
 from scripts.command import InputError, told
 from scripts.contracts import CATALOGUE, EXAMPLES
 from scripts.data.rules import clean_title, one_line
-from scripts.decode.model import catalogue_of, finetuned_of, load
+from scripts.decode.model import catalogue_of, decoder_of, finetuned_of, lists_of, load
 from scripts.decode.recommend import rank
 from scripts.decode.settings import Assisted, Constrained, Decoder
 from scripts.device import Device, torch_device
 from scripts.examples import read_titles
-from scripts.files import read_json, read_table
+from scripts.files import read_table
 from scripts.prompts import quoted
 
 logger = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ def recommender(
         model: folder of a fine-tuned model or adapter, or the `.safetensors` of a baseline.
         catalogue: of the data set, where the model is not in its study.
         backbone: of an adapter, likewise.
-        decoder: one of the study's, with its settings; a baseline has none.
+        decoder: one of the study's, with its settings, or `constrained`; a baseline has none.
         device: where to run.
 
     Raises:
@@ -135,7 +134,11 @@ def of_language_model(
     model: Path, catalogue: Path, backbone: Path | None, decoder: str, device: Device
 ) -> tuple[Rank, int]:
     """How a fine-tuned model ranks a catalogue, and the longest history among its test examples."""
-    settings = decoder_of(model, decoder)
+    settings: Decoder = Constrained(kind="constrained")
+    if decoder != "constrained" or lists_of(model, decoder).is_file():
+        settings = decoder_of(model, decoder)
+    if isinstance(settings, Assisted):
+        raise InputError(f"decoder {decoder}: is assisted, and runs within a study only")
     loaded = load(finetuned_of(model, catalogue, backbone, device))
     test, longest = catalogue.parent / "examples" / "test.parquet", sys.maxsize
     if test.is_file():
@@ -148,26 +151,6 @@ def of_language_model(
         return lists["item_id"].to_numpy(), lists["score"].to_numpy()
 
     return ranked, longest
-
-
-def decoder_of(model: Path, name: str) -> Decoder:
-    """A decoder as the study has used it on the model; `constrained` else has its defaults.
-
-    Raises:
-        InputError: the study has no lists of it for the model, or it is an assisted one.
-    """
-    place = model.absolute().parts
-    made = Path(*place[:-5], "recommendations", *place[-4:])
-    if (made / name / "with.json").is_file():
-        record = read_json(made / name / "with.json")
-        settings: Decoder = TypeAdapter(Decoder).validate_python(record["decoder"])
-        if isinstance(settings, Assisted):
-            raise InputError(f"decoder {name}: is assisted, and runs within a study only")
-        return settings
-    if name != "constrained":
-        there = ", ".join(sorted(folder.name for folder in made.glob("*"))) or "none"
-        raise InputError(f"{made}: no lists of a decoder {name}; there are those of {there}")
-    return Constrained(kind="constrained")
 
 
 def known_titles(titles: Sequence[str], known: Collection[str]) -> list[str]:

@@ -19,10 +19,10 @@ FLOORS = {
     **dict.fromkeys(["decode"], 3),
     **dict.fromkeys(["evaluate"], 4),
     **dict.fromkeys(["analyse"], 5),
-    **dict.fromkeys(["tables", "figures", "report", "compare", "push"], 6),
+    **dict.fromkeys(["tables", "figures", "report", "compare", "push", "recommend"], 6),
 }
 #: Rooms that are one module.
-MODULES_ALONE = {"report", "compare", "push"}
+MODULES_ALONE = {"report", "compare", "push", "recommend"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
     for path in sorted((ROOT / "scripts").rglob("*.py"))

@@ -176,7 +176,7 @@ def test_an_assisted_decoder_explains_decoded_examples_only(root, capsys, tmp_pa
     shutil.copytree(root / "results/small", study)
     for model in MODELS[:2]:
         record = study / f"recommendations/books/{model}/constrained/with.json"
-        write_json({"decoder": {"kind": "assisted"}}, record)
+        write_json({"decoder": {"kind": "assisted", "assistant": "sasrec"}}, record)
     lists = record.with_suffix(".parquet")
     decoded = set(read_table(lists, RECOMMENDATIONS)["example_id"])
     printed(tmp_path, capsys, min(decoded))

@@ -13,20 +13,18 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pandas as pd
-from pydantic import TypeAdapter
 
 from scripts import style
-from scripts.cells import Cell, model_of
 from scripts.columns import TOP, fitted, list_lines, side_by_side
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS, TOKEN_EFFECTS
-from scripts.decode.model import Finetuned, finetuned_of
+from scripts.decode.model import Finetuned, decoder_of, finetuned_of, lists_of
 from scripts.decode.recommend import recommend
-from scripts.decode.settings import Decoder
+from scripts.decode.settings import Assisted
 from scripts.decode.token_effects import token_effects
 from scripts.device import Device
 from scripts.examples import read_examples, read_titles
-from scripts.files import read_json, read_table, write_table
+from scripts.files import read_table, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +87,7 @@ def explain(
         write_table(one, alone, EXAMPLES)
         for name, folder in zip(models, folders, strict=True):
             finetuned = finetuned_of(folder, device=device)
-            ranked = ranking(results, finetuned, decoder, example, alone)
+            ranked = ranking(finetuned, decoder, example, alone)
             tokens = target_tokens(finetuned, alone)
             explanations.append(Explanation(name, *ranked, tokens))
     history = [titles[item] for item in one["history"].item()]
@@ -134,7 +132,7 @@ def test_example(test: Path, items: int, example: int) -> pd.DataFrame:
 
 
 def ranking(
-    results: Path, finetuned: Finetuned, decoder: str, example: int, alone: Path
+    finetuned: Finetuned, decoder: str, example: int, alone: Path
 ) -> tuple[pd.DataFrame, str]:
     """The list of an example with its history, and the kind of its decoder; `alone` is the example
     as a file of its own.
@@ -143,28 +141,20 @@ def ranking(
         InputError: the study has no lists of this decoder for the model, or the example cannot be
             decoded alone.
     """
-    cell = Cell(*model_of(finetuned.model), decoder=decoder, history="with")
-    made = results / "recommendations" / cell.model
-    lists = results / "recommendations" / f"{cell.path}.parquet"
-    if not lists.is_file():
-        raise InputError(
-            f"{made}: no lists of a decoder {decoder}; there are those of {names(made, '*')}"
-        )
-    settings = read_json(lists.with_suffix(".json"))["decoder"]
+    settings, lists = decoder_of(finetuned.model, decoder), lists_of(finetuned.model, decoder)
     rows = read_table(lists, RECOMMENDATIONS)
     if example not in set(rows["example_id"]):
         count = rows["example_id"].nunique()
-        if settings["kind"] == "assisted":
+        if isinstance(settings, Assisted):
             raise InputError(
                 f"{lists}: example {example} is not among the {count} that were decoded, and an "
                 "assisted decoder runs within a study only; choose one of them, such as "
                 f"{rows['example_id'].min()}, or another decoder"
             )
         logger.info("Example %d is not among the %d of %s: decoding it", example, count, lists)
-        chosen = TypeAdapter(Decoder).validate_python(settings)
-        recommend(finetuned, alone, chosen, histories=["with"], output=alone.parent)
+        recommend(finetuned, alone, settings, histories=["with"], output=alone.parent)
         rows = read_table(alone.with_name("with.parquet"), RECOMMENDATIONS)
-    return rows[rows["example_id"] == example].sort_values("rank"), settings["kind"]
+    return rows[rows["example_id"] == example].sort_values("rank"), settings.kind
 
 
 def target_tokens(finetuned: Finetuned, alone: Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import TypeAdapter
 
 from scripts.backbones.load import (
     Precision,
@@ -20,6 +21,7 @@ from scripts.backbones.load import (
 from scripts.command import InputError, Settings
 from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
+from scripts.decode.settings import Decoder
 from scripts.device import Device, torch_device
 from scripts.files import read_json, read_table, sha256
 from scripts.finetune.shortcuts import Shortcuts, find_shortcuts
@@ -187,6 +189,27 @@ def backbone_of(model: Path, origin: dict[str, Any], given: Path | None) -> Path
         f"not at {' or '.join(map(str, places)) or 'its place in a study'}; put it there, or a "
         "link to it, or give scripts.recommend its folder as --backbone"
     )
+
+
+def lists_of(model: Path, decoder: str) -> Path:
+    """File of the lists that a model's study has made with the histories; its record beside it."""
+    parts = model.absolute().parts
+    return Path(*parts[:-5], "recommendations", *parts[-4:], decoder, "with.parquet")
+
+
+def decoder_of(model: Path, name: str) -> Decoder:
+    """A decoder with the settings that the model's study has used.
+
+    Raises:
+        InputError: the study has no lists of it for the model.
+    """
+    lists = lists_of(model, name)
+    if not lists.is_file():
+        made = lists.parents[1]
+        there = ", ".join(sorted(folder.name for folder in made.glob("*"))) or "none"
+        raise InputError(f"{made}: no lists of a decoder {name}; there are those of {there}")
+    adapter: TypeAdapter[Decoder] = TypeAdapter(Decoder)
+    return adapter.validate_python(read_json(lists.with_suffix(".json"))["decoder"])
 
 
 def load(finetuned: Finetuned) -> Recommender:
