@@ -1,7 +1,6 @@
 """Recommend by hand: titles in, ranked titles out, from one model or several side by side.
 
-    python -m scripts.recommend --model results/quickstart/models/ml-100k/tiny/cft/seed-0 \
-        "Die Hard" "Speed"
+    python -m scripts.recommend --model results/.../seed-0 --model ... "Title one" "Title two"
 
 Without titles it asks for them: a demonstration to type at.
 """

@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM
 from scripts.backbones.load import load_tokenizer
 from scripts.baselines.sequential_model import load_model, make_model, save_model
 from scripts.baselines.settings import SASRec
-from scripts.columns import TOP
+from scripts.columns import GAP, TOP
 from scripts.command import InputError
 from scripts.decode.model import finetuned_of
 from scripts.files import write_json
-from scripts.recommend import completer, histories, main, recommender, text_of
+from scripts.recommend import WIDE, completer, histories, main, recommender, text_of
+from tests.small_data import write_catalogue
 from tests.small_language import TITLES, log_probabilities, write_small_study
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/results.md"
@@ -51,14 +52,16 @@ def test_the_lines_of_the_documentation(models, capsys):
     assert printed == [f"{score:8.2f}  {title}" for title, score in best_first(exact)]
 
 
-def test_a_baseline_sees_the_item_that_stands_for_a_title(models, caplog):
+def test_a_baseline_sees_the_item_that_stands_for_a_title(models, caplog, tmp_path):
     """And, as a language model, the newest of a history that is longer than those of its study."""
     network = load_model(models[3], torch.device("cpu"))
-    shown = torch.tensor([[6, 7, 8, 4]])  # Item 4 stands for the title of 2.
+    shown = torch.tensor([[6, 7, 8, 2]])
     with torch.inference_mode():
-        scores = (network(shown, shown == 4) @ network.items.weight.T)[0].tolist()
+        scores = (network(shown, shown == 2) @ network.items.weight.T)[0].tolist()
     exact = {t: max(s for s, u in zip(scores, TITLES, strict=True) if t == u) for t in TITLES}
-    recommend, titles = recommender(models[3]), [TITLES[item] for item in (6, 7, 8, 2)]
+    # Here item 2, and not 4, stands for their title.
+    catalogue = write_catalogue(tmp_path / "catalogue.parquet", TITLES, [*range(9, 0, -1)])
+    recommend, titles = recommender(models[3], catalogue), [TITLES[item] for item in (6, 7, 8, 4)]
     found = recommend(titles)
     assert [title for title, _ in found] == [title for title, _ in best_first(exact)]
     assert dict(found) == pytest.approx(exact, abs=1e-5)
@@ -98,7 +101,7 @@ def test_an_adapter_finds_its_backbone_by_its_weights(models, tmp_path):
 def test_lists_stand_side_by_side_where_there_is_room(width, beside):
     ranked = [(f"A title of some length, number {i}", -i / 3) for i in range(12)]
     lines = text_of([ranked[1][0]], ["a", "b", "c"], [ranked] * 3, width)
-    assert max(map(len, lines)) <= width
+    assert max(map(len, lines)) <= min(width, 3 * WIDE + 2 * len(GAP))
     rows = [line.split() for line in lines if not line.startswith(("After", "(")) and line]
     assert next(row for row in rows if row[0] in "abc") == ["a", "b", "c"][:beside]
     assert len(rows) == (TOP + 1) * -(-3 // beside)
@@ -121,10 +124,10 @@ def test_histories_through_a_pipe(models, monkeypatch, capsys):
 
 def test_a_terminal_proposes_titles_by_number(monkeypatch, capsys):
     """A title that is a number stays one."""
-    typed = io.StringIO("crimson\n2\n1984\nbroken\n1\n\nquit\n1984\n")
+    typed = io.StringIO("crimson\n2\nbroken\n1\n\nquit\n1984\n")
     typed.isatty = lambda: True
     monkeypatch.setattr("sys.stdin", typed)
-    assert list(histories(TITLES)) == [["Crimson Tower: a Novel", "1984", "Broken Island"]]
+    assert list(histories([*TITLES, "1"])) == [["Crimson Tower: a Novel", "1"]]
     assert "   1  Crimson Tower\n   2  Crimson Tower: a Novel\n" in capsys.readouterr().out
     complete = completer(TITLES)
     assert [complete("crim", i) for i in range(3)] == ["Crimson Tower: a Novel", TITLES[8], None]
