@@ -54,8 +54,8 @@ Rank = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 def recommender(
     model: str | Path,
-    catalogue: Path | None = None,
-    backbone: Path | None = None,
+    catalogue: str | Path | None = None,
+    backbone: str | Path | None = None,
     decoder: str = "constrained",
     device: Device = "auto",
 ) -> Recommend:
@@ -75,7 +75,8 @@ def recommender(
         InputError: there is no such model, or something of it is missing.
     """
     model = Path(model)
-    catalogue = catalogue or own_catalogue(model)
+    catalogue = Path(catalogue or own_catalogue(model))
+    backbone = Path(backbone) if backbone else None
     items = read_table(catalogue, CATALOGUE)
     text = items["title"].tolist()
     item_of = {text[item]: item for item in titles_of(items).items}
