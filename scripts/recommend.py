@@ -107,7 +107,7 @@ def own_catalogue(model: Path) -> Path:
         near = get_close_matches(model.as_posix(), there, PROPOSED, cutoff=0)
         raise InputError(
             f"{model}: is neither the folder of a fine-tuned model, with its run.json, nor the "
-            f".safetensors of a baseline; the nearest are {', '.join(near) or 'not in results/'}"
+            f".safetensors of a baseline; nearest in results/: {', '.join(near) or 'none'}"
         )
     return catalogue_of(model)
 
@@ -210,7 +210,7 @@ def histories(known: list[str]) -> Iterator[list[str]]:
         if line not in titles and line.isdecimal() and 0 < int(line) <= len(near):
             line = near[int(line) - 1]
         try:
-            history = [*history, *known_titles([line], titles)]
+            history += known_titles([line], titles)
             near = []
         except InputError:
             if not terminal:

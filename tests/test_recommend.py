@@ -139,7 +139,10 @@ def test_a_terminal_proposes_titles_by_number(monkeypatch, capsys):
         (["{0}", ""], "A title is empty"),
         (["{0}", '" "'], "A title is empty"),
         (["{0}", "1984", "amber harbor", "Zz"], "amber harbor.* are: 'Amber H.*\n.*Zz.* are: none"),
-        (["results/small/models/books/tiny/plain", "1984"], "nearest are .*/tiny/plain/seed-0, "),
+        (
+            ["results/small/models/books/tiny/plain", "1984"],
+            "nearest in results/: .*/tiny/plain/seed-0, ",
+        ),
         (["{root}", "1984"], "is neither the folder of a fine-tuned model"),
         (["{0}", "1984", "--decoder", "grounded"], "no lists of a decoder grounded; .* none"),
     ],
