@@ -75,7 +75,7 @@ def recommender(
         InputError: there is no such model, or something of it is missing.
     """
     model = Path(model)
-    catalogue = Path(catalogue or own_catalogue(model))
+    catalogue = Path(catalogue or catalogue_of(model))
     backbone = Path(backbone) if backbone else None
     items = read_table(catalogue, CATALOGUE)
     text = items["title"].tolist()
@@ -94,22 +94,6 @@ def recommender(
         return [(text[item], float(score)) for item, score in zip(listed, scores, strict=True)]
 
     return recommend
-
-
-def own_catalogue(model: Path) -> Path:
-    """The catalogue of a model, see `catalogue_of`.
-
-    Raises:
-        InputError: there is no such model, or no catalogue in its study.
-    """
-    if not (model if model.suffix == ".safetensors" else model / "run.json").is_file():
-        there = [path.as_posix() for path in Path("results").glob("*/models/*/*/*/seed-*")]
-        near = get_close_matches(model.as_posix(), there, PROPOSED, cutoff=0)
-        raise InputError(
-            f"{model}: is neither the folder of a fine-tuned model, with its run.json, nor the "
-            f".safetensors of a baseline; nearest in results/: {', '.join(near) or 'none'}"
-        )
-    return catalogue_of(model)
 
 
 def of_baseline(model: Path, items: pd.DataFrame, device: Device) -> tuple[Rank, int]:
@@ -222,23 +206,18 @@ def histories(known: list[str]) -> Iterator[list[str]]:
 
 def complete(known: list[str]) -> None:
     """Let Tab complete a line to a known title, where Python has readline."""
-    with suppress(ImportError):
-        import readline
-
-        readline.set_completer(completer(known))
-        readline.set_completer_delims("")
-        apple = "libedit" in (readline.__doc__ or "")
-        readline.parse_and_bind("bind ^I rl_complete" if apple else "tab: complete")
-
-
-def completer(known: list[str]) -> Callable[[str, int], str | None]:
-    """readline's function from the begin of a title to the n-th title that begins so, or null."""
 
     @cache
     def found(text: str) -> list[str]:
         return [title for title in known if title.casefold().startswith(text.casefold())]
 
-    return lambda text, number: (found(text)[number : number + 1] or [None])[0]
+    with suppress(ImportError):
+        import readline
+
+        readline.set_completer(lambda text, n: (found(text)[n : n + 1] or [None])[0])
+        readline.set_completer_delims("")
+        apple = "libedit" in (readline.__doc__ or "")
+        readline.parse_and_bind("bind ^I rl_complete" if apple else "tab: complete")
 
 
 def text_of(
@@ -264,7 +243,7 @@ def show(titles: list[str], model: list[str], catalogue: Path | None, **options:
         InputError: as `recommender` and `known_titles` do, or models have different catalogues.
     """
     places = [Path(one) for one in model]
-    each = [read_titles(catalogue or own_catalogue(place)) for place in places]
+    each = [read_titles(catalogue or catalogue_of(place)) for place in places]
     for place, own in zip(places, each, strict=True):
         if own != each[0]:
             raise InputError(f"{place}: has another catalogue than {places[0]}; ask them apart")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,8 +149,15 @@ def catalogue_of(model: Path) -> Path:
     """The catalogue of a model or trained baseline, in its study, results/<study>.
 
     Raises:
-        InputError: it lies in no study that holds one.
+        InputError: there is no such model, or it lies in no study with a catalogue.
     """
+    if not (model if model.suffix == ".safetensors" else model / "run.json").is_file():
+        there = [path.as_posix() for path in Path("results").glob("*/models/*/*/*/seed-*")]
+        near = ", ".join(get_close_matches(model.as_posix(), there, cutoff=0)) or "none"
+        raise InputError(
+            f"{model}: is neither the folder of a fine-tuned model, with its run.json, nor the "
+            f".safetensors of a baseline; nearest in results/: {near}"
+        )
     parents = model.absolute().parents
     for study in parents[4:5]:
         file = study / "data" / parents[2].name / "catalogue.parquet"
