@@ -140,16 +140,6 @@ def test_one_model(root, capsys):
     assert MODELS[1] in lines
 
 
-def test_an_adapter_finds_its_backbone_from_the_studys_root(root, capsys, tmp_path, monkeypatch):
-    """A fresh adapter changes nothing, so it must say what its backbone says."""
-    monkeypatch.chdir(tmp_path)
-    lists = root / "results/small/recommendations/books"
-    shutil.copytree(lists / MODELS[1], lists / MODELS[2], dirs_exist_ok=True)
-    table = section(printed(root, capsys, 13, models=MODELS[1:]), "Log-probability")
-    for line in table[1:]:
-        assert line[:48].rstrip() == line[52:].rstrip()
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [

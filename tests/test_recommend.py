@@ -16,7 +16,6 @@ from scripts.baselines.settings import SASRec
 from scripts.columns import GAP, TOP
 from scripts.command import InputError
 from scripts.decode.model import finetuned_of
-from scripts.files import write_json
 from scripts.recommend import WIDE, histories, main, recommender, text_of
 from tests.small_data import write_catalogue
 from tests.small_language import TITLES, log_probabilities, write_small_study
@@ -77,8 +76,8 @@ def test_an_adapter_finds_its_backbone_by_its_weights(models, tmp_path):
     """A fresh adapter changes nothing, so it recommends what its backbone does."""
     expected = recommender(models[1])(HISTORY)
     root = shutil.copytree(models[0].parents[6], tmp_path / "root")
-    study, adapter = root / "results/small", root / models[2].relative_to(models[0].parents[6])
-    catalogue, place = study / "data/books/catalogue.parquet", root / "resources/backbones/other"
+    adapter = root / models[2].relative_to(models[0].parents[6])
+    catalogue, place = root / "catalogue.parquet", root / "resources/backbones/other"
     for next_place in ("results/small/backbones/books/other", "elsewhere"):
         assert finetuned_of(adapter).backbone == place
         (root / next_place).parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +85,6 @@ def test_an_adapter_finds_its_backbone_by_its_weights(models, tmp_path):
     shutil.copytree(models[0], root / "resources/backbones/other")  # Of other weights.
     with pytest.raises(InputError, match=r"backbone other, .*, is not at .*/resources/backbones/o"):
         finetuned_of(adapter)
-    sources = {"tiny": {"source": {"kind": "folder", "path": "elsewhere"}}}
-    write_json({"study": {"backbones": sources}}, study / "manifest.json")
-    assert finetuned_of(adapter).backbone == place
     moved = adapter.rename(tmp_path / "moved")
     for given, message in (({}, "--catalogue"), ({"catalogue": catalogue}, "--backbone")):
         with pytest.raises(InputError, match=message):

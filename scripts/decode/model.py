@@ -119,16 +119,10 @@ def finetuned_of(
     backbone: Path | None = None,
     device: Device = "auto",
 ) -> Finetuned:
-    """A model as the steps take it, by the record of its training and by what its study holds.
-
-    Args:
-        model: folder of the model or adapter.
-        catalogue: see `catalogue_of`.
-        backbone: that of an adapter; found by `backbone_of` where none is given.
-        device: where to run.
+    """A model or adapter by the record of its training; what is not given, its study holds.
 
     Raises:
-        InputError: it is no model that a training has ended with, or a part of it is not found.
+        InputError: there is no such record, or as `catalogue_of` and `backbone_of`.
     """
     facts = read_json(model / "run.json")
     settings = facts["settings"]
@@ -170,12 +164,13 @@ def catalogue_of(model: Path) -> Path:
 
 
 def backbone_of(model: Path, origin: dict[str, Any], given: Path | None) -> Path:
-    """Folder of the backbone that an adapter was trained from, known by its weights.
+    """Folder of the backbone of an adapter, known by its weights: the given one, or one where
+    studies keep them.
 
     Args:
-        model: folder of the adapter, in its study.
+        model: folder of the adapter.
         origin: what its record says of the backbone, see `origin_of` of the training.
-        given: where to look; null for where studies keep backbones.
+        given: a folder.
 
     Raises:
         InputError: it is not there.
@@ -185,10 +180,6 @@ def backbone_of(model: Path, origin: dict[str, Any], given: Path | None) -> Path
     if given is None and len(parents) > 6:
         study, root = parents[4], parents[6]
         places = [root / "resources" / "backbones" / name, *study.glob(f"backbones/*/{name}")]
-        if (study / "manifest.json").is_file():  # It tells where folders of the user's are.
-            backbones = read_json(study / "manifest.json")["study"]["backbones"].values()
-            sources = (backbone["source"] for backbone in backbones)
-            places += [root / source["path"] for source in sources if "path" in source]
     for place in places:
         if {file.name: sha256(file) for file in place.glob("*.safetensors")} == origin["sha256"]:
             return place
