@@ -48,6 +48,7 @@ OWN: dict[str, SearchStrategy[Any]] = {
     **{kind.removesuffix("s"): st.sampled_from(list(names)) for kind, names in NAMES.items()},
     **dict.fromkeys(("weights", "token_weights", "counterfactual"), st.nothing()),
     **dict.fromkeys(("columns", "min_new_tokens", "stage", "only", "processes"), st.nothing()),
+    **dict.fromkeys(("module", "outputs"), st.nothing()),  # No file of the user's is there.
     "references": st.none(),
     "methods": st.sampled_from([[], [{"label": "M", "objective": "cft", "decoder": "any"}]]),
     "id": st.sampled_from(["a/b", "../.."]),
@@ -102,6 +103,8 @@ def values(node: dict[str, Any], key: str = "") -> SearchStrategy[Any]:
             return st.fixed_dictionaries({name: values(one) for name, one in each.items()})
         case "object":
             every = {name: values(one, name) for name, one in node["properties"].items()}
+            if any(every[name].is_empty for name in node.get("required", ())):
+                return st.nothing()
             every = {name: one for name, one in every.items() if not one.is_empty}
             need = {*node.get("required", ()), "users", "baselines"} & {*every}
             may = {name: one for name, one in every.items() if name not in need}
