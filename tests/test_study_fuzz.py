@@ -22,11 +22,10 @@ from hypothesis.strategies import SearchStrategy
 from scripts.command import InputError
 from scripts.study import cells, preflight, resources
 from scripts.study.config import resolve
-from scripts.study.document import Plain
 from scripts.study.outputs import OUTPUTS, figures, options, tables
 from scripts.study.schema import Study
 
-SCHEMA = Study.model_json_schema(schema_generator=Plain)
+SCHEMA = Study.model_json_schema()
 CHECK = jsonschema.Draft202012Validator(SCHEMA)
 #: Entries by name, which blocks refer to; with their schema where it is not any.
 NAMES: dict[str, dict[str, str | None]] = {
