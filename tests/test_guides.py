@@ -6,7 +6,6 @@ import hashlib
 import re
 import shutil
 import sys
-from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +20,7 @@ from scripts.files import read_json
 from scripts.report import report
 from scripts.study.config import load
 from tests.small_language import make_small_backbone, write_language_data
-from tests.test_workflow import CODE, ROOT, cells_of, planned, snakemake
+from tests.test_workflow import CODE, ROOT, cells_of, planned, rules_of, snakemake
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 MODULES = dict(re.findall(r"```python\n# extensions/(\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
@@ -155,7 +154,6 @@ def test_an_output_shows_its_analysis(results: Path, tmp_path: Path, monkeypatch
 def test_a_changed_function_reruns_what_stands_on_it(project: Path) -> None:
     changed = MODULES["margin"].replace("MARGIN = 1.0", "MARGIN = 2.0")
     (project / "extensions/margin.py").write_text(changed, encoding="utf-8")
-    jobs = cells_of(planned(project, "--nolock", *TARGETS, config="my.yaml"))
-    assert all("margin" in job for job in jobs)
-    rules = Counter(job.split()[0] for job in jobs)
-    assert rules == {"finetune": 1, "recommend": 2, "per_example": 2}
+    jobs = planned(project, "--nolock", *TARGETS, config="my.yaml")
+    assert {"finetune", "recommend"} <= rules_of(jobs)
+    assert all("margin" in job for job in cells_of(jobs))
