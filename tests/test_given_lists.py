@@ -70,9 +70,9 @@ def rows_of(run: Path) -> pd.DataFrame:
 
 
 def measured(dataset: Path, lists: Path) -> pd.DataFrame:
-    output = lists.with_suffix(".metrics")
-    evaluate(lists, dataset / "examples/test.parquet", dataset / "catalogue.parquet", output)
-    return read_table(output, PER_EXAMPLE)
+    output = dataset / "metrics"
+    evaluate([lists], dataset / "examples/test.parquet", dataset / "catalogue.parquet", output)
+    return read_table(output / lists.name, PER_EXAMPLE)
 
 
 @pytest.mark.parametrize("name", ["ours.run", "given.csv", "given.parquet"])

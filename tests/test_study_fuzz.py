@@ -48,6 +48,7 @@ OWN: dict[str, SearchStrategy[Any]] = {
     **dict.fromkeys(("weights", "token_weights", "counterfactual"), st.nothing()),
     **dict.fromkeys(("columns", "min_new_tokens", "stage", "only", "processes"), st.nothing()),
     **dict.fromkeys(("module", "outputs"), st.nothing()),  # No file of the user's is there.
+    "files": st.just({"x": {"with": "a.csv"}}),
     "references": st.none(),
     "methods": st.sampled_from([[], [{"label": "M", "objective": "cft", "decoder": "any"}]]),
     "id": st.sampled_from(["a/b", "../.."]),
