@@ -47,7 +47,7 @@ rule scratch_backbone:
     output:
         f"{RESULTS}/backbones/{{dataset}}/{{backbone}}/backbone.json",
     log:
-        f"{LOGS}/scratch_backbone/{{dataset}}/{{backbone}}.log",
+        f"{LOGS}/backbones/{{dataset}}/{{backbone}}.log",
     benchmark:
         f"{BENCHMARKS}/scratch_backbone/{{dataset}}/{{backbone}}.tsv"
     priority: 10

@@ -13,7 +13,7 @@ for kind in ("most-popular", "transitions"):
         output:
             f"{RESULTS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
         log:
-            f"{LOGS}/{kind}/{{dataset}}/{{baseline}}-{{seed}}.log",
+            f"{LOGS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.log",
         wildcard_constraints:
             baseline=baselines_of(kind),
         params:
@@ -61,7 +61,7 @@ rule sequential:
         lists=f"{RESULTS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.parquet",
         model=f"{RESULTS}/models/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.safetensors",
     log:
-        f"{LOGS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.log",
+        f"{LOGS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/sequential/{{dataset}}/{{baseline}}-{{seed}}.tsv"
     wildcard_constraints:

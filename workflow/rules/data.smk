@@ -5,7 +5,7 @@ rule download:
     output:
         "resources/raw/{file}",
     log:
-        "resources/logs/download/{file}.log",
+        "resources/logs/raw/{file}.log",
     localrule: True
     params:
         # Recorded by Snakemake: another address is another file. Asking for the output keeps the
@@ -22,7 +22,7 @@ rule wheel:
     output:
         "resources/wheels/{file}.whl",
     log:
-        "resources/logs/wheel/{file}.log",
+        "resources/logs/wheels/{file}.log",
     retries: 2
     localrule: True
     params:
@@ -44,7 +44,7 @@ rule prepare:
         test=f"{RESULTS}/data/{{dataset}}/examples/test.parquet",
         facts=f"{RESULTS}/data/{{dataset}}/preparation.json",
     log:
-        f"{LOGS}/prepare/{{dataset}}.log",
+        f"{LOGS}/data/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/prepare/{{dataset}}.tsv"
     wildcard_constraints:
@@ -74,7 +74,7 @@ rule recut:
         f"{RESULTS}/data/{{dataset}}/examples/valid.parquet",
         f"{RESULTS}/data/{{dataset}}/examples/test.parquet",
     log:
-        f"{LOGS}/recut/{{dataset}}.log",
+        f"{LOGS}/data/{{dataset}}.log",
     wildcard_constraints:
         dataset=one_of(RECUT),
     localrule: True

@@ -21,7 +21,7 @@ rule tune_assistant:
     output:
         f"{RESULTS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.json",
     log:
-        f"{LOGS}/tune_assistant/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+        f"{LOGS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
     priority: sooner
     threads: threads_of
     resources:
@@ -64,7 +64,7 @@ for histories, folders in BY_HISTORIES.items():
             lists=[f"{LISTS}/{history}.parquet" for history in histories],
             records=[f"{LISTS}/{history}.json" for history in histories],
         log:
-            f"{LOGS}/{'recommend' if first else 'recommend_also'}/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+            f"{LOGS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{histories[0]}.log",
         wildcard_constraints:
             dataset=decoded_in(folders),
         priority: sooner
@@ -96,7 +96,7 @@ rule audit:
     output:
         f"{RESULTS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.csv",
     log:
-        f"{LOGS}/audit/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+        f"{LOGS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
     priority: sooner
     threads: threads_of
     resources:

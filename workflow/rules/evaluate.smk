@@ -18,7 +18,7 @@ for folder, files, datasets in TO_MEASURE:
         output:
             [f"{RESULTS}/metrics/{folder}/{f}.parquet" for f in files],
         log:
-            f"{LOGS}/per_example/{folder}/{files[0]}.log",
+            f"{LOGS}/metrics/{folder}/{files[0]}.log",
         wildcard_constraints:
             dataset=datasets,
             lists=BASELINE_LISTS,

@@ -13,7 +13,7 @@ rule finetune:
         run=update(f"{MODEL}/run.json"),
         curves=update(f"{MODEL}/curves.csv"),
     log:
-        f"{LOGS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+        f"{LOGS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.tsv"
     priority: sooner
