@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import inspect
 import json
@@ -190,18 +189,6 @@ def alone(path: Path) -> Iterator[None]:
     finally:
         file.unlink(missing_ok=True)
         lock.release()
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process is making `path` now, see `alone`."""
-    try:
-        with path.with_name(f".{path.name}.lock").open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # No lock, or a file system without any.
-        return False
-    return False
 
 
 def step_of(room: str, words: Sequence[str]) -> Callable[..., Any]:

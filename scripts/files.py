@@ -34,8 +34,8 @@ def atomic(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*.partial"):
-        if not runs_beside(int(stale.name.split(".")[-2])):  # A killed run left it behind.
-            remove(stale)
+        if not _runs_beside(int(stale.name.split(".")[-2])):  # A killed run left it behind.
+            _remove(stale)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -48,7 +48,7 @@ def atomic(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         partial.replace(path)
     finally:
-        remove(partial)
+        _remove(partial)
 
 
 def freed_of_dead_runs(folder: Path) -> IO[str] | None:
@@ -71,28 +71,7 @@ def freed_of_dead_runs(folder: Path) -> IO[str] | None:
     return stream
 
 
-@contextmanager
-def without_runs(folder: Path) -> Iterator[None]:
-    """Keep Snakemake from running in its folder meanwhile: one that starts waits.
-
-    Raises:
-        InputError: one is running, or the file system has no locks to tell it.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-        stream = os.open(folder / "living", os.O_RDONLY | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        finally:
-            os.close(stream)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: a run is going ({error}); let it end, and try again"
-        ) from error
-
-
-def runs_beside(pid: int) -> bool:
+def _runs_beside(pid: int) -> bool:
     """Whether a process is there and not this one, as in a container numbers come again."""
     try:
         os.kill(pid, 0)
@@ -101,7 +80,7 @@ def runs_beside(pid: int) -> bool:
     return pid != os.getpid()
 
 
-def remove(path: Path) -> None:
+def _remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)

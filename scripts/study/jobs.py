@@ -6,19 +6,21 @@ that end with their process. None of them is kept, so that a run may be going.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import re
 import time
 from base64 import urlsafe_b64decode
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from scripts.cells import Cell
-from scripts.command import InputError, is_held
-from scripts.files import without_runs
+from scripts.command import InputError
 from scripts.gpu import Gpu
 from scripts.study import costs, resources
 from scripts.study.cells import decodings
@@ -47,7 +49,7 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """What it makes, in short: the kind first."""
-        return self.log.split("logs/", 1)[1].removesuffix(".log")
+        return self.log.split("logs/", 1)[-1].removesuffix(".log")
 
 
 def jobs_of(study: Study) -> list[Job]:
@@ -62,7 +64,7 @@ def jobs_of(study: Study) -> list[Job]:
         jobs[f"{root}/logs/{f'{kind}/{place}'.strip('/')}.log"][path] = cell
     begun, finished = recorded("incomplete"), recorded("metadata")
     lives = (SNAKEMAKE / "living").exists()
-    with suppress(InputError), without_runs(SNAKEMAKE) if lives else nullcontext():
+    with suppress(InputError), without_runs() if lives else nullcontext():
         lives = False
     return [_looked_up(Job(*job), begun, finished, lives) for job in jobs.items()]
 
@@ -112,6 +114,36 @@ def recorded(kind: str) -> dict[str, Path]:
     return found
 
 
+@contextmanager
+def without_runs() -> Iterator[None]:
+    """Keep Snakemake from running here meanwhile: one that starts waits, see `freed_of_dead_runs`.
+
+    Raises:
+        InputError: one is running, or the file system has no locks to tell it.
+    """
+    SNAKEMAKE.mkdir(exist_ok=True)
+    stream = os.open(SNAKEMAKE / "living", os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except OSError as error:
+        raise InputError(f"a run is going in {Path.cwd()} ({error}); let it end first") from error
+    finally:
+        os.close(stream)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process is making `path` now, as `alone` tells."""
+    try:
+        with path.with_name(f".{path.name}.lock").open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # No lock, or a file system without any.
+        return False
+    return False
+
+
 def _looked_up(job: Job, begun: dict[str, Path], finished: dict[str, Path], lives: bool) -> Job:
     """A job with its state and time."""
     with suppress(FileNotFoundError):  # It may just have ended.
@@ -129,6 +161,12 @@ def _looked_up(job: Job, begun: dict[str, Path], finished: dict[str, Path], live
         return job._replace(state="done", seconds=max(took[0]) - min(took[1]) if times else None)
     # One that fails loses its record; what was made and then deleted keeps it.
     return job._replace(state="failed") if Path(job.log).exists() and not known else job
+
+
+def log_lines(log: Path) -> list[str]:
+    """The last lines of a log, each state of a progress bar one; none where there is no log."""
+    text = log.read_bytes()[-100_000:].decode(errors="replace") if log.is_file() else ""
+    return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
 def expected(

@@ -13,7 +13,7 @@ from scripts.contracts import PER_EXAMPLE
 from scripts.files import read_table
 from scripts.study.cells import headline_k, shown_cells
 from scripts.study.config import load
-from scripts.study.jobs import Job, expected, jobs_of
+from scripts.study.jobs import Job, expected, jobs_of, log_lines
 from scripts.study.outputs import headline_datasets
 from scripts.study.preflight import duration, find_gpus
 from scripts.study.schema import Study
@@ -70,12 +70,9 @@ def overview(study: Study, jobs: list[Job]) -> str:
 
 def telling_line(log: Path) -> str:
     """The line of a log that says best what went wrong, shortened."""
-    text = log.read_bytes()[-100_000:].decode(errors="replace")
-    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()] or ["empty"]
-    for pattern in TELLING:
-        if found := [line for line in lines if re.search(pattern, line)]:
-            return found[-1][:300]
-    return lines[-1][:300]
+    lines = log_lines(log) or ["it is empty"]
+    found = (line for key in TELLING for line in reversed(lines) if re.search(key, line))
+    return next(found, lines[-1])[:300]
 
 
 def time_left(study: Study, jobs: list[Job]) -> str:
@@ -117,7 +114,8 @@ def so_far(study: Study) -> list[str]:
         if method.objective != BASE and (plain := sum(base[seed] for seed in both)):
             line += f"; {sum(found[s] for s in both) / plain - 1:+.1%} to {BASE} on {len(both)}"
         lines.append(line)
-    return [f"So far, mean {metric.upper()} without intervals; it decides nothing:", *lines]
+    head = f"So far, mean {metric.upper()} without intervals; it decides nothing:"
+    return [head, *lines] if lines else []
 
 
 def status(

@@ -31,10 +31,22 @@ from scripts.study.preflight import (
     preflight,
     without_timers,
 )
+from scripts.study.progress import follow, of_interest
 
 if workflow.is_main_process:
     #: Open until this run has ended.
     LIVES = freed_of_dead_runs(Path(".snakemake"))
+
+#: Where short lines are told in place of Snakemake's own, which `--printshellcmds` brings back.
+TERMINALS = []
+if workflow.is_main_process and not (
+    workflow.output_settings.printshellcmds
+    or workflow.output_settings.verbose
+    or workflow.output_settings.dryrun
+):
+    TERMINALS = [one for one in logger.handlers if one.name == "DefaultStreamHandler"]
+    for terminal in TERMINALS:
+        terminal.addFilter(of_interest)
 
 #: Lock file of the raw files' checksums: of the working folder; the checkout's is enforced, too.
 CHECKSUMS = "config/checksums.json"
@@ -119,6 +131,11 @@ wildcard_constraints:
 
 onstart:
     without_timers(workflow.scheduler)
+    for terminal in TERMINALS:
+        planned = {
+            job.jobid: next(iter(job.log), job.rule.name) for job in workflow.dag.needrun_jobs()
+        }
+        follow(terminal, STUDY, planned, find_gpus())
     print(preflight(STUDY), file=sys.stderr, flush=True)
     gpu_planned = any("gpu" in job.rule.resources for job in workflow.dag.needrun_jobs())
     if gpu_planned and (message := missing_gpu(STUDY)):
