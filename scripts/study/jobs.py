@@ -33,6 +33,9 @@ SNAKEMAKE = Path(".snakemake")
 #: Files that stand for the folder they lie in.
 WITHIN = {"run.json", "curves.csv", "backbone.json", "config.json"}
 
+#: What of a log says best what went wrong, the best first: a step's own message, a fault.
+TELLING = (r" (ERROR|CRITICAL) ", r"^\s*[\w.]*(Error|Exception)\b|\bKilled\b")
+
 
 class Job(NamedTuple):
     """What one job makes."""
@@ -64,7 +67,7 @@ def jobs_of(study: Study) -> list[Job]:
         jobs[f"{root}/logs/{f'{kind}/{place}'.strip('/')}.log"][path] = cell
     begun, finished = recorded("incomplete"), recorded("metadata")
     lives = (SNAKEMAKE / "living").exists()
-    with suppress(InputError), without_runs() if lives else nullcontext():
+    with suppress(InputError, OSError), without_runs() if lives else nullcontext():
         lives = False
     return [_looked_up(Job(*job), begun, finished, lives) for job in jobs.items()]
 
@@ -119,15 +122,16 @@ def without_runs() -> Iterator[None]:
     """Keep Snakemake from running here meanwhile: one that starts waits, see `freed_of_dead_runs`.
 
     Raises:
-        InputError: one is running, or the file system has no locks to tell it.
+        InputError: one is running.
+        OSError: the file system has no locks to tell it.
     """
     SNAKEMAKE.mkdir(exist_ok=True)
     stream = os.open(SNAKEMAKE / "living", os.O_RDONLY | os.O_CREAT, 0o666)
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except OSError as error:
-        raise InputError(f"a run is going in {Path.cwd()} ({error}); let it end first") from error
+    except BlockingIOError as error:
+        raise InputError(f"a run is going in {Path.cwd()}; let it end first") from error
     finally:
         os.close(stream)
 
@@ -159,14 +163,21 @@ def _looked_up(job: Job, begun: dict[str, Path], finished: dict[str, Path], live
         times = [json.loads(record.read_text(encoding="utf-8")) for record in known]
         took = [one["endtime"] for one in times], [one["starttime"] for one in times]
         return job._replace(state="done", seconds=max(took[0]) - min(took[1]) if times else None)
-    # One that fails loses its record; what was made and then deleted keeps it.
-    return job._replace(state="failed") if Path(job.log).exists() and not known else job
+    # Snakemake records those that fail as well, so that their log must say it.
+    failed = Path(job.log).exists() and (not known or telling_line(Path(job.log)))
+    return job._replace(state="failed") if failed else job
 
 
 def log_lines(log: Path) -> list[str]:
-    """The last lines of a log, each state of a progress bar one; none where there is no log."""
+    """The last lines of a log, as a terminal shows them in the end; none where there is no log."""
     text = log.read_bytes()[-100_000:].decode(errors="replace") if log.is_file() else ""
-    return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return [line.rsplit("\r", 1)[-1] for line in map(str.rstrip, text.split("\n")) if line]
+
+
+def telling_line(log: Path) -> str:
+    """The line of a log that says best what went wrong, shortened; empty where none says it."""
+    lines = log_lines(log)[::-1]
+    return next((line[:300] for key in TELLING for line in lines if re.search(key, line)), "")
 
 
 def expected(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
 
 from scripts.cells import BASE, Cell
 from scripts.command import run
 from scripts.contracts import PER_EXAMPLE
-from scripts.files import read_table
+from scripts.files import read_table, read_yaml
 from scripts.study.cells import headline_k, shown_cells
-from scripts.study.config import load
-from scripts.study.jobs import Job, expected, jobs_of, log_lines
+from scripts.study.config import load, resolve
+from scripts.study.jobs import Job, expected, jobs_of, telling_line, without_runs
+from scripts.study.leftovers import delete, leftovers
 from scripts.study.outputs import headline_datasets
-from scripts.study.preflight import duration, find_gpus
+from scripts.study.preflight import duration, find_gpus, size
 from scripts.study.schema import Study
 
 #: Kinds of files in words, in the order in which they are made.
@@ -38,8 +39,6 @@ KINDS = {
 }
 #: Jobs of a state that are shown.
 SHOWN = 10
-#: What of a log says best what went wrong, the best first: a step's own message, a fault.
-TELLING = (r" (ERROR|CRITICAL) ", r"^\S*(Error|Exception)\b|^Killed")
 
 
 def overview(study: Study, jobs: list[Job]) -> str:
@@ -59,20 +58,13 @@ def overview(study: Study, jobs: list[Job]) -> str:
         found = [job for job in jobs if job.state == state]
         lines += [f"{state.capitalize()}:"] * bool(found)
         for job in found[:SHOWN]:
-            lines.append(
-                f"  {job.name}" + (f", for {duration(job.seconds)}" if job.seconds else "")
-            )
+            since = f", for {duration(job.seconds)}" if job.seconds else ""
+            lines.append(f"  {job.name}{since}")
             if state == "failed":
-                lines += [f"    {telling_line(Path(job.log))}", f"    {job.log}"]
+                why = telling_line(Path(job.log)) or "its log does not say why"
+                lines += [f"    {why}", f"    {job.log}"]
         lines += [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
     return "\n".join(lines)
-
-
-def telling_line(log: Path) -> str:
-    """The line of a log that says best what went wrong, shortened."""
-    lines = log_lines(log) or ["it is empty"]
-    found = (line for key in TELLING for line in reversed(lines) if re.search(key, line))
-    return next(found, lines[-1])[:300]
 
 
 def time_left(study: Study, jobs: list[Job]) -> str:
@@ -118,6 +110,27 @@ def so_far(study: Study) -> list[str]:
     return [head, *lines] if lines else []
 
 
+def freed(configfile: Path, yes: bool) -> str:
+    """What can be deleted of a study, the largest first; deleted, where that is meant.
+
+    Raises:
+        InputError: it is meant, and a run is going.
+    """
+    whole = resolve(read_yaml(configfile) | {"stage": None, "only": {}})
+    with without_runs() if yes else nullcontext():
+        found = sorted(leftovers(whole), key=lambda one: one.bytes, reverse=True)
+        lines = [
+            f"  {size(one.bytes):>7}  {one.path}: {one.what}; costs {one.cost}" for one in found
+        ]
+        total = size(sum(one.bytes for one in found))
+        if yes:
+            delete(found)
+    if not found:
+        return "Nothing can be deleted"
+    head = f"Deleted, {total}:" if yes else f"Can be deleted, {total}; add --yes to do it:"
+    return "\n".join([head, *lines])
+
+
 def status(
     configfile: Path = Path("config/config.yaml"), free: bool = False, yes: bool = False
 ) -> None:
@@ -125,9 +138,12 @@ def status(
 
     Args:
         configfile: the study's YAML file; its files are looked for below the working directory.
-        free: tell what could be deleted instead, its size, and what it costs to have it again.
+        free: tell instead what can be deleted, its size, and what it costs to have it again.
         yes: delete it.
     """
+    if free or yes:
+        print(freed(configfile, yes))
+        return
     study = load(configfile)
     jobs = jobs_of(study)
     print(overview(study, jobs))
