@@ -43,7 +43,7 @@ $(SCHEMA): .venv/installed scripts/study/schema.py $(wildcard scripts/*/settings
 	@touch $@
 
 quickstart: install
-	@$(BIN)/snakemake --configfile config/quickstart.yaml --cores all --quiet host reason
+	@$(BIN)/snakemake --configfile config/quickstart.yaml --cores all
 	@cat results/quickstart/summary.txt
 	@echo "Done. Open results/quickstart/report.html; tables and figures lie beside it."
 

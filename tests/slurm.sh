@@ -103,7 +103,7 @@ sed 's/# \(- slurm_partition=\)"PARTITION"/\1"all"/' "$ROOT/profiles/slurm/confi
     > "$STATE/profile/config.yaml"
 study() {
     exec "$PYTHON" -m snakemake "${STUDY[@]}" --workflow-profile "$STATE/profile" \
-        --slurm-init-seconds-before-status-checks 2 "$@"
+        --slurm-init-seconds-before-status-checks 2 --printshellcmds "$@"
 }
 
 echo "== Two jobs that ask for a GPU each"

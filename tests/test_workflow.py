@@ -20,6 +20,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from scripts.study.config import load
+from scripts.study.jobs import jobs_of
+from scripts.study.leftovers import leftovers
 from scripts.study.outputs import OUTPUTS
 from tests.generate_amazon import generate
 from tests.hub_server import commit_of, serve
@@ -147,6 +150,16 @@ def test_every_output_exists(finished: Path) -> None:
     assert len(re.findall("^What ", (results / "summary.txt").read_text("utf-8"), re.M)) == 5
     assert not list(results.rglob("*.partial"))
     assert not list(results.rglob("*.checkpoints"))
+
+
+def test_every_job_is_done_and_its_log_where_the_status_looks(finished: Path, monkeypatch) -> None:
+    monkeypatch.chdir(finished)
+    study = load(Path("config/smoke.yaml"))
+    jobs = jobs_of(study)
+    assert {job.state for job in jobs} == {"done"}
+    assert [job.log for job in jobs if not Path(job.log).is_file() or not job.seconds] == []
+    assert {f"{log}" for log in Path("results/smoke/logs").rglob("*.log")} == {j.log for j in jobs}
+    assert leftovers(study) == []
 
 
 def test_accuracy_is_what_the_lists_say(finished: Path) -> None:
@@ -485,6 +498,7 @@ def test_malformed_raw_line_is_named(finished: Path) -> None:
     )
     output = done.stdout + done.stderr
     assert done.returncode != 0
+    assert "FAILED; the end of results/bad/logs/data/generated.log" in output
     assert "bad.json:2: JSON is malformed" in output
     assert "mend the files or raise the share" in output
     assert not (finished / "results/bad/data/generated/catalogue.parquet").exists()

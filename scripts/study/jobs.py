@@ -102,7 +102,7 @@ def name_of(path: str) -> str:
     parts = PurePath(path).parts
     if "data" in parts[:3]:
         return "/".join(parts[: parts.index("data") + 2])
-    if parts[-1] in WITHIN:
+    if parts[-1] in WITHIN and "analyses" not in parts:
         return "/".join(parts[:-1])
     return path if parts[0] == "raw" else str(PurePath(path).with_suffix(""))
 

@@ -38,7 +38,7 @@ rule given_lists:
     output:
         f"{RESULTS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/{{lists}}.parquet",
     log:
-        f"{LOGS}/given_lists/{{dataset}}/{{baseline}}/{{lists}}.log",
+        f"{LOGS}/recommendations/{{dataset}}/{BASELINES}/{{baseline}}/{{lists}}.log",
     wildcard_constraints:
         baseline=baselines_of("lists"),
         lists=BASELINE_LISTS,

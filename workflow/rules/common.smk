@@ -136,6 +136,7 @@ onstart:
             job.jobid: next(iter(job.log), job.rule.name) for job in workflow.dag.needrun_jobs()
         }
         follow(terminal, STUDY, planned, find_gpus())
+        print(f"Snakemake's own lines: {', '.join(log)}; here with -p", file=sys.stderr)
     print(preflight(STUDY), file=sys.stderr, flush=True)
     gpu_planned = any("gpu" in job.rule.resources for job in workflow.dag.needrun_jobs())
     if gpu_planned and (message := missing_gpu(STUDY)):
