@@ -246,15 +246,8 @@ def rehearse(config: Path, folder: Path, port: int, options: list[str]) -> int:
         text = yaml.safe_dump(derive(study, server.address, wheels), sort_keys=False)
         file.write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += [
-            "--directory",
-            str(folder),
-            "--configfile",
-            str(file),
-            "--cores",
-            "all",
-            *options,
-        ]
+        command += ["--directory", str(folder), "--configfile", str(file)]
+        command += ["--cores", "all", *options]
         own["HF_ENDPOINT"] = server.address
         failed = subprocess.run(command, cwd=ROOT, env=kept | own, check=False).returncode
     minutes, used = (time.monotonic() - started) / 60, resource.getrusage(resource.RUSAGE_CHILDREN)

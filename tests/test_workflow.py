@@ -580,3 +580,13 @@ def test_every_documented_command_runs(finished: Path) -> None:
         done = subprocess.run(words, cwd=finished, capture_output=True, text=True)
         assert done.returncode == 0, f"{name}: {command}\n{done.stdout}{done.stderr}"
     assert used == set(NOT_RUN)
+
+
+def test_after_a_failed_training_the_old_model_is_not_the_new_one(finished: Path, edited) -> None:
+    """The last test: it leaves a model behind that is not there."""
+    edited("scripts/finetune/train.py", "def finetune(", "int('no number')\n\n\ndef finetune(")
+    target = "results/smoke/models/generated/tiny/cft/seed-1/run.json"
+    options = ("--configfile", "config/smoke.yaml", "--", target)
+    done = snakemake(finished, *options, check=False)
+    assert "FAILED; the end of results/smoke/logs/models/generated/tiny/cft/seed-1" in done.stderr
+    assert rules_of(planned(finished, "--", target)) == {"finetune"}
