@@ -134,7 +134,9 @@ onstart:
     # Of a job that fails or is stopped Snakemake puts back old outputs that are marked as `update`,
     # and records them as made with the new parameters. A model would never be trained anew.
     restore = workflow.persistence.restore_output
-    workflow.persistence.restore_output = lambda path: path.parts[0] != "results" and restore(path)
+    workflow.persistence.restore_output = lambda path: path.parts[0] != "results" and restore(
+        path
+    )
     for terminal in TERMINALS:
         planned = {
             job.jobid: next(iter(job.log), job.rule.name) for job in workflow.dag.needrun_jobs()
