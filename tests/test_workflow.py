@@ -24,6 +24,7 @@ from scripts.study.config import load
 from scripts.study.jobs import jobs_of
 from scripts.study.leftovers import leftovers
 from scripts.study.outputs import OUTPUTS
+from scripts.study.status import so_far
 from tests.generate_amazon import generate
 from tests.hub_server import commit_of, serve
 from tests.torture import torture
@@ -160,6 +161,10 @@ def test_every_job_is_done_and_its_log_where_the_status_looks(finished: Path, mo
     assert [job.log for job in jobs if not Path(job.log).is_file() or not job.seconds] == []
     assert {f"{log}" for log in Path("results/smoke/logs").rglob("*.log")} == {j.log for j in jobs}
     assert leftovers(study) == []
+    lists = "results/smoke/metrics/generated/tiny/cft/seed-{}/constrained/with.parquet"
+    value = sum(pd.read_parquet(lists.format(seed))["ndcg@10"].mean() for seed in (0, 1)) / 2
+    line = f"  generated tiny cft constrained: {value:.4f}, 2 of 2 seeds, 30 examples"
+    assert [one.split(";")[0] for one in so_far(study)].count(line) == 1
 
 
 def test_accuracy_is_what_the_lists_say(finished: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from scripts.cells import BASE, Cell
-from scripts.command import run
+from scripts.command import InputError, run
 from scripts.contracts import PER_EXAMPLE
 from scripts.files import read_table, read_yaml
 from scripts.study.cells import headline_k, shown_cells
@@ -140,8 +140,13 @@ def status(
         configfile: the study's YAML file; its files are looked for below the working directory.
         free: tell instead what can be deleted, its size, and what it costs to have it again.
         yes: delete it.
+
+    Raises:
+        InputError: the configuration has faults, or `yes` is given without `free`.
     """
-    if free or yes:
+    if yes and not free:
+        raise InputError("--yes deletes what --free lists; give both, or neither")
+    if free:
         print(freed(configfile, yes))
         return
     study = load(configfile)
@@ -151,8 +156,7 @@ def status(
     if all(job.state == "done" for job in jobs) and summary.is_file():
         print(summary.read_text(encoding="utf-8").rstrip())
     else:
-        print(time_left(study, jobs))
-        print("\n".join(so_far(study)))
+        print("\n".join([time_left(study, jobs), *so_far(study)]))
 
 
 if __name__ == "__main__":
