@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.settings.enums import Quietness
@@ -94,11 +95,12 @@ def follow(
 
     def shown(record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
-        if event == LogEvent.JOB_STARTED:
-            begin(record.jobs)
-        elif event == LogEvent.JOB_FINISHED and record.job_id in waiting:
-            end(record.job_id)
-        elif event == LogEvent.JOB_ERROR:
+        with suppress(Exception):  # No line is worth a run.
+            if event == LogEvent.JOB_STARTED:
+                begin(record.jobs)
+            elif event == LogEvent.JOB_FINISHED and record.job_id in waiting:
+                end(record.job_id)
+        if event == LogEvent.JOB_ERROR:
             for log in record.log or [record.rule_name]:
                 lines = "\n  ".join(log_lines(Path(log))[-TAIL:])
                 tell(f"FAILED; the end of {log}:\n  {lines}", logging.ERROR, Quietness.RULES)
