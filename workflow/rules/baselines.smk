@@ -45,7 +45,7 @@ rule given_lists:
     localrule: True
     params:
         code=fingerprint("scripts.baselines.given_lists"),
-        dataset=f"{RESULTS}/data/{{dataset}}",
+        dataset=folder_of_data,
     shell:
         "python -m scripts.baselines.given_lists --lists {input.lists:q}"
         " --dataset {params.dataset:q} --output {output:q} &> {log:q}"

@@ -295,7 +295,7 @@ def source_of(wildcards) -> str:
 def given_list(wildcards) -> str:
     """File of another program's lists."""
     files = STUDY.baselines[wildcards.baseline].files[wildcards.dataset]
-    path = files[wildcards.lists.partition("/")[2] or "with"]
+    path = files.get(Path(wildcards.lists).name, files["with"])
     require(path)
     return path
 
@@ -328,6 +328,16 @@ def backbone_files(wildcards) -> list[str]:
     if own and (folder / "config.json").exists() and not (folder / "backbone.json").exists():
         return sorted(map(str, [*folder.glob("*.json"), *folder.glob("*.safetensors")]))
     return [f"{folder}/backbone.json"]
+
+
+def decoded_in(folders) -> str:
+    """Wildcard constraint: the data set of one of these decodings."""
+    return rf"(?=({one_of(folders)})/){NAME}"
+
+
+def folder_of_data(wildcards) -> str:
+    """Folder of a prepared data set."""
+    return f"{RESULTS}/data/{wildcards.dataset}"
 
 
 def folder_of_output(wildcards, output) -> str:

@@ -102,7 +102,7 @@ for layout, files in EXPORTED.items():
         localrule: True
         params:
             code=fingerprint("scripts.data.export"),
-            dataset=f"{RESULTS}/data/{{dataset}}",
+            dataset=folder_of_data,
             folder=folder_of_output,
             layout=layout,
         shell:

@@ -44,11 +44,6 @@ for folder, histories in study_cells.decodings(STUDY):
     BY_HISTORIES.setdefault(histories, []).append(folder)
 
 
-def decoded_in(folders) -> str:
-    """Wildcard constraint: the data set of one of these decodings."""
-    return rf"(?=({one_of(folders)})/){NAME}"
-
-
 # One job for all histories of a decoder and stage, as each would load the model anew.
 for histories, folders in BY_HISTORIES.items():
     first = ("recommend", *histories[1:]) if histories[0] == "with" else ()

@@ -37,8 +37,8 @@ rule trec_format:
         recommendations=f"{RESULTS}/recommendations/{{dataset}}/{{cell}}.parquet",
         dataset=rules.given_lists.input.dataset,
     output:
-        f"{RESULTS}/trec/{{dataset}}/{{cell}}.run",
-        f"{RESULTS}/trec/{{dataset}}/{{cell}}.qrels",
+        run=f"{RESULTS}/trec/{{dataset}}/{{cell}}.run",
+        qrels=f"{RESULTS}/trec/{{dataset}}/{{cell}}.qrels",
     log:
         f"{LOGS}/trec_format/{{dataset}}/{{cell}}.log",
     wildcard_constraints:
@@ -46,7 +46,7 @@ rule trec_format:
     localrule: True
     params:
         code=fingerprint("scripts.evaluate.trec"),
-        dataset=f"{RESULTS}/data/{{dataset}}",
+        dataset=folder_of_data,
     shell:
         "python -m scripts.evaluate.trec --recommendations {input.recommendations:q}"
-        " --dataset {params.dataset:q} --tag {wildcards.cell:q} --output {output[0]:q} &> {log:q}"
+        " --dataset {params.dataset:q} --tag {wildcards.cell:q} --output {output.run:q} &> {log:q}"
