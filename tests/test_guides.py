@@ -145,7 +145,7 @@ def test_an_output_shows_its_analysis(results: Path, tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "extensions.missed", module)
     files = [[results / "tables/missed.json"], [results / "figures/missed.svg"]]
     study = load(ROOT / "config/smoke.yaml").model_dump(mode="json") | {"outputs": ["missed"]}
-    report(study, *files, tmp_path, [], [], 5, tmp_path / "report.html")
+    report(study, *files, tmp_path, [], [], [], 5, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for text in ("What is missed?", "target is not in the list.", "The same, drawn.", "Lower is"):
         assert text in page
