@@ -6,17 +6,15 @@ import fcntl
 import io
 import json
 import logging
-import os
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
-from snakemake.logging import DefaultFilter, DefaultFormatter
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from scripts.command import InputError, alone
 from scripts.study.config import load
-from scripts.study.jobs import expected, files_of, jobs_of, without_runs
+from scripts.study.jobs import Job, files_of, jobs_of, seconds_left
 from scripts.study.leftovers import leftovers
 from scripts.study.progress import follow
 from scripts.study.schema import Study
@@ -35,16 +33,22 @@ def study(tmp_path, monkeypatch) -> Study:
     for path in files_of(study):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).touch()
-        if path.endswith("preparation.json"):
+        if path == "results/smoke/data/generated/examples/test.parquet":
             counts = {"examples": 40, "mean_history_length": 5.0}
             facts = {"splits": dict.fromkeys(("train", "valid", "test"), counts), "items": 40}
-            Path(path).write_text(json.dumps(facts), encoding="utf-8")
+            facts_of = Path("results/smoke/data/generated/preparation.json")
+            facts_of.write_text(json.dumps(facts), encoding="utf-8")
+        log = str(Job(path).log)
         took = 50.0 if path.endswith("run.json") else 100.0
-        recorded("metadata", path, {"starttime": 1000.0, "endtime": 1000.0 + took})
+        # One job makes the lists of two histories, one after the other.
+        if path.endswith("/without.parquet"):
+            log, took = log.replace("without", "with"), 40.0
+        span = {"starttime": 1000.0, "endtime": 1000.0 + took}
+        recorded("metadata", path, span | {"log": [log]})
     return study
 
 
-def recorded(kind: str, path: str, record: dict[str, float]) -> Path:
+def recorded(kind: str, path: str, record: dict) -> Path:
     """A record as Snakemake leaves it."""
     file = Path(".snakemake", kind, urlsafe_b64encode(path.encode()).decode())
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +63,8 @@ def state_of(study: Study, name: str) -> str:
 def test_states_follow_files_records_and_locks(study: Study) -> None:
     name = "models/generated/tiny/cft/seed-0"
     assert {job.state for job in jobs_of(study)} == {"done"}
+    lists = [job for job in jobs_of(study) if job.name.endswith("plain/seed-0/constrained/without")]
+    assert {job.kind: job.seconds for job in lists} == {"recommendations": 50.0, "metrics": 50.0}
     Path(MODEL, "run.json").unlink()
     assert state_of(study, name) == "missing"
     log = Path("results/smoke/logs", f"{name}.log")
@@ -66,27 +72,25 @@ def test_states_follow_files_records_and_locks(study: Study) -> None:
     log.write_text("0%|\r100%|\nWARNING slow\n12:00 ERROR x: no memory\nlast\n", encoding="utf-8")
     assert state_of(study, name) == "failed"
     text = overview(study, jobs_of(study))
-    assert "10 of 11  1 failed\n" in text
+    assert "10 of 11    1 failed\n" in text
     assert f"  {name}\n    12:00 ERROR x: no memory\n    {log}" in text
-    begun = recorded("incomplete", f"{MODEL}/run.json", {})
-    assert state_of(study, name) == "stopped"
+    log.unlink()
+    recorded("incomplete", f"{MODEL}/run.json", {})
+    assert state_of(study, name) == "missing"
     with alone(Path(MODEL)):
         assert state_of(study, name) == "running"
     with Path(".snakemake/living").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
         assert state_of(study, name) == "running"
-        with pytest.raises(InputError, match="a run is going"), without_runs():
-            pass
-    begun.unlink()
-    log.unlink()
-    assert state_of(study, name) == "missing"
+        with pytest.raises(InputError, match="a run is going"):
+            freed(CONFIG, yes=True)
 
 
 def test_jobs_that_are_left_take_what_their_like_took(study: Study) -> None:
     for path in (f"{MODEL}/run.json", "results/smoke/tables/cost.csv"):
         Path(path).unlink()
     taken = {
-        job.name: (seconds, told) for job, seconds, told in expected(study, jobs_of(study), [])
+        job.name: (seconds, told) for job, seconds, told in seconds_left(study, jobs_of(study), [])
     }
     # All models are trained on as many examples. Those with CFT see each twice, and took as long.
     seconds, told = taken.pop("models/generated/tiny/cft/seed-0")
@@ -101,33 +105,29 @@ def test_jobs_that_are_left_take_what_their_like_took(study: Study) -> None:
 
 def test_what_can_be_deleted_is_nothing_that_the_study_needs(study: Study) -> None:
     assert leftovers(study) == []
-    folder = "results/smoke"
-    planted = {
-        f"{folder}/models/generated/tiny/gone/seed-0/run.json": ("gone", "2 minutes of work"),
-        f"{folder}/metrics/generated/gone/plain/seed-0.parquet": ("gone", "2 minutes of work"),
-        f"{folder}/audits/generated/tiny/cft/.x.csv.sha256": (".x.csv.sha256", "its work"),
-        f"{MODEL}.checkpoints/made/w": ("made", "nothing"),
-        f"{folder}/data/generated/.x.4194305.partial/w": (".x.4194305.partial", "nothing"),
-    }
-    kept = [f"{MODEL}/weights", f"{MODEL}.checkpoints/other/w", "results/smoke/data/generated/d3/w"]
+    strangers = [
+        "results/smoke/models/generated/tiny/gone/seed-0/run.json",
+        "results/smoke/metrics/generated/gone/plain/seed-0.parquet",
+    ]
+    kept = [f"{MODEL}/weights", f"{MODEL}.checkpoints/made/w", "results/smoke/notes.txt"]
     kept += ["results/smoke/models/generated/baselines/sasrec/seed-0.safetensors"]
-    kept += [f"results/smoke/data/generated/.x.{os.getpid()}.partial", "results/smoke/notes.txt"]
-    for path in [*planted, *kept]:
+    kept += ["results/smoke/data/generated/d3/w"]
+    for path in [*strangers, *kept]:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("0123456789", encoding="utf-8")
-        if not path.startswith(MODEL) and not path.endswith(("/w", "sha256")):
-            recorded("metadata", path, {"starttime": 0.0, "endtime": 120.0})
-    Path(MODEL, "run.json").write_text('{"made_from": "made"}', encoding="utf-8")
-    found = leftovers(study)
-    assert {(one.path.name, one.cost) for one in found} == set(planted.values())
-    assert all(one.bytes == 10 for one in found)
-    held = Path("results/smoke/models/generated/tiny/gone")
-    with alone(held / "seed-0"):
+    recorded("metadata", strangers[0], {"starttime": 0.0, "endtime": 120.0, "log": []})
+    model, lists = leftovers(study)
+    assert (model.path.name, lists.path.name) == ("gone", "gone")
+    assert model.why.endswith("costs 2 minutes of work")
+    assert model.bytes == lists.bytes == 10
+    with alone(model.path / "seed-0"):
+        assert freed(CONFIG, yes=False).startswith("Can be deleted, 0 MB")
+        assert lists.path.is_dir()
         assert freed(CONFIG, yes=True).startswith("Deleted, 0 MB")
-        assert held.is_dir()
-    assert [one.path for one in leftovers(study)] == [held]
+        assert leftovers(study) == []
     freed(CONFIG, yes=True)
-    assert not held.exists()
+    assert not model.path.exists()
+    assert not lists.path.exists()
     assert all(Path(path).is_file() for path in kept)
 
 
@@ -135,29 +135,27 @@ def test_lines_of_a_run_count_and_show_the_end_of_a_failed_log(study: Study, mon
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     stream = logging.StreamHandler(io.StringIO())
-    stream.addFilter(DefaultFilter(set(), False, False, False, False))
-    stream.setFormatter(DefaultFormatter())
-    failed = Path("results/smoke/logs/tables/cost.log")
-    failed.parent.mkdir(parents=True)
-    failed.write_text("\n".join(map(str, range(30))), encoding="utf-8")
-    logs = [f"results/smoke/logs/{name}.log" for name in ("tables/cost", "tables/claims", "report")]
-    follow(stream, study, dict(enumerate(logs)), [])
+    names = ("tables/cost", "tables/claims", "report")
+    follow(stream, study, {n: [f"results/smoke/{name}.csv"] for n, name in enumerate(names)}, [])
 
     def told(seconds: float, **event) -> str:
         clock[0] += seconds
-        record = {"levelno": logging.ERROR if "log" in event else logging.INFO, "msg": "raw"}
         before = stream.stream.tell()
-        stream.handle(logging.makeLogRecord(record | event))
+        stream.handle(logging.makeLogRecord({"levelno": logging.INFO, "msg": "raw"} | event))
         return stream.stream.getvalue()[before:]
 
-    # Each of the three is expected to take 100 seconds, as the finished ones did.
+    # Each of the three is expected to take 100 seconds, as it did before.
     begins = told(0, event=LogEvent.JOB_STARTED, jobs=[0])
-    assert begins[6:] == f"begins tables/cost, about 100 seconds; its log: {logs[0]}\n"
+    log = "results/smoke/logs/tables/cost.log"
+    assert begins[6:] == f"begins tables/cost, about 100 seconds; its log: {log}\n"
     assert told(0, event=LogEvent.JOB_INFO) == ""
     ended = told(40, event=LogEvent.JOB_FINISHED, job_id=0)
-    assert ended[6:].startswith("1 of 3 steps; tables/cost took 40 seconds; about 3 minutes left")
+    assert ended[6:] == "1 of 3 steps; tables/cost took 40 seconds; about 3 minutes left\n"
     told(0, event=LogEvent.JOB_STARTED, jobs=[1])
     assert told(1, event=LogEvent.JOB_FINISHED, job_id=1) == ""
-    text = told(0, event=LogEvent.JOB_ERROR, log=logs[:1], rule_name="table_cost")
+    Path(log).parent.mkdir(parents=True)
+    Path(log).write_text("\n".join(map(str, range(30))), encoding="utf-8")
+    text = told(0, event=LogEvent.JOB_ERROR, log=[log], levelno=logging.ERROR)
     end = "".join(f"  {line}\n" for line in range(20, 30))
-    assert text[6:] == f"FAILED; the end of {logs[0]}:\n{end}"
+    assert text[6:] == f"FAILED; the end of {log}:\n{end}"
+    assert told(0, levelno=logging.WARNING) == "raw\n"

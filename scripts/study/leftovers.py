@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from scripts.cells import BASELINES
-from scripts.files import read_json
 from scripts.study import resources
 from scripts.study.jobs import files_of, is_held, name_of, recorded
 from scripts.study.needs import preparation
@@ -27,9 +23,8 @@ class Leftover(NamedTuple):
     """A file or folder that can be deleted."""
 
     path: Path
-    what: str
-    cost: str
-    """What it costs to have it again."""
+    why: str
+    """Why it can, and what it costs to have it again."""
 
     @property
     def bytes(self) -> int:
@@ -43,36 +38,13 @@ def leftovers(study: Study) -> list[Leftover]:
 
     Snakemake makes nothing of it again, unless something that is made from it changes.
     """
-    found = [*_of_dead_steps(study), *_downloads(study), *_strangers(study)]
-    return [one for one in found if not _is_made(one.path)]
-
-
-def delete(found: list[Leftover]) -> None:
-    """Delete files and folders."""
-    for one in found:
-        shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
+    return [one for one in (*_downloads(study), *_strangers(study)) if not _is_made(one.path)]
 
 
 def _is_made(path: Path) -> bool:
     """Whether a process makes a path, what it belongs to, or something in it."""
     inside = [lock.with_name(lock.name[1:].removesuffix(".lock")) for lock in path.rglob(".*.lock")]
-    return any(map(is_held, [path, path.parent.with_suffix(""), *inside]))
-
-
-def _of_dead_steps(study: Study) -> Iterator[Leftover]:
-    """What steps have left that were killed."""
-    results = Path("results", study.study)
-    for folder in results.glob("models/*/*/*/*.checkpoints/*"):
-        run = folder.parent.with_suffix("") / "run.json"
-        # Others are of a training that begins anew, which goes on from them.
-        if run.is_file() and read_json(run).get("made_from") == folder.name:
-            yield Leftover(folder, "checkpoints of a finished training", "nothing")
-    for path in [*results.rglob(".*.partial"), *Path("resources").rglob(".*.partial")]:
-        with suppress(PermissionError):  # Of another user's process.
-            try:
-                os.kill(int(path.suffixes[-2][1:]), 0)
-            except ProcessLookupError:
-                yield Leftover(path, "half-written by a step that was killed", "nothing")
+    return any(map(is_held, [path, path.with_suffix(""), *inside]))
 
 
 def _downloads(study: Study) -> Iterator[Leftover]:
@@ -88,33 +60,29 @@ def _downloads(study: Study) -> Iterator[Leftover]:
             done[path] = done.get(path, True) and (folder / "config.json").is_file()
     for path in filter(done.get, done):
         if Path(path).is_file():
-            yield Leftover(Path(path), "a prepared download", "another one, for other studies too")
+            yield Leftover(Path(path), "is prepared; costs a download, for other studies too")
 
 
 def _strangers(study: Study) -> Iterator[Leftover]:
-    """Results of cells that are not in the study."""
+    """Results of cells that are not in the study, with the checkpoints of their training."""
     results = Path("results", study.study)
     known = {name_of(path) for path in files_of(study)}
     # The models of trained baselines have the names of their lists.
     lists = {name for name in known if f"/{BASELINES}/" in name}
-    known |= {name.replace("/recommendations/", "/models/") for name in lists}
+    known |= {name.replace("recommendations/", "models/", 1) for name in lists}
     above = {str(folder) for name in known for folder in Path(name).parents}
     records = {Path(path): record for path, record in recorded("metadata").items()}
 
     def among(folder: Path) -> Iterator[Path]:
-        for path in sorted(folder.glob("*")):
-            seal = path.name[0] == "." and path.suffix == ".sha256"
-            plain = path.with_name(path.stem[1:]) if seal else path
-            if str(path) in above:
+        for path in sorted(folder.glob("[!.]*")):
+            name = path.relative_to(results)
+            if str(name) in above:
                 yield from among(path)
-            elif (path.name[0] != "." or seal) and not {
-                str(path),
-                str(plain.with_suffix("")),
-            } & known:
+            elif not {str(name), str(name.with_suffix(""))} & known:
                 yield path
 
     for path in (path for kind in KINDS for path in among(results / kind)):
         inside = [json.loads(r.read_text()) for p, r in records.items() if p.is_relative_to(path)]
         spent = {one["starttime"]: one["endtime"] - one["starttime"] for one in inside}
         cost = f"{duration(sum(spent.values()))} of work" if spent else "its work"
-        yield Leftover(path, "not in the study", cost)
+        yield Leftover(path, f"is not in the study; costs {cost}")

@@ -176,6 +176,12 @@ def seconds_of(study: Study, path: str, cell: Cell, speed: Speed) -> float | Non
     return number and costs.decoding_seconds(parameters, decoder, number, tokens, speed)
 
 
+def start_seconds(path: str, cell: Cell) -> float:
+    """Seconds until the job of a file runs; one job decodes all histories."""
+    joins = kind_of(path) == "recommendations" and cell.history != "with"
+    return 0.0 if joins else costs.START_SECONDS
+
+
 def kept_bytes(study: Study, path: str, cell: Cell, on_gpu: bool) -> float:
     """Bytes of a file that stays: of a model, or of lists and their metrics."""
     if kind_of(path) == "models":

@@ -28,6 +28,7 @@ from scripts.study.needs import (
     on_gpu,
     seconds_of,
     speed_of,
+    start_seconds,
 )
 from scripts.study.schema import Backbone, Study
 
@@ -147,9 +148,7 @@ def time_lines(needs: Collection[Needs], gpus: list[Gpu]) -> list[str]:
                 uncounted.add(f"{cell.dataset}, whose examples are counted when it is prepared")
             trains = kind_of(path) == "models"
             models[cell.backbone] += trains
-            # One job decodes all histories.
-            starts = kind_of(path) != "recommendations" or cell.history == "with"
-            spent = (spent or 0.0) + costs.START_SECONDS * starts
+            spent = (spent or 0.0) + start_seconds(path, cell)
             (training if trains else decoding)[cell.backbone] += spent
     lines = [
         f"Time of {name}: {models[name]} models in {duration(training[name])}, decoding in "

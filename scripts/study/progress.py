@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from scripts.command import LOG_INTERVAL
 from scripts.gpu import Gpu
-from scripts.study.jobs import Job, expected, jobs_of, log_lines
+from scripts.study.jobs import Job, jobs_of, log_lines, name_of, seconds_left
 from scripts.study.preflight import duration
 from scripts.study.schema import Study
 
@@ -24,8 +23,6 @@ from scripts.study.schema import Study
 LONG = 60.0
 #: Last lines of a failed job's log that are shown.
 TAIL = 10
-
-
 #: Of a run's begin: what the preflight tells better, or a log file may keep.
 UNTOLD = {LogEvent.WORKFLOW_STARTED, LogEvent.RUN_INFO, LogEvent.RESOURCES_INFO}
 
@@ -36,7 +33,10 @@ def of_interest(record: logging.LogRecord) -> bool:
 
 
 def follow(
-    stream: logging.Handler, study: Study, planned: Mapping[int, str], gpus: list[Gpu]
+    stream: logging.StreamHandler,
+    study: Study,
+    planned: Mapping[int, Iterable[str]],
+    gpus: list[Gpu],
 ) -> None:
     """Have Snakemake's handler of a terminal tell short lines in place of its own; its warnings and
     errors stay. Jobs of a few seconds are counted in the line of a later one.
@@ -44,68 +44,63 @@ def follow(
     Args:
         stream: it is given a filter.
         study: what the jobs belong to.
-        planned: the log of each job that is to run by its number, or the rule where it has none.
+        planned: the outputs of each job that is to run, by its number.
     """
-    known = {job.log: job for job in jobs_of(study)}
-    past = [job for job in known.values() if job.state == "done"]
-    waiting = {
-        number: Job(log, known[log].files if log in known else {})
-        for number, log in planned.items()
-    }
+    waiting = {number: [name_of(path) for path in files] for number, files in planned.items()}
     begun: dict[int, float] = {}
     began = said = time.monotonic()
     worked = 0.0
 
-    def tell(text: str, level: int = logging.INFO, about: Quietness = Quietness.PROGRESS) -> None:
+    def tell(text: str) -> None:
         nonlocal said
         said = time.monotonic()
-        line = f"{time.strftime('%H:%M')} {text}"
-        told = {"msg": line, "levelno": level, "levelname": logging.getLevelName(level)}
-        stream.handle(logging.makeLogRecord(told | {"quietness": about, "own": True}))
+        print(f"{time.strftime('%H:%M')} {text}", file=stream.stream, flush=True)
 
-    def rest() -> dict[int, float]:
-        """Seconds that each job still takes, as far as they are known."""
-        found = expected(study, [*past, *waiting.values()], gpus)
-        known = {job.log: seconds or 0.0 for job, seconds, _ in found}
-        now = time.monotonic()
-        return {n: max(0.0, known[waiting[n].log] - now + begun.get(n, now)) for n in waiting}
+    def left() -> dict[str, tuple[Job, float]]:
+        """What this run still has to make, with the seconds that it takes, as far as known."""
+        names = {name for made in waiting.values() for name in made}
+        jobs = jobs_of(study)
+        again = [Job(job.path, job.cell) for job in jobs if job.state == "done"]
+        found = seconds_left(study, [*jobs, *again], gpus)
+        return {
+            job.name: (job, seconds) for job, seconds, _ in found if seconds and job.name in names
+        }
 
-    def begin(numbers: list[int]) -> None:
-        takes = rest()
-        for number in numbers:
-            begun[number] = time.monotonic()
-            if takes.get(number, 0.0) >= LONG:
-                job = waiting[number]
-                tell(f"begins {job.name}, about {duration(takes[number])}; its log: {job.log}")
+    def begin(number: int) -> None:
+        begun[number] = time.monotonic()
+        takes = left()
+        made = [takes[name] for name in waiting[number] if name in takes]
+        if (seconds := sum(one for _, one in made)) >= LONG:
+            first = made[0][0]
+            tell(f"begins {first.name}, about {duration(seconds)}; its log: {first.log}")
 
     def end(number: int) -> None:
         nonlocal worked
         now = time.monotonic()
         took = now - begun.pop(number, now)
-        job = waiting.pop(number)._replace(state="done", seconds=took)
-        past.append(job)
+        name = next(iter(waiting.pop(number)), "the last")
         worked += took
         if max(took, now - said) < LOG_INTERVAL and waiting:
             return
         # So many jobs ran side by side until now.
         beside = max(1.0, (worked + sum(now - start for start in begun.values())) / (now - began))
-        left = sum(rest().values()) / beside
-        text = f"{len(planned) - len(waiting)} of {len(planned)} steps; {job.name} took "
-        tell(f"{text}{duration(took)}" + f"; about {duration(left)} left" * bool(left))
+        rest = sum(seconds for _, seconds in left().values()) / beside
+        text = f"{len(planned) - len(waiting)} of {len(planned)} steps; {name} took "
+        tell(f"{text}{duration(took)}" + f"; about {duration(rest)} left" * bool(rest))
 
     def shown(record: logging.LogRecord) -> bool:
         event = getattr(record, "event", None)
         with suppress(Exception):  # No line is worth a run.
             if event == LogEvent.JOB_STARTED:
-                begin(record.jobs)
-            elif event == LogEvent.JOB_FINISHED and record.job_id in waiting:
+                for number in record.jobs:
+                    begin(number)
+            elif event == LogEvent.JOB_FINISHED:
                 end(record.job_id)
-        if event == LogEvent.JOB_ERROR:
-            for log in record.log or [record.rule_name]:
-                lines = "\n  ".join(log_lines(Path(log))[-TAIL:])
-                tell(f"FAILED; the end of {log}:\n  {lines}", logging.ERROR, Quietness.RULES)
+            elif event == LogEvent.JOB_ERROR:
+                for log in record.log:
+                    lines = "\n  ".join(log_lines(Path(log))[-TAIL:])
+                    tell(f"FAILED; the end of {log}:\n  {lines}")
         command = event == LogEvent.ERROR and "CalledProcessError" in record.getMessage()
-        own = event != LogEvent.JOB_ERROR and not command and record.levelno >= logging.WARNING
-        return own or hasattr(record, "own")
+        return event != LogEvent.JOB_ERROR and not command and record.levelno >= logging.WARNING
 
     stream.addFilter(shown)

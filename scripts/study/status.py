@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import shutil
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
+
+import pandas as pd
 
 from scripts.cells import BASE, Cell
 from scripts.command import InputError, run
@@ -13,55 +16,36 @@ from scripts.contracts import PER_EXAMPLE
 from scripts.files import read_table, read_yaml
 from scripts.study.cells import headline_k, shown_cells
 from scripts.study.config import load, resolve
-from scripts.study.jobs import Job, expected, jobs_of, telling_line, without_runs
-from scripts.study.leftovers import delete, leftovers
+from scripts.study.jobs import Job, jobs_of, seconds_left, telling_line, without_runs
+from scripts.study.leftovers import leftovers
 from scripts.study.outputs import headline_datasets
 from scripts.study.preflight import duration, find_gpus, size
 from scripts.study.schema import Study
 
-#: Kinds of files in words, in the order in which they are made.
-KINDS = {
-    "raw": "downloads to make",
-    "wheels": "packages to fetch",
-    "data": "data sets prepared",
-    "backbones": "backbones ready",
-    "title_tokens": "titles counted",
-    "models": "models trained",
-    "tuning": "assistants tuned",
-    "recommendations": "lists made",
-    "token_effects": "token effects",
-    "audits": "searches audited",
-    "metrics": "lists measured",
-    "analyses": "analyses",
-    "tables": "tables",
-    "figures": "figures",
-    "report": "report",
-}
+#: States that are told beside what is done.
+TOLD = ("running", "failed")
 #: Jobs of a state that are shown.
 SHOWN = 10
 
 
 def overview(study: Study, jobs: list[Job]) -> str:
-    """What is done and running, what failed, and how long the rest takes."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for job in jobs:
-        counts[job.name.split("/")[0]][job.state] += len(job.files)
-    total = sum(counts.values(), Counter())
-    done = f"{total['done']:,} of {total.total():,}"
-    lines = [f"Study '{study.study}' in results/{study.study}: {done} files are there"]
-    for kind in sorted(counts, key=[*KINDS].index):
-        states = [f"{counts[kind][state]:,} {state}" for state in ("running", "failed", "stopped")]
-        told = ", ".join(text for text in states if text[0] != "0")
-        done = f"{counts[kind]['done']:,} of {counts[kind].total():,}"
-        lines.append(f"  {KINDS[kind]:<19}{done:>14}  {told}".rstrip())
-    for state in ("running", "failed", "stopped"):
+    """What is done, running and failed, by the folder of the results."""
+    counts = Counter((job.kind, job.state) for job in jobs)
+    totals = Counter(job.kind for job in jobs)
+    done = sum(job.state == "done" for job in jobs)
+    lines = [f"Study '{study.study}' in results/{study.study}: {done:,} of {len(jobs):,} are there"]
+    for kind, total in totals.items():
+        told = [f"{counts[kind, state]:,} {state}" for state in TOLD if counts[kind, state]]
+        line = f"  {kind:<16}{counts[kind, 'done']:>6,} of {total:<6,}{', '.join(told)}"
+        lines.append(line.rstrip())
+    for state in TOLD:
         found = [job for job in jobs if job.state == state]
         lines += [f"{state.capitalize()}:"] * bool(found)
         for job in found[:SHOWN]:
             since = f", for {duration(job.seconds)}" if job.seconds else ""
             lines.append(f"  {job.name}{since}")
             if state == "failed":
-                why = telling_line(Path(job.log)) or "its log does not say why"
+                why = telling_line(job.log) or "its log does not say why"
                 lines += [f"    {why}", f"    {job.log}"]
         lines += [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
     return "\n".join(lines)
@@ -69,16 +53,13 @@ def overview(study: Study, jobs: list[Job]) -> str:
 
 def time_left(study: Study, jobs: list[Job]) -> str:
     """How long the rest takes."""
-    total = guessed = 0.0
-    uncounted = 0
-    for job, seconds, measured in expected(study, jobs, find_gpus()):
-        rest = max(0.0, (seconds or 0.0) - (job.seconds or 0.0))
-        total += rest
-        guessed += rest * (not measured)
-        # Others than models and their lists take seconds.
-        uncounted += seconds is None and any(job.files.values())
+    found = list(seconds_left(study, jobs, find_gpus()))
+    total = sum(seconds or 0.0 for _, seconds, _ in found)
+    guessed = sum(seconds or 0.0 for _, seconds, measured in found if not measured)
+    # Others than models and their lists take seconds.
+    uncounted = sum(seconds is None and job.cell is not None for job, seconds, _ in found)
     told = [f"{duration(guessed)} of it by the preflight's estimate"] * bool(guessed)
-    told += [f"not counted: {uncounted} jobs that nothing is known of yet"] * bool(uncounted)
+    told += [f"not counted: {uncounted} of which nothing is known yet"] * bool(uncounted)
     return "; ".join([f"Time left, one job after the other: about {duration(total)}", *told])
 
 
@@ -86,28 +67,26 @@ def so_far(study: Study) -> list[str]:
     """The mean of each method over the seeds that are measured, on the data sets of the headline,
     and its relative difference to plain fine-tuning over the seeds that both have."""
     metric = f"ndcg@{headline_k(study)}"
-    methods: dict[Cell, dict[int, float]] = defaultdict(dict)
-    seeds: Counter[Cell] = Counter()
-    examples = {}
-    for cell in shown_cells(study):
+    measured: dict[Cell, pd.Series] = {}
+    cells = [cell for cell in shown_cells(study) if cell.dataset in headline_datasets(study)]
+    for cell in cells:
         file = Path(f"results/{study.study}/metrics/{cell.path}.parquet")
-        method = cell._replace(seed=0)
-        seeds[method] += 1
-        if file.is_file() and cell.dataset in headline_datasets(study):
-            values = read_table(file, PER_EXAMPLE, [metric])[metric]
-            methods[method][cell.seed], examples[method] = float(values.mean()), len(values)
-    lines = []
-    for method, found in methods.items():
-        name = f"{method.dataset} {method.backbone} {method.objective} {method.decoder}"
-        line = f"  {name}: {mean(found.values()):.4f}, {len(found)} of {seeds[method]} seeds, "
-        line += f"{examples[method]:,} examples"
-        base = methods.get(method._replace(objective=BASE), {})
-        both = [seed for seed in found if seed in base]
-        if method.objective != BASE and (plain := sum(base[seed] for seed in both)):
-            line += f"; {sum(found[s] for s in both) / plain - 1:+.1%} to {BASE} on {len(both)}"
+        if file.is_file():
+            measured[cell] = read_table(file, PER_EXAMPLE, [metric])[metric]
+    means = {cell: float(values.mean()) for cell, values in measured.items()}
+    seeds = Counter(cell._replace(seed=0) for cell in cells)
+    lines = [f"So far, mean {metric.upper()} without intervals; it decides nothing:"]
+    for method in dict.fromkeys(cell._replace(seed=0) for cell in means):
+        own = [cell for cell in means if cell._replace(seed=0) == method]
+        line = f"  {method.dataset} {method.backbone} {method.objective} {method.decoder}: "
+        line += f"{mean(means[cell] for cell in own):.4f}, {len(own)} of {seeds[method]} seeds, "
+        line += f"{len(measured[own[0]]):,} examples"
+        plain = {cell: cell._replace(objective=BASE) for cell in own}
+        both = [cell for cell in own if plain[cell] in means and method.objective != BASE]
+        if base := sum(means[plain[cell]] for cell in both):
+            line += f"; {sum(means[c] for c in both) / base - 1:+.1%} to {BASE} on {len(both)}"
         lines.append(line)
-    head = f"So far, mean {metric.upper()} without intervals; it decides nothing:"
-    return [head, *lines] if lines else []
+    return lines if means else []
 
 
 def freed(configfile: Path, yes: bool) -> str:
@@ -119,12 +98,10 @@ def freed(configfile: Path, yes: bool) -> str:
     whole = resolve(read_yaml(configfile) | {"stage": None, "only": {}})
     with without_runs() if yes else nullcontext():
         found = sorted(leftovers(whole), key=lambda one: one.bytes, reverse=True)
-        lines = [
-            f"  {size(one.bytes):>7}  {one.path}: {one.what}; costs {one.cost}" for one in found
-        ]
+        lines = [f"  {size(one.bytes):>7}  {one.path}: {one.why}" for one in found]
         total = size(sum(one.bytes for one in found))
-        if yes:
-            delete(found)
+        for one in found * yes:
+            shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
     if not found:
         return "Nothing can be deleted"
     head = f"Deleted, {total}:" if yes else f"Can be deleted, {total}; add --yes to do it:"
@@ -151,12 +128,12 @@ def status(
         return
     study = load(configfile)
     jobs = jobs_of(study)
-    print(overview(study, jobs))
     summary = Path(f"results/{study.study}/summary.txt")
     if all(job.state == "done" for job in jobs) and summary.is_file():
-        print(summary.read_text(encoding="utf-8").rstrip())
+        rest = [summary.read_text(encoding="utf-8").rstrip()]
     else:
-        print("\n".join([time_left(study, jobs), *so_far(study)]))
+        rest = [time_left(study, jobs), *so_far(study)]
+    print("\n".join([overview(study, jobs), *rest]))
 
 
 if __name__ == "__main__":

@@ -37,12 +37,11 @@ if workflow.is_main_process:
     #: Open until this run has ended.
     LIVES = freed_of_dead_runs(Path(".snakemake"))
 
-#: Where short lines are told in place of Snakemake's own, which `--printshellcmds` brings back.
+#: Where short lines are told in place of Snakemake's own, which these options ask for.
 TERMINALS = []
+OUTPUT = workflow.output_settings
 if workflow.is_main_process and not (
-    workflow.output_settings.printshellcmds
-    or workflow.output_settings.verbose
-    or workflow.output_settings.dryrun
+    OUTPUT.printshellcmds or OUTPUT.verbose or OUTPUT.quiet or OUTPUT.dryrun
 ):
     TERMINALS = [one for one in logger.handlers if one.name == "DefaultStreamHandler"]
     for terminal in TERMINALS:
@@ -138,9 +137,7 @@ onstart:
         path
     )
     for terminal in TERMINALS:
-        planned = {
-            job.jobid: next(iter(job.log), job.rule.name) for job in workflow.dag.needrun_jobs()
-        }
+        planned = {job.jobid: job.output for job in workflow.dag.needrun_jobs()}
         follow(terminal, STUDY, planned, find_gpus())
         print(f"Snakemake's own lines: {', '.join(log)}; here with -p", file=sys.stderr)
     print(preflight(STUDY), file=sys.stderr, flush=True)

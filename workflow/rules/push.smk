@@ -8,7 +8,7 @@ rule push:
     output:
         f"{RESULTS}/hub/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.json",
     log:
-        f"{LOGS}/push/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+        f"{LOGS}/hub/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
     localrule: True
     params:
         code=fingerprint("scripts.push"),
