@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from scripts.command import InputError, alone
+from scripts.command import InputError
 from scripts.study.config import load
 from scripts.study.jobs import Job, files_of, jobs_of, seconds_left
-from scripts.study.leftovers import leftovers
 from scripts.study.progress import follow
 from scripts.study.schema import Study
-from scripts.study.status import freed, overview, time_left
+from scripts.study.status import free_of, overview, time_left
 
 CONFIG = Path(__file__).resolve().parent.parent / "config/smoke.yaml"
 MODEL = "results/smoke/models/generated/tiny/cft/seed-0"
@@ -40,9 +39,8 @@ def study(tmp_path, monkeypatch) -> Study:
             facts_of.write_text(json.dumps(facts), encoding="utf-8")
         log = str(Job(path).log)
         took = 50.0 if path.endswith("run.json") else 100.0
-        # One job makes the lists of two histories, one after the other.
-        if path.endswith("/without.parquet"):
-            log, took = log.replace("without", "with"), 40.0
+        if path.endswith("/without.parquet"):  # By the job of the lists with the history.
+            log = log.replace("without", "with")
         span = {"starttime": 1000.0, "endtime": 1000.0 + took}
         recorded("metadata", path, span | {"log": [log]})
     return study
@@ -77,13 +75,9 @@ def test_states_follow_files_records_and_locks(study: Study) -> None:
     log.unlink()
     recorded("incomplete", f"{MODEL}/run.json", {})
     assert state_of(study, name) == "missing"
-    with alone(Path(MODEL)):
-        assert state_of(study, name) == "running"
     with Path(".snakemake/living").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
         assert state_of(study, name) == "running"
-        with pytest.raises(InputError, match="a run is going"):
-            freed(CONFIG, yes=True)
 
 
 def test_jobs_that_are_left_take_what_their_like_took(study: Study) -> None:
@@ -103,31 +97,33 @@ def test_jobs_that_are_left_take_what_their_like_took(study: Study) -> None:
     assert "by the preflight's estimate" in time_left(study, jobs_of(study))
 
 
-def test_what_can_be_deleted_is_nothing_that_the_study_needs(study: Study) -> None:
-    assert leftovers(study) == []
-    strangers = [
+def test_what_can_be_deleted_is_nothing_that_the_study_needs(
+    study: Study, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\nyes\nyes\n"))
+    free_of(CONFIG)
+    assert capsys.readouterr().out == "Can be deleted: 0 MB\n"
+    planted = [
         "results/smoke/models/generated/tiny/gone/seed-0/run.json",
         "results/smoke/metrics/generated/gone/plain/seed-0.parquet",
     ]
     kept = [f"{MODEL}/weights", f"{MODEL}.checkpoints/made/w", "results/smoke/notes.txt"]
     kept += ["results/smoke/models/generated/baselines/sasrec/seed-0.safetensors"]
     kept += ["results/smoke/data/generated/d3/w"]
-    for path in [*strangers, *kept]:
+    for path in [*planted, *kept]:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("0123456789", encoding="utf-8")
-    recorded("metadata", strangers[0], {"starttime": 0.0, "endtime": 120.0, "log": []})
-    model, lists = leftovers(study)
-    assert (model.path.name, lists.path.name) == ("gone", "gone")
-    assert model.why.endswith("costs 2 minutes of work")
-    assert model.bytes == lists.bytes == 10
-    with alone(model.path / "seed-0"):
-        assert freed(CONFIG, yes=False).startswith("Can be deleted, 0 MB")
-        assert lists.path.is_dir()
-        assert freed(CONFIG, yes=True).startswith("Deleted, 0 MB")
-        assert leftovers(study) == []
-    freed(CONFIG, yes=True)
-    assert not model.path.exists()
-    assert not lists.path.exists()
+    free_of(CONFIG)
+    told = capsys.readouterr().out
+    for path in planted:
+        assert f"  {Path(path).parents[1]}: is not in the study\n" in told
+    with Path(".snakemake/living").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        with pytest.raises(InputError, match="a run is going"):
+            free_of(CONFIG)
+    assert all(Path(path).is_file() for path in [*planted, *kept])
+    free_of(CONFIG)
+    assert not any(Path(path).parents[1].exists() for path in planted)
     assert all(Path(path).is_file() for path in kept)
 
 

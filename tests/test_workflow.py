@@ -22,7 +22,7 @@ import yaml
 
 from scripts.study.config import load
 from scripts.study.jobs import jobs_of
-from scripts.study.leftovers import leftovers
+from scripts.study.leftovers import strangers
 from scripts.study.outputs import OUTPUTS
 from scripts.study.status import so_far
 from tests.generate_amazon import generate
@@ -160,7 +160,7 @@ def test_every_job_is_done_and_its_log_where_the_status_looks(finished: Path, mo
     assert {job.state for job in jobs} == {"done"}
     assert [job.name for job in jobs if not job.seconds] == []
     assert set(Path("results/smoke/logs").rglob("*.log")) <= {job.log for job in jobs}
-    assert leftovers(study) == []
+    assert strangers(study) == []
     lists = "results/smoke/metrics/generated/tiny/cft/seed-{}/constrained/with.parquet"
     value = sum(pd.read_parquet(lists.format(seed))["ndcg@10"].mean() for seed in (0, 1)) / 2
     line = f"  generated tiny cft constrained: {value:.4f}, 2 of 2 seeds, 30 examples"

@@ -1,7 +1,7 @@
 """What a study makes: what of it is done, running, failed or missing, and the time that it takes.
 
-Read from files alone: the results, Snakemake's records of what it began and finished, and locks
-that end with their process. None of them is kept, so that a run may be going.
+Read from files alone: the results, and Snakemake's records of what it began and finished. None of
+them is locked or changed, so that a run may be going.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import json
 import re
 import time
 from base64 import urlsafe_b64decode
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from scripts.cells import Cell
-from scripts.command import InputError
 from scripts.gpu import Gpu
 from scripts.study import resources
 from scripts.study.cells import recut_datasets
@@ -34,8 +33,9 @@ from scripts.study.needs import (
 from scripts.study.outputs import OUTPUTS, figures, pushed, tables
 from scripts.study.schema import Study
 
-#: Snakemake's folder.
+#: Snakemake's folder, and the file in it that a run keeps locked, see `freed_of_dead_runs`.
 SNAKEMAKE = Path(".snakemake")
+LIVING = SNAKEMAKE / "living"
 #: A line of a log that says what went wrong: a step's own message, or a fault.
 TELLING = re.compile(r" (ERROR|CRITICAL) |^\s*[\w.]*(Error|Exception)\b|\bKilled\b")
 
@@ -73,27 +73,25 @@ def jobs_of(study: Study) -> list[Job]:
     """All that a study makes, looked up below the working directory; of downloads those that are
     missing, and pretrained backbones."""
     files, begun, finished = files_of(study), recorded("incomplete"), recorded("metadata")
-    # By the log of the job that has made them together, and shares its time among them.
-    spans: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    records = {}
     for path in files.keys() & finished.keys():
         with suppress(FileNotFoundError):  # It is just being made again.
-            record = json.loads(finished[path].read_text(encoding="utf-8"))
-            spans[str(record["log"])][path] = record["starttime"], record["endtime"]
-    took = {}
-    for span in spans.values():
-        starts, ends = zip(*span.values(), strict=True)
-        took |= dict.fromkeys(span, (max(ends) - min(starts)) / len(span))
-    lives = is_locked(SNAKEMAKE / "living")
+            records[path] = json.loads(finished[path].read_text(encoding="utf-8"))
+    # What one job makes together has one log, and shares its time.
+    together = Counter(str(one["log"]) for one in records.values())
+    took = {
+        path: (one["endtime"] - one["starttime"]) / together[str(one["log"])]
+        for path, one in records.items()
+    }
+    lives = is_locked(LIVING)
 
     def looked_up(job: Job) -> Job:
-        path, began = Path(job.path), None
+        began = None
         with suppress(KeyError, FileNotFoundError):  # It may just have ended.
             began = begun[job.path].stat().st_mtime
         if began and lives:
             return job._replace(state="running", seconds=time.time() - began)
-        if is_held(path) or is_held(path.parent):
-            return job._replace(state="running")
-        if path.exists():
+        if Path(job.path).exists():
             return job._replace(state="done", seconds=took.get(job.path))
         # Snakemake records those that fail as well, so that their log must say it.
         failed = job.log.exists() and (job.path not in took or telling_line(job.log))
@@ -156,27 +154,6 @@ def recorded(kind: str) -> dict[str, Path]:
         with suppress(ValueError):
             found[urlsafe_b64decode(name).decode()] = record
     return found
-
-
-@contextmanager
-def without_runs() -> Iterator[None]:
-    """Keep Snakemake from running here meanwhile: one that starts waits, see `freed_of_dead_runs`.
-
-    Raises:
-        InputError: one is running.
-    """
-    SNAKEMAKE.mkdir(exist_ok=True)
-    with (SNAKEMAKE / "living").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"a run is going in {Path.cwd()}; let it end first") from error
-        yield
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process is making `path` now, as `alone` tells."""
-    return is_locked(path.with_name(f".{path.name}.lock"))
 
 
 def is_locked(file: Path) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
 
@@ -16,8 +16,8 @@ from scripts.contracts import PER_EXAMPLE
 from scripts.files import read_table, read_yaml
 from scripts.study.cells import headline_k, shown_cells
 from scripts.study.config import load, resolve
-from scripts.study.jobs import Job, jobs_of, seconds_left, telling_line, without_runs
-from scripts.study.leftovers import leftovers
+from scripts.study.jobs import LIVING, Job, is_locked, jobs_of, seconds_left, telling_line
+from scripts.study.leftovers import downloads, strangers
 from scripts.study.outputs import headline_datasets
 from scripts.study.preflight import duration, find_gpus, size
 from scripts.study.schema import Study
@@ -89,42 +89,47 @@ def so_far(study: Study) -> list[str]:
     return lines if means else []
 
 
-def freed(configfile: Path, yes: bool) -> str:
-    """What can be deleted of a study, the largest first; deleted, where that is meant.
+def free_of(configfile: Path) -> None:
+    """Print what can be deleted of a study with its size, the largest first, and ask whether to.
 
     Raises:
         InputError: it is meant, and a run is going.
     """
     whole = resolve(read_yaml(configfile) | {"stage": None, "only": {}})
-    with without_runs() if yes else nullcontext():
-        found = sorted(leftovers(whole), key=lambda one: one.bytes, reverse=True)
-        lines = [f"  {size(one.bytes):>7}  {one.path}: {one.why}" for one in found]
-        total = size(sum(one.bytes for one in found))
-        for one in found * yes:
-            shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
+    found = dict.fromkeys(downloads(whole), "is prepared; other studies may need it")
+    found |= dict.fromkeys(strangers(whole), "is not in the study")
+    for path in sorted(found, key=bytes_of, reverse=True):
+        print(f"  {size(bytes_of(path)):>7}  {path}: {found[path]}")
+    print(f"Can be deleted: {size(sum(map(bytes_of, found)))}")
     if not found:
-        return "Nothing can be deleted"
-    head = f"Deleted, {total}:" if yes else f"Can be deleted, {total}; add --yes to do it:"
-    return "\n".join([head, *lines])
+        return
+    print("Delete all of it? Type yes: ", end="", flush=True)
+    if sys.stdin.readline().strip() != "yes":
+        return
+    if is_locked(LIVING):
+        raise InputError(f"a run is going in {Path.cwd()}; let it end first")
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def status(
-    configfile: Path = Path("config/config.yaml"), free: bool = False, yes: bool = False
-) -> None:
+def bytes_of(path: Path) -> int:
+    """Size on disk of a file, or of a folder with all in it."""
+    files = [path, *path.rglob("*")]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def status(configfile: Path = Path("config/config.yaml"), free: bool = False) -> None:
     """Print what is there of a study.
 
     Args:
         configfile: the study's YAML file; its files are looked for below the working directory.
-        free: tell instead what can be deleted, its size, and what it costs to have it again.
-        yes: delete it.
+        free: tell instead what can be deleted, and its size; it is deleted if you then say so.
 
     Raises:
-        InputError: the configuration has faults, or `yes` is given without `free`.
+        InputError: the configuration has faults.
     """
-    if yes and not free:
-        raise InputError("--yes deletes what --free lists; give both, or neither")
     if free:
-        print(freed(configfile, yes))
+        free_of(configfile)
         return
     study = load(configfile)
     jobs = jobs_of(study)
