@@ -131,8 +131,9 @@ def test_lines_of_a_run_count_and_show_the_end_of_a_failed_log(study: Study, mon
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     stream = logging.StreamHandler(io.StringIO())
-    names = ("tables/cost", "tables/claims", "report")
-    follow(stream, study, {n: [f"results/smoke/{name}.csv"] for n, name in enumerate(names)}, [])
+    made = [[f"tables/{name}.csv", f"tables/{name}.md"] for name in ("cost", "claims", "accuracy")]
+    planned = {n: [f"results/smoke/{name}" for name in names] for n, names in enumerate(made)}
+    follow(stream, study, planned)
 
     def told(seconds: float, **event) -> str:
         clock[0] += seconds
@@ -142,15 +143,14 @@ def test_lines_of_a_run_count_and_show_the_end_of_a_failed_log(study: Study, mon
 
     # Each of the three is expected to take 100 seconds, as it did before.
     begins = told(0, event=LogEvent.JOB_STARTED, jobs=[0])
-    log = "results/smoke/logs/tables/cost.log"
-    assert begins[6:] == f"begins tables/cost, about 100 seconds; its log: {log}\n"
+    assert begins[6:] == "begins tables/cost, about 100 seconds\n"
     assert told(0, event=LogEvent.JOB_INFO) == ""
     ended = told(40, event=LogEvent.JOB_FINISHED, job_id=0)
     assert ended[6:] == "1 of 3 steps; tables/cost took 40 seconds; about 3 minutes left\n"
     told(0, event=LogEvent.JOB_STARTED, jobs=[1])
     assert told(1, event=LogEvent.JOB_FINISHED, job_id=1) == ""
-    Path(log).parent.mkdir(parents=True)
-    Path(log).write_text("\n".join(map(str, range(30))), encoding="utf-8")
+    log = Path("a.log")
+    log.write_text("\n".join(map(str, range(30))), encoding="utf-8")
     text = told(0, event=LogEvent.JOB_ERROR, log=[log], levelno=logging.ERROR)
     end = "".join(f"  {line}\n" for line in range(20, 30))
     assert text[6:] == f"FAILED; the end of {log}:\n{end}"

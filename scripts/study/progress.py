@@ -14,9 +14,8 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from scripts.command import LOG_INTERVAL
-from scripts.gpu import Gpu
 from scripts.study.jobs import Job, jobs_of, log_lines, name_of, seconds_left
-from scripts.study.preflight import duration
+from scripts.study.preflight import duration, find_gpus
 from scripts.study.schema import Study
 
 #: Seconds that a job is expected to take from which on its begin is told, too.
@@ -33,10 +32,7 @@ def of_interest(record: logging.LogRecord) -> bool:
 
 
 def follow(
-    stream: logging.StreamHandler,
-    study: Study,
-    planned: Mapping[int, Iterable[str]],
-    gpus: list[Gpu],
+    stream: logging.StreamHandler, study: Study, planned: Mapping[int, Iterable[str]]
 ) -> None:
     """Have Snakemake's handler of a terminal tell short lines in place of its own; its warnings and
     errors stay. Jobs of a few seconds are counted in the line of a later one.
@@ -46,7 +42,9 @@ def follow(
         study: what the jobs belong to.
         planned: the outputs of each job that is to run, by its number.
     """
-    waiting = {number: [name_of(path) for path in files] for number, files in planned.items()}
+    # Several files may stand for one thing.
+    waiting = {n: list(dict.fromkeys(map(name_of, files))) for n, files in planned.items()}
+    gpus = find_gpus()
     begun: dict[int, float] = {}
     began = said = time.monotonic()
     worked = 0.0
@@ -56,23 +54,19 @@ def follow(
         said = time.monotonic()
         print(f"{time.strftime('%H:%M')} {text}", file=stream.stream, flush=True)
 
-    def left() -> dict[str, tuple[Job, float]]:
-        """What this run still has to make, with the seconds that it takes, as far as known."""
-        names = {name for made in waiting.values() for name in made}
+    def left() -> dict[str, float]:
+        """Seconds that each thing takes that this run still has to make, as far as known."""
         jobs = jobs_of(study)
         again = [Job(job.path, job.cell) for job in jobs if job.state == "done"]
         found = seconds_left(study, [*jobs, *again], gpus)
-        return {
-            job.name: (job, seconds) for job, seconds, _ in found if seconds and job.name in names
-        }
+        known = {job.name: seconds or 0.0 for job, seconds, _ in found}
+        return {name: known.get(name, 0.0) for names in waiting.values() for name in names}
 
     def begin(number: int) -> None:
         begun[number] = time.monotonic()
         takes = left()
-        made = [takes[name] for name in waiting[number] if name in takes]
-        if (seconds := sum(one for _, one in made)) >= LONG:
-            first = made[0][0]
-            tell(f"begins {first.name}, about {duration(seconds)}; its log: {first.log}")
+        if (seconds := sum(takes[name] for name in waiting[number])) >= LONG:
+            tell(f"begins {waiting[number][0]}, about {duration(seconds)}")
 
     def end(number: int) -> None:
         nonlocal worked
@@ -84,7 +78,7 @@ def follow(
             return
         # So many jobs ran side by side until now.
         beside = max(1.0, (worked + sum(now - start for start in begun.values())) / (now - began))
-        rest = sum(seconds for _, seconds in left().values()) / beside
+        rest = sum(left().values()) / beside
         text = f"{len(planned) - len(waiting)} of {len(planned)} steps; {name} took "
         tell(f"{text}{duration(took)}" + f"; about {duration(rest)} left" * bool(rest))
 

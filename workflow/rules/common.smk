@@ -138,7 +138,7 @@ onstart:
     )
     for terminal in TERMINALS:
         planned = {job.jobid: job.output for job in workflow.dag.needrun_jobs()}
-        follow(terminal, STUDY, planned, find_gpus())
+        follow(terminal, STUDY, planned)
         print(f"Snakemake's own lines: {', '.join(log)}; here with -p", file=sys.stderr)
     print(preflight(STUDY), file=sys.stderr, flush=True)
     gpu_planned = any("gpu" in job.rule.resources for job in workflow.dag.needrun_jobs())
