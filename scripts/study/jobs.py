@@ -36,6 +36,8 @@ from scripts.study.schema import Study
 #: Snakemake's folder, and the file in it that a run keeps locked, see `freed_of_dead_runs`.
 SNAKEMAKE = Path(".snakemake")
 LIVING = SNAKEMAKE / "living"
+#: What stands before the kind of a file.
+ROOT = re.compile(r"^(results/[^/]+|resources)/")
 #: A line of a log that says what went wrong: a step's own message, or a fault.
 TELLING = re.compile(r" (ERROR|CRITICAL) |^\s*[\w.]*(Error|Exception)\b|\bKilled\b")
 
@@ -65,8 +67,8 @@ class Job(NamedTuple):
     @property
     def log(self) -> Path:
         """Its log. What one job makes together is told in the log of the first."""
-        root = Path(*Path(self.path).parts[: _depth(self.path)])
-        return root / "logs" / f"{self.name}.log"
+        root = self.path[: ROOT.match(self.path).end()]
+        return Path(root, "logs", f"{self.name}.log")
 
 
 def jobs_of(study: Study) -> list[Job]:
@@ -133,17 +135,12 @@ def files_of(study: Study) -> dict[str, Cell | None]:
 def name_of(path: str) -> str:
     """What a file stands for: its path in the results or resources without an ending; of a model,
     a backbone or a data set its folder's."""
-    parts = PurePath(path).parts[_depth(path) :]
+    parts = PurePath(ROOT.sub("", path)).parts
     if parts[0] == "data":
         return "/".join(parts[:2])
     if parts[0] in ("models", "backbones"):
         return "/".join(parts[:-1])
     return "/".join(parts) if parts[0] == "raw" else str(PurePath(*parts).with_suffix(""))
-
-
-def _depth(path: str) -> int:
-    """Folders above the kind of a file: `results/<study>` or `resources`."""
-    return 2 if path.startswith("results/") else 1
 
 
 def recorded(kind: str) -> dict[str, Path]:

@@ -16,7 +16,15 @@ from scripts.contracts import PER_EXAMPLE
 from scripts.files import read_table, read_yaml
 from scripts.study.cells import headline_k, shown_cells
 from scripts.study.config import load, resolve
-from scripts.study.jobs import LIVING, Job, is_locked, jobs_of, seconds_left, telling_line
+from scripts.study.jobs import (
+    LIVING,
+    Job,
+    is_locked,
+    jobs_of,
+    log_lines,
+    seconds_left,
+    telling_line,
+)
 from scripts.study.leftovers import downloads, strangers
 from scripts.study.outputs import headline_datasets
 from scripts.study.preflight import duration, find_gpus, size
@@ -45,7 +53,7 @@ def overview(study: Study, jobs: list[Job]) -> str:
             since = f", for {duration(job.seconds)}" if job.seconds else ""
             lines.append(f"  {job.name}{since}")
             if state == "failed":
-                why = telling_line(job.log) or "its log does not say why"
+                why = telling_line(job.log) or ["its log is empty", *log_lines(job.log)][-1]
                 lines += [f"    {why}", f"    {job.log}"]
         lines += [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
     return "\n".join(lines)
