@@ -37,7 +37,10 @@ rule all:
         rules.figures.input,
         results(study_outputs.pushed(STUDY)),
         # What reads them may be there already, and Snakemake would go on without a missing file.
-        results(f"recommendations/{cell.path}.parquet" for cell in study_cells.given_cells(STUDY)),
+        [
+            f"{RESULTS}/recommendations/{cell.path}.parquet"
+            for cell in study_cells.baseline_cells(STUDY)
+        ],
 
 
 rule data:
@@ -59,4 +62,5 @@ rule recbole:
 
 rule trec:
     input:
-        [f"{RESULTS}/trec/{cell.path}.run" for cell in study_cells.listed_cells(STUDY)],
+        [f"{RESULTS}/trec/{cell.path}.run" for cell in study_cells.baseline_cells(STUDY)],
+        [f"{RESULTS}/trec/{cell.path}.run" for cell in study_cells.decoded_cells(STUDY)],

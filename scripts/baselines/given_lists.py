@@ -30,27 +30,24 @@ def read_lists(path: Path) -> pd.DataFrame:
         example and item, text; score, float64, NaN where there is no number.
 
     Raises:
-        InputError: the file cannot be read, or lacks a column.
+        InputError: the file cannot be read, or has other columns.
     """
     text = {"dtype": str, "keep_default_na": False}
+    columns = COLUMNS if path.suffix in (".csv", ".parquet") else TREC
     try:
         if path.suffix == ".parquet":
-            rows = pd.read_parquet(path)
+            rows = pd.read_parquet(path, columns=COLUMNS)
         elif path.suffix == ".csv":
-            rows = pd.read_csv(path, **text)
+            rows = pd.read_csv(path, usecols=COLUMNS, **text)
         else:
-            rows = pd.read_csv(path, sep=r"\s+", names=TREC, quoting=csv.QUOTE_NONE, **text)
+            rows = pd.read_csv(path, sep=r"\s+", header=None, quoting=csv.QUOTE_NONE, **text)
+            rows = rows.set_axis(columns, axis=1)[COLUMNS]
+            rows[["example", "item"]] = rows[["example", "item"]].map(unquote)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as ranked lists ({error})") from error
-    if missing := [name for name in COLUMNS if name not in rows]:
         raise InputError(
-            f"{path}: column '{missing[0]}' is missing; found {list(rows)}; a CSV or Parquet file "
-            f"has the columns {', '.join(COLUMNS)}"
-        )
-    rows = rows[COLUMNS].astype({"example": str, "item": str})
-    if path.suffix not in (".parquet", ".csv"):
-        for name in ("example", "item"):
-            rows[name] = rows[name].map({word: unquote(word) for word in rows[name].unique()})
+            f"{path}: cannot be read as ranked lists with columns {', '.join(columns)} ({error})"
+        ) from error
+    rows = rows.astype({"example": str, "item": str})
     return rows.assign(score=pd.to_numeric(rows["score"], errors="coerce").astype(float))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from scripts.baselines.lists import standing_items
@@ -12,25 +11,6 @@ from scripts.command import run
 from scripts.contracts import CATALOGUE, RECOMMENDATIONS
 from scripts.data.prepared import as_words, named_examples
 from scripts.files import atomic, read_table
-
-
-def strictly_falling(scores: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """The nearest scores that fall from rank to rank: those programs break ties by rules of their
-    own.
-
-    Args:
-        scores: float32 (n,), finite, by example and rank.
-        example: int (n,).
-
-    Returns:
-        float32 (n,): a score that does not lie below the one before is moved just below it.
-    """
-    # The bits of a positive float count the floats from 0 up to it.
-    steps = np.copysign(np.abs(scores).view(np.int32).astype(float), scores)
-    rank = pd.Series(steps).groupby(example, sort=False).cumcount()
-    steps = (rank + steps).groupby(example, sort=False).cummin() - rank
-    sizes = np.abs(steps).to_numpy(np.int32).view(np.float32)
-    return np.copysign(sizes, steps.to_numpy(np.float32))
 
 
 def export(recommendations: Path, dataset: Path, tag: str, output: Path) -> None:
@@ -59,7 +39,8 @@ def export(recommendations: Path, dataset: Path, tag: str, output: Path) -> None
             "Q0": "Q0",
             "item": words[lists["item_id"]],
             "rank": lists["rank"],
-            "score": strictly_falling(lists["score"].to_numpy(), lists["example_id"].to_numpy()),
+            # Those programs break ties by rules of their own, and read no rank.
+            "score": -lists["rank"],
             "tag": tag,
         },
         ".qrels": {

@@ -18,13 +18,8 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
     accuracy = (values["metric"] == METRIC) & (values["k"] == k)
     values = values[accuracy | (values["metric"] == "overlap")].dropna(subset="value")
     data = style.some(values)
-    models = data[data["baseline"] == ""]
-    # Where there are models, the block of given lists alone is left out.
-    panels = (data if models.empty else models)[["dataset", "backbone"]].drop_duplicates()
-    # Given lists have a name in place of decoder and objective.
-    names = data["decoder"].map(labels.decoder)
-    names = names.where(names != "", data["baseline"].map(lambda name: labels.method(name, "", "")))
-    data = data.assign(decoder=names, objective=data["objective"] + data["baseline"]).merge(panels)
+    # Given lists have a name in place of an objective.
+    data = data.assign(objective=data["objective"] + data["baseline"])
     looks = style.looks(data["objective"])
     blocks = data.groupby(["dataset", "backbone"], sort=False)
     lines = data.drop_duplicates(["dataset", "backbone", "decoder", "history"])
@@ -37,7 +32,7 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
         height, ticks = 0.0, []
         for decoder, group in here.groupby("decoder", sort=False):
             row[0].annotate(  # In a line of its own.
-                decoder,
+                labels.decoder(decoder) or "lists of other programs",
                 (0, height),
                 xycoords=("axes fraction", "data"),
                 xytext=(3, 0),
@@ -45,15 +40,14 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
                 va="center",
             )
             height += 1
-            own = [name for name in here_looks if name in set(group["objective"])]
             for history in [name for name in ORDER if name in set(group["history"])]:
                 ticks.append((height, history))
-                for i, objective in enumerate(own):
+                for i, (objective, look) in enumerate(here_looks.items()):
                     points = group[
                         (group["history"] == history) & (group["objective"] == objective)
                     ]
-                    at = height + step * (i - (len(own) - 1) / 2)
-                    _mark(row, points.set_index("metric"), at, looks[objective])
+                    at = height + step * (i - (len(here_looks) - 1) / 2)
+                    _mark(row, points.set_index("metric"), at, look)
                 height += 1
             for axis in row:
                 axis.axhline(height - 0.5, color=style.NEUTRAL, linewidth=0.5)
@@ -70,10 +64,10 @@ def dependence(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
         row[1].axvline(0, color=style.NEUTRAL, linewidth=0.8)
         row[2].set_xlim(0, 1.02)
         style.panel_name(row[0], f"{labels.dataset(dataset)}, {labels.block(backbone)}")
-    handles = [style.handle(name, looks[name], "") for name in style.looks(models["objective"])]
-    if handles:
-        style.legend(figure, handles)
-    return Drawing(figure, data)
+    # An objective is its own label.
+    handles = [style.handle(labels.method(name, "", ""), look, "") for name, look in looks.items()]
+    style.legend(figure, handles)
+    return Drawing(figure, values)
 
 
 def _mark(row: list, points: pd.DataFrame, height: float, look: tuple[str, str]) -> None:

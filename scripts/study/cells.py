@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from scripts.baselines.settings import Lists, Trained
+from scripts.baselines.settings import Trained
 from scripts.cells import Cell, baseline_cell
 from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
@@ -60,33 +60,21 @@ def decodings(study: Study) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def baseline_cells(study: Study) -> list[Cell]:
-    """The cells of the baselines with the history; one that is not trained has the first seed
-    alone, and given lists have the data sets that they are given for."""
+    """The cells of the baselines; one that is not trained has the first seed alone, and given lists
+    have the data sets and histories that they are given for."""
     return [
-        baseline_cell(dataset, name, seed)
+        baseline_cell(dataset, name, seed, history)
         for dataset in study.datasets
         for name, baseline in study.baselines.items()
         for seed in study.baseline_seeds[: None if isinstance(baseline, Trained) else 1]
-        if not isinstance(baseline, Lists) or dataset in baseline.files
-    ]
-
-
-def given_cells(study: Study) -> list[Cell]:
-    """The cells of given lists, `with` first."""
-    return [
-        baseline_cell(dataset, name, study.baseline_seeds[0], history)
-        for name, baseline in study.baselines.items()
-        if isinstance(baseline, Lists)
-        for dataset in study.datasets
         for history in HISTORIES
-        if history in baseline.files.get(dataset, {})
+        if history in getattr(baseline, "files", {dataset: ["with"]}).get(dataset, ())
     ]
 
 
-def listed_cells(study: Study) -> list[Cell]:
-    """Every cell that has ranked lists, each once."""
-    cells = baseline_cells(study) + given_cells(study) + decoded_cells(study)
-    return list(dict.fromkeys(cells))
+def shown_baselines(study: Study) -> list[Cell]:
+    """Those of the baselines that see their history."""
+    return [cell for cell in baseline_cells(study) if cell.history == "with"]
 
 
 def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:
@@ -223,7 +211,7 @@ def case_cells(study: Study) -> list[Cell]:
             if history in block.histories
         ]
         baselines: dict[str, Cell] = {}
-        for cell in baseline_cells(study):
+        for cell in shown_baselines(study):
             if cell.dataset == block.datasets[0]:
                 baselines.setdefault(cell.baseline, cell)
         return [*models, *baselines.values()]
@@ -246,14 +234,9 @@ def compares_objectives(study: Study) -> bool:
     )
 
 
-def probed_cells(study: Study) -> list[Cell]:
-    """What may be shown other histories than its own."""
-    return given_cells(study) + experiment_cells(study)
-
-
 def probes_histories(study: Study) -> bool:
     """Whether a recommender is shown anything else than its history."""
-    return any(cell.history != "with" for cell in probed_cells(study))
+    return any(cell.history != "with" for cell in baseline_cells(study) + experiment_cells(study))
 
 
 def equal_weight_bases(study: Study) -> dict[str, str]:

@@ -29,10 +29,10 @@ from scripts.study.cells import (
     headline_k,
     history_length_cells,
     history_lengths,
-    probed_cells,
     probes_histories,
     search_error_cells,
     shared_datasets,
+    shown_baselines,
     shown_cells,
     weighted_cells,
 )
@@ -195,7 +195,7 @@ OUTPUTS = [
     Output(
         "accuracy",
         ACCURACY,
-        {"metrics": of_cells("metrics", lambda s: [*baseline_cells(s), *experiment_cells(s)])},
+        {"metrics": of_cells("metrics", lambda s: [*shown_baselines(s), *experiment_cells(s)])},
         table=("accuracy", "gains", "headline", "provenance"),
         table_options=("methods", "references"),
         figure=True,
@@ -266,8 +266,10 @@ OUTPUTS = [
         "dependence",
         HISTORY,
         {
-            "metrics": of_cells("metrics", probed_cells),
-            "recommendations": of_cells("recommendations", probed_cells),
+            "metrics": of_cells("metrics", lambda s: baseline_cells(s) + experiment_cells(s)),
+            "recommendations": of_cells(
+                "recommendations", lambda s: baseline_cells(s) + experiment_cells(s)
+            ),
         },
         {"k": headline_k},
         table=("dependence", "provenance"),
@@ -287,7 +289,7 @@ OUTPUTS = [
         BALANCE,
         {
             "recommendations": of_cells(
-                "recommendations", lambda s: [*baseline_cells(s), *shown_cells(s)]
+                "recommendations", lambda s: [*shown_baselines(s), *shown_cells(s)]
             ),
             "datasets": datasets,
         },
