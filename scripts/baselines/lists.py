@@ -28,30 +28,27 @@ class Titles(NamedTuple):
     """int64 (titles,), ascending: the item that stands for each title."""
 
 
-def titles_of(catalogue: pd.DataFrame) -> Titles:
-    """The titles of a catalogue, equal ones being one, as the metrics count them.
+def standing_items(catalogue: pd.DataFrame) -> np.ndarray:
+    """The item that stands for the title of each, int64 (items,).
 
-    As in the decoders of language models, the item with the most training targets stands for a
-    title, of equal counts the lower item_id.
+    As in the decoders of language models, it is the one with the most training targets, of equal
+    counts the one with the lower item_id.
 
     Args:
         catalogue: columns item_id (0, 1, 2, …), title and train_count.
     """
     best_first = catalogue.sort_values(["train_count", "item_id"], ascending=[False, True])
     standing = best_first.drop_duplicates("title").set_index("title")["item_id"]
-    stands_for = catalogue["title"].map(standing).to_numpy(np.int64)
+    return catalogue["title"].map(standing).to_numpy(np.int64)
+
+
+def titles_of(catalogue: pd.DataFrame) -> Titles:
+    """The titles of a catalogue as of `standing_items`, equal ones being one, as the metrics count
+    them."""
+    stands_for = standing_items(catalogue)
     order = np.argsort(stands_for, kind="stable")
     items, starts = np.unique(stands_for[order], return_index=True)
     return Titles(order, starts, items)
-
-
-def standing_items(catalogue: pd.DataFrame) -> np.ndarray:
-    """The item that stands for the title of each, int64 (items,); the catalogue as `titles_of`."""
-    titles = titles_of(catalogue)
-    stands_for = np.empty(len(catalogue), np.int64)
-    counts = np.diff(titles.starts, append=len(catalogue))
-    stands_for[titles.order] = np.repeat(titles.items, counts)
-    return stands_for
 
 
 def top(scores: np.ndarray, titles: Titles, depth: int) -> tuple[np.ndarray, np.ndarray]:

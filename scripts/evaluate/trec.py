@@ -39,7 +39,7 @@ def export(recommendations: Path, dataset: Path, tag: str, output: Path) -> None
             "Q0": "Q0",
             "item": words[lists["item_id"]],
             "rank": lists["rank"],
-            # Those programs break ties by rules of their own, and read no rank.
+            # Programs read no rank, and break ties by rules of their own.
             "score": -lists["rank"],
             "tag": tag,
         },

@@ -29,10 +29,7 @@ CONDITIONS = {
     "shuffled": "shuffled: the same items in another order (a single item stays as it is)",
 }
 #: What holds of lists that other programs made.
-GIVEN = (
-    "Rows without a decoder are lists of other programs; what history they saw is as their files "
-    "were named, and may be another wrong or shuffled one."
-)
+GIVEN = "Rows without a decoder are lists of other programs; nothing checks what history they saw."
 
 
 def dependence(dependence: pd.DataFrame, labels: Labels, k: int) -> Table:
