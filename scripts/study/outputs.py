@@ -266,10 +266,8 @@ OUTPUTS = [
         "dependence",
         HISTORY,
         {
-            "metrics": of_cells("metrics", lambda s: baseline_cells(s) + experiment_cells(s)),
-            "recommendations": of_cells(
-                "recommendations", lambda s: baseline_cells(s) + experiment_cells(s)
-            ),
+            kind: of_cells(kind, lambda s: experiment_cells(s) + baseline_cells(s))
+            for kind in ("metrics", "recommendations")
         },
         {"k": headline_k},
         table=("dependence", "provenance"),
