@@ -79,8 +79,8 @@ def study(address: str) -> dict[str, Any]:
 def start(folder: Path, log: Path, targets: list[str]) -> subprocess.Popen[bytes]:
     """Start the study in its folder, in a process group of its own."""
     words = ["--directory", str(folder), "--configfile", str(folder / "study.yaml")]
-    words.append("--printshellcmds")  # With it come Snakemake's own lines, which `jobs_of` reads.
-    command = [sys.executable, "-m", "snakemake", *targets, "--cores", "2", *words]
+    # With -p, lest the lines that `jobs_of` reads be left out.
+    command = [sys.executable, "-m", "snakemake", *targets, "--cores", "2", "-p", *words]
     with log.open("wb") as stream:
         return subprocess.Popen(
             command, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True
