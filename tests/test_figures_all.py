@@ -87,7 +87,9 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
     if name == "dependence":
         histories = ["with", "without", "wrong", "shuffled"]
         cells |= {"baseline": [""], "decoder": ["grounded", "constrained"], "history": histories}
-        frame = product(**cells, **metric)
+        given = cells | {"baseline": ["mine"], "decoder": [""], "objective": [""]}
+        frame = pd.concat([product(**cells, **metric), product(**given, **metric)])
+        frame = frame.reset_index(drop=True)
         frame[["difference", "difference_low", "difference_high"]] = [-0.1, -0.12, -0.08]
         frame.loc[frame["history"] == "with", "difference"] = np.nan
         overlap = frame[(frame["history"] != "with") & (frame["k"] == 10)]
