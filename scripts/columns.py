@@ -15,17 +15,18 @@ def fitted(line: str, width: int) -> str:
 
 
 def list_lines(
-    name: str, ranked: Iterable[tuple[str, float]], marked: Collection[str], width: int
+    name: str, ranked: Iterable[tuple[str, float]], marked: Collection[str]
 ) -> list[str]:
     """A name, and titles with their ranks and scores; `marked` ones bear an asterisk."""
-    lines = [fitted(name, width)]
+    lines = [name]
     for rank, (title, score) in enumerate(ranked, 1):
-        mark, room = "*" if title in marked else " ", width - 15
-        lines.append(f"{rank:4}{mark} {fitted(title, room):<{room}} {score:8.2f}")
+        mark = "*" if title in marked else " "
+        lines.append(f"{rank:4}{mark} {score:8.2f}  {title}")
     return lines
 
 
 def side_by_side(blocks: list[list[str]], width: int) -> list[str]:
-    """Blocks of lines as columns of a width."""
+    """Blocks of lines as equal columns that share a width; lines that are too long are cut."""
+    column = (width + len(GAP)) // len(blocks) - len(GAP)
     rows = zip_longest(*blocks, fillvalue="")
-    return [GAP.join(f"{line:<{width}}" for line in row).rstrip() for row in rows]
+    return [GAP.join(f"{fitted(line, column):<{column}}" for line in row).rstrip() for row in rows]

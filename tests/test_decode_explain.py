@@ -95,12 +95,12 @@ def test_what_is_printed(root, whole_lists, capsys, row, decoder):
         lists = whole_lists[model, decoder]
         expected = lists[lists["example_id"] == 10 + row]
         cells = [line[52 * column : 52 * column + 48] for line in ranked[1:]]
-        found = [re.fullmatch(r" *(\d+)([* ]) (.*?) +(-?[\d.]+) *", cell) for cell in cells[:-1]]
+        found = [re.fullmatch(r" *(\d+)([* ]) +(-?[\d.]+)  (.*?) *", cell) for cell in cells[:-1]]
         assert [int(one[1]) for one in found] == expected["rank"].tolist()
         titles = [TITLES[item] for item in expected["item_id"]]
-        assert [one[3] for one in found] == titles
+        assert [one[4] for one in found] == titles
         assert [one[2] == "*" for one in found] == [title == TITLES[target] for title in titles]
-        assert [float(one[4]) for one in found] == pytest.approx(expected["score"], abs=0.006)
+        assert [float(one[3]) for one in found] == pytest.approx(expected["score"], abs=0.006)
         rank = titles.index(TITLES[target]) + 1 if TITLES[target] in titles else None
         place = rank or f"beyond the {len(titles)} listed"
         assert cells[-1].rstrip() == f"target's rank: {place}"

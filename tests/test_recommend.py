@@ -2,7 +2,6 @@
 
 import io
 import re
-import readline
 import shutil
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from transformers import AutoModelForCausalLM
 from scripts.backbones.load import load_tokenizer
 from scripts.baselines.sequential_model import load_model, make_model, save_model
 from scripts.baselines.settings import SASRec
-from scripts.columns import GAP, TOP
+from scripts.columns import TOP
 from scripts.command import InputError
 from scripts.decode.model import finetuned_of
-from scripts.recommend import WIDE, histories, main, recommender, text_of
-from tests.small_data import write_catalogue
+from scripts.recommend import main, recommender, show
 from tests.small_language import TITLES, log_probabilities, write_small_study
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/results.md"
@@ -52,92 +50,73 @@ def test_the_lines_of_the_documentation(models, capsys):
     assert printed == [f"{score:8.2f}  {title}" for title, score in best_first(exact)]
 
 
-def test_a_baseline_sees_the_item_that_stands_for_a_title(models, caplog, tmp_path):
-    """And, as a language model, the newest of a history that is longer than those of its study."""
+def test_a_baseline_sees_the_item_that_stands_for_a_title(models):
+    """And the newest of a history that is longer than those of its study."""
     network = load_model(models[3], torch.device("cpu"))
-    shown = torch.tensor([[6, 7, 8, 2]])
+    shown = torch.tensor([[6, 7, 8, 4]])
     with torch.inference_mode():
-        scores = (network(shown, shown == 2) @ network.items.weight.T)[0].tolist()
+        scores = (network(shown, shown == 4) @ network.items.weight.T)[0].tolist()
     exact = {t: max(s for s, u in zip(scores, TITLES, strict=True) if t == u) for t in TITLES}
-    # Here item 2, and not 4, stands for their title.
-    catalogue = write_catalogue(tmp_path / "catalogue.parquet", TITLES, [*range(9, 0, -1)])
-    recommend, titles = recommender(models[3], catalogue), [TITLES[item] for item in (6, 7, 8, 4)]
-    found = recommend(titles)
+    # Item 2 has the title of item 4, which has more training targets.
+    found = recommender(models[3])([TITLES[item] for item in (3, 6, 7, 8, 2)])
     assert [title for title, _ in found] == [title for title, _ in best_first(exact)]
     assert dict(found) == pytest.approx(exact, abs=1e-5)
-    assert not caplog.text
-    assert recommend(["Amber Harbour", *titles]) == found
-    assert f"{models[3]}: takes the newest 4 of these 5" in caplog.text
-    recommender(models[0])(["1984"] * 11)
-    assert f"{models[0]}: takes the newest 10 of these 11" in caplog.text
 
 
 def test_an_adapter_finds_its_backbone_by_its_weights(models, tmp_path):
     """A fresh adapter changes nothing, so it recommends what its backbone does."""
     expected = recommender(models[1])(HISTORY)
     root = shutil.copytree(models[0].parents[6], tmp_path / "root")
-    adapter = root / models[2].relative_to(models[0].parents[6])
-    catalogue, place = root / "catalogue.parquet", root / "resources/backbones/other"
-    for next_place in ("results/small/backbones/books/other", "elsewhere"):
-        assert finetuned_of(adapter).backbone == place
-        (root / next_place).parent.mkdir(parents=True, exist_ok=True)
-        place = place.rename(root / next_place)
-    shutil.copytree(models[0], root / "resources/backbones/other")  # Of other weights.
-    with pytest.raises(InputError, match=r"backbone other, .*, is not at .*/resources/backbones/o"):
-        finetuned_of(adapter)
-    moved = adapter.rename(tmp_path / "moved")
-    for given, message in (({}, "--catalogue"), ({"catalogue": catalogue}, "--backbone")):
-        with pytest.raises(InputError, match=message):
-            recommender(moved, **given)
-    found = recommender(moved, catalogue, place)(HISTORY)
+    adapter, place = root / models[2].relative_to(models[0].parents[6]), "resources/backbones/other"
+    assert finetuned_of(adapter).backbone == root / place
+    own = root / "results/small/backbones/books/other"
+    own.parent.mkdir(parents=True)
+    (root / place).rename(own)
+    shutil.copytree(models[0], root / place)  # Of other weights.
+    found = recommender(adapter)(HISTORY)
     assert [title for title, _ in found] == [title for title, _ in expected]
     assert dict(found) == pytest.approx(dict(expected), abs=1e-4)
+    shutil.rmtree(own)
+    with pytest.raises(InputError, match=r"backbone other, .*, is not in .* not at .*/other; put"):
+        recommender(adapter)
 
 
-@pytest.mark.parametrize(("width", "beside"), [(30, 1), (80, 2), (200, 3)])
-def test_lists_stand_side_by_side_where_there_is_room(width, beside):
+@pytest.mark.parametrize(("width", "beside"), [(30, 1), (80, 2), (120, 3)])
+def test_lists_stand_side_by_side_where_there_is_room(monkeypatch, capsys, width, beside):
+    monkeypatch.setenv("COLUMNS", str(width))
     ranked = [(f"A title of some length, number {i}", -i / 3) for i in range(12)]
-    lines = text_of([ranked[1][0]], ["a", "b", "c"], [ranked] * 3, width)
-    assert max(map(len, lines)) <= min(width, 3 * WIDE + 2 * len(GAP))
+    show([(name, lambda _: ranked) for name in "abc"], [f' "{ranked[1][0]}"'])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
     rows = [line.split() for line in lines if not line.startswith(("After", "(")) and line]
     assert next(row for row in rows if row[0] in "abc") == ["a", "b", "c"][:beside]
     assert len(rows) == (TOP + 1) * -(-3 // beside)
-    assert sum(line.count("* A") for line in lines) == 3
+    assert sum(line.count("2* ") for line in lines) == 3
 
 
-def test_histories_through_a_pipe(models, monkeypatch, capsys):
-    words = [f"--model={model}" for model in (models[0], models[3])]
-    piped = '\n1984\n "Broken Island" \n\n\nCrimson Tower\n'
-    for titles in (HISTORY, ["Crimson Tower"]):
-        main([*words, *titles])
-    expected = capsys.readouterr().out
-    monkeypatch.setattr("sys.stdin", io.StringIO(piped))
-    main(words)
-    assert capsys.readouterr().out == expected
-    monkeypatch.setattr("sys.stdin", io.StringIO("1984\nbroken isle\n"))
-    with pytest.raises(SystemExit, match=r'"broken isle" is no title .*: .Broken Island.'):
-        main(words)
-
-
-def test_a_terminal_proposes_titles_by_number(monkeypatch, capsys):
-    """A title that is a number stays one."""
-    typed = io.StringIO("crimson\n2\nbroken\n1\n\nquit\n1984\n")
-    typed.isatty = lambda: True
-    monkeypatch.setattr("sys.stdin", typed)
-    assert list(histories([*TITLES, "1"])) == [["Crimson Tower: a Novel", "1"]]
-    assert "   1  Crimson Tower\n   2  Crimson Tower: a Novel\n" in capsys.readouterr().out
-    complete = readline.get_completer()
-    assert [complete("crim", i) for i in range(3)] == ["Crimson Tower: a Novel", TITLES[8], None]
+def test_titles_on_the_command_line_and_typed(models, monkeypatch, capsys):
+    """An unknown title is told and left out; an empty line begins a new history."""
+    first, second = (f"--model={model}" for model in (models[0], models[3]))
+    printed = []
+    for words in (["1984"], HISTORY, ["Crimson Tower"]):
+        main([first, words[0], second, *words[1:]])
+        printed.append(capsys.readouterr().out)
+    typed = '1984\nbroken isle\n "Broken Island" \n\nCrimson Tower\n'
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    main([first, second])
+    _, one, told, two, empty_and_three, end = re.split("^> ", capsys.readouterr().out, flags=re.M)
+    assert [one, two] == printed[:2]
+    assert re.fullmatch('"broken isle" is no title of .*: "Broken Island"\n', told)
+    assert empty_and_three == f"> {printed[2]}"
+    assert end == "\n"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{0}", ""], "A title is empty"),
-        (["{0}", "1984", "amber harbor", "Zz"], "amber harbor.* are: 'Amber H.*\n.*Zz.* are: none"),
+        (["{0}", "1984", "amber harbor", "Zz"], 'harbor.* are: "Amber H.*\n.*Zz.* are: none'),
         (["results/small/tiny/plain", "1984"], "nearest in results/: .*/tiny/plain/seed-0, "),
         (["{root}", "1984"], "is neither the folder of a fine-tuned model"),
-        (["{0}", "1984", "--decoder", "grounded"], "no lists of a decoder grounded; .* none"),
     ],
 )
 def test_bad_input(models, monkeypatch, words, message):
@@ -146,3 +125,8 @@ def test_bad_input(models, monkeypatch, words, message):
     with pytest.raises(SystemExit) as error:
         main(["--model", *(word.format(*models, root=root) for word in words)])
     assert re.search(message, error.value.code)
+
+
+def test_a_history_needs_a_title(models):
+    with pytest.raises(InputError, match="There is no title"):
+        recommender(models[3])([])

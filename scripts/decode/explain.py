@@ -13,23 +13,25 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from scripts import style
+from scripts.cells import Cell, model_of
 from scripts.columns import TOP, fitted, list_lines, side_by_side
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES, RECOMMENDATIONS, TOKEN_EFFECTS
-from scripts.decode.model import Finetuned, decoder_of, finetuned_of, lists_of
+from scripts.decode.model import Finetuned, finetuned_of
 from scripts.decode.recommend import recommend
-from scripts.decode.settings import Assisted
+from scripts.decode.settings import Decoder
 from scripts.decode.token_effects import token_effects
 from scripts.device import Device
 from scripts.examples import read_examples, read_titles
-from scripts.files import read_table, write_table
+from scripts.files import read_json, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
-#: Columns of the text in all, and of one model.
-WIDTH, COLUMN = 100, 48
+#: Columns of the text.
+WIDTH = 100
 SCORES = {
     "grounded": "distance to the generated text, with a minus",
     "grounded-merged": "rank, with a minus",
@@ -87,7 +89,7 @@ def explain(
         write_table(one, alone, EXAMPLES)
         for name, folder in zip(models, folders, strict=True):
             finetuned = finetuned_of(folder, device=device)
-            ranked = ranking(finetuned, decoder, example, alone)
+            ranked = ranking(results, finetuned, decoder, example, alone)
             tokens = target_tokens(finetuned, alone)
             explanations.append(Explanation(name, *ranked, tokens))
     history = [titles[item] for item in one["history"].item()]
@@ -132,7 +134,7 @@ def test_example(test: Path, items: int, example: int) -> pd.DataFrame:
 
 
 def ranking(
-    finetuned: Finetuned, decoder: str, example: int, alone: Path
+    results: Path, finetuned: Finetuned, decoder: str, example: int, alone: Path
 ) -> tuple[pd.DataFrame, str]:
     """The list of an example with its history, and the kind of its decoder; `alone` is the example
     as a file of its own.
@@ -141,20 +143,28 @@ def ranking(
         InputError: the study has no lists of this decoder for the model, or the example cannot be
             decoded alone.
     """
-    settings, lists = decoder_of(finetuned.model, decoder), lists_of(finetuned.model, decoder)
+    cell = Cell(*model_of(finetuned.model), decoder=decoder, history="with")
+    made = results / "recommendations" / cell.model
+    lists = results / "recommendations" / f"{cell.path}.parquet"
+    if not lists.is_file():
+        raise InputError(
+            f"{made}: no lists of a decoder {decoder}; there are those of {names(made, '*')}"
+        )
+    settings = read_json(lists.with_suffix(".json"))["decoder"]
     rows = read_table(lists, RECOMMENDATIONS)
     if example not in set(rows["example_id"]):
         count = rows["example_id"].nunique()
-        if isinstance(settings, Assisted):
+        if settings["kind"] == "assisted":
             raise InputError(
                 f"{lists}: example {example} is not among the {count} that were decoded, and an "
                 "assisted decoder runs within a study only; choose one of them, such as "
                 f"{rows['example_id'].min()}, or another decoder"
             )
         logger.info("Example %d is not among the %d of %s: decoding it", example, count, lists)
-        recommend(finetuned, alone, settings, histories=["with"], output=alone.parent)
+        chosen = TypeAdapter(Decoder).validate_python(settings)
+        recommend(finetuned, alone, chosen, histories=["with"], output=alone.parent)
         rows = read_table(alone.with_name("with.parquet"), RECOMMENDATIONS)
-    return rows[rows["example_id"] == example].sort_values("rank"), settings.kind
+    return rows[rows["example_id"] == example].sort_values("rank"), settings["kind"]
 
 
 def target_tokens(finetuned: Finetuned, alone: Path) -> pd.DataFrame:
@@ -181,9 +191,9 @@ def text(
         *(fitted(f"{i:4}  {title}", WIDTH) for i, title in enumerate(history, 1)),
         *("", fitted(f"Target: {target}", WIDTH)),
         *("", f"Decoder {decoder}" + (f"; score: {meaning}" if meaning else "")),
-        *side_by_side([ranking_lines(each, target, titles) for each in explanations], COLUMN),
+        *side_by_side([ranking_lines(each, target, titles) for each in explanations], WIDTH),
         *("", "Log-probability of the target's tokens with the history and without it"),
-        *side_by_side([token_lines(each) for each in explanations], COLUMN),
+        *side_by_side([token_lines(each) for each in explanations], WIDTH),
     ]
 
 
@@ -191,7 +201,7 @@ def ranking_lines(explanation: Explanation, target: str, titles: list[str]) -> l
     """The top of a list, the target marked, and the target's rank."""
     listed = explanation.ranking["item_id"].map(titles.__getitem__)
     ranked = zip(listed[:TOP], explanation.ranking["score"][:TOP], strict=True)
-    lines = list_lines(explanation.name, ranked, {target}, COLUMN)
+    lines = list_lines(explanation.name, ranked, {target})
     # Items with the same title are one target.
     ranks = explanation.ranking.loc[listed == target, "rank"]
     place = f"beyond the {len(listed)} listed" if ranks.empty else str(ranks.min())
@@ -200,10 +210,7 @@ def ranking_lines(explanation: Explanation, target: str, titles: list[str]) -> l
 
 def token_lines(explanation: Explanation) -> list[str]:
     """The target's tokens with their log-probabilities and the difference, and the sums."""
-    lines = [
-        fitted(explanation.name, COLUMN),
-        f"  {'token':<19}{'with':>9}{'without':>9}{'effect':>9}",
-    ]
+    lines = [explanation.name, f"  {'token':<19}{'with':>9}{'without':>9}{'effect':>9}"]
     sums = explanation.tokens[["with_history", "without_history"]].sum()
     for token, first, second in [
         *explanation.tokens[["token", "with_history", "without_history"]].itertuples(index=False),

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import TypeAdapter
 
 from scripts.backbones.load import (
     Precision,
@@ -22,7 +21,6 @@ from scripts.backbones.load import (
 from scripts.command import InputError, Settings
 from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
-from scripts.decode.settings import Decoder
 from scripts.device import Device, torch_device
 from scripts.files import read_json, read_table, sha256
 from scripts.finetune.shortcuts import Shortcuts, find_shortcuts
@@ -113,25 +111,19 @@ class Ranking(NamedTuple):
         return Ranking(self.titles[:length], self.scores[:length], min(self.proven, length))
 
 
-def finetuned_of(
-    model: Path,
-    catalogue: Path | None = None,
-    backbone: Path | None = None,
-    device: Device = "auto",
-) -> Finetuned:
-    """A model or adapter by the record of its training; what is not given, its study holds.
+def finetuned_of(model: Path, device: Device = "auto") -> Finetuned:
+    """A model or adapter of a study, by the record of its training.
 
     Raises:
-        InputError: there is no such record, or as `catalogue_of` and `backbone_of`.
+        InputError: as `catalogue_of` and `backbone_of`.
     """
-    facts = read_json(model / "run.json")
+    catalogue, facts = catalogue_of(model), read_json(model / "run.json")
     settings = facts["settings"]
-    if (model / "adapter_config.json").is_file():
-        backbone = backbone_of(model, facts["backbone"], backbone)
+    adapter = (model / "adapter_config.json").is_file()
     return Finetuned(
         model=model,
-        backbone=backbone or model,
-        catalogue=catalogue or catalogue_of(model),
+        backbone=backbone_of(model, facts["backbone"]) if adapter else model,
+        catalogue=catalogue,
         prompt=settings["prompt"],
         max_tokens=settings["training"]["max_tokens"],
         precision=settings["training"]["precision"],
@@ -140,75 +132,44 @@ def finetuned_of(
 
 
 def catalogue_of(model: Path) -> Path:
-    """The catalogue of a model or trained baseline, in its study, results/<study>.
+    """The catalogue of a model or trained baseline of a study.
 
     Raises:
-        InputError: there is no such model, or it lies in no study with a catalogue.
+        InputError: there is no such model, or it lies in no study.
     """
-    if not (model if model.suffix == ".safetensors" else model / "run.json").is_file():
-        there = [path.as_posix() for path in Path("results").glob("*/models/*/*/*/seed-*")]
-        near = ", ".join(get_close_matches(model.as_posix(), there, cutoff=0)) or "none"
-        raise InputError(
-            f"{model}: is neither the folder of a fine-tuned model, with its run.json, nor the "
-            f".safetensors of a baseline; nearest in results/: {near}"
-        )
-    parents = model.absolute().parents
-    for study in parents[4:5]:
-        file = study / "data" / parents[2].name / "catalogue.parquet"
-        if file.is_file():
-            return file
+    file = model if model.suffix == ".safetensors" else model / "run.json"
+    for dataset in model.absolute().parents[2:3]:
+        catalogue = dataset.parent.parent / "data" / dataset.name / "catalogue.parquet"
+        if file.is_file() and catalogue.is_file():
+            return catalogue
+    there = [path.as_posix() for path in Path("results").glob("*/models/*/*/*/seed-*")]
+    near = ", ".join(get_close_matches(model.as_posix(), there, cutoff=0)) or "none"
     raise InputError(
-        f"{model}: lies in no results/<study>/models/ with the catalogue of its data set in "
-        "results/<study>/data/; give that catalogue.parquet as --catalogue"
+        f"{model}: is neither the folder of a fine-tuned model, with its run.json, nor the "
+        ".safetensors of a baseline in results/<study>/models/<dataset>/, with the catalogue in "
+        f"results/<study>/data/<dataset>/; nearest in results/: {near}"
     )
 
 
-def backbone_of(model: Path, origin: dict[str, Any], given: Path | None) -> Path:
-    """Folder of the backbone of an adapter, known by its weights: the given one, or one where
-    studies keep them.
+def backbone_of(model: Path, origin: dict[str, Any]) -> Path:
+    """Folder of the backbone of an adapter, known by its weights, where studies keep them.
 
     Args:
         model: folder of the adapter.
         origin: what its record says of the backbone, see `origin_of` of the training.
-        given: a folder.
 
     Raises:
         InputError: it is not there.
     """
-    parents, name = model.absolute().parents, origin["name"]
-    places = [] if given is None else [given]
-    if given is None and len(parents) > 6:
-        study, root = parents[4], parents[6]
-        places = [root / "resources" / "backbones" / name, *study.glob(f"backbones/*/{name}")]
-    for place in places:
+    study, name = model.absolute().parents[4], origin["name"]
+    common = study.parent.parent / "resources" / "backbones" / name
+    for place in (common, *study.glob(f"backbones/*/{name}")):
         if {file.name: sha256(file) for file in place.glob("*.safetensors")} == origin["sha256"]:
             return place
     raise InputError(
         f"{model}: the backbone {name}, with the weights that this adapter was trained from, is "
-        f"not at {' or '.join(map(str, places)) or 'its place in a study'}; put it there, or a "
-        "link to it, or give scripts.recommend its folder as --backbone"
+        f"not in {study / 'backbones'} and not at {common}; put it there, or a link to it"
     )
-
-
-def lists_of(model: Path, decoder: str) -> Path:
-    """File of the lists that a model's study has made with the histories; its record beside it."""
-    parts = model.absolute().parts
-    return Path(*parts[:-5], "recommendations", *parts[-4:], decoder, "with.parquet")
-
-
-def decoder_of(model: Path, name: str) -> Decoder:
-    """A decoder with the settings that the model's study has used.
-
-    Raises:
-        InputError: the study has no lists of it for the model.
-    """
-    lists = lists_of(model, name)
-    if not lists.is_file():
-        made = lists.parents[1]
-        there = ", ".join(sorted(folder.name for folder in made.glob("*"))) or "none"
-        raise InputError(f"{made}: no lists of a decoder {name}; there are those of {there}")
-    adapter: TypeAdapter[Decoder] = TypeAdapter(Decoder)
-    return adapter.validate_python(read_json(lists.with_suffix(".json"))["decoder"])
 
 
 def load(finetuned: Finetuned) -> Recommender:
