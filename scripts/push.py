@@ -70,7 +70,9 @@ def push(model: Path, metrics: list[Path], k: int, repository: str, output: Path
     except (*FAULTS, HFValidationError) as error:
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
         remedy = "try again"
-        if status in (401, 403):
+        if isinstance(error, HFValidationError):
+            remedy = "choose other names in the study"
+        elif status in (401, 403):
             remedy = "log in with `hf auth login` and a token that may write there"
         said = " ".join(str(error).split())
         raise InputError(

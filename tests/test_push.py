@@ -36,7 +36,7 @@ def uploading(tmp_path):
         (model / name).write_bytes(name.encode())
     write_json(RECORD, model / "run.json")
     found = [metrics(tmp_path, llm("cft", decoder=name), [1, 4, None]) for name in ("a", "b")]
-    return lambda: push(model, found, 10, NAME, tmp_path / "hub.json")
+    return lambda name=NAME: push(model, found, 10, name, tmp_path / "hub.json")
 
 
 def test_a_model_stands_on_the_hub_with_what_it_scored(hub, uploading, tmp_path):
@@ -59,17 +59,23 @@ def test_a_model_stands_on_the_hub_with_what_it_scored(hub, uploading, tmp_path)
     assert len(ModelCard.load(there / "README.md").data.eval_results) == 5
 
 
+LOGIN = "log in with `hf auth login` and a token that may write there"
+
+
 @pytest.mark.parametrize(
-    ("token", "status", "remedy"),
+    ("token", "status", "name", "remedy"),
     [
-        ("", 0, "log in with `hf auth login` and a token that may write there"),
-        ("hf_secret", 403, "log in with `hf auth login` and a token that may write there"),
-        ("hf_secret", 503, "try again"),
+        ("", 0, NAME, LOGIN),
+        ("hf_secret", 403, NAME, LOGIN),
+        ("hf_secret", 503, NAME, "try again"),
+        ("hf_secret", 0, "someone/a--b", "choose other names in the study"),
     ],
 )
-def test_a_refusal_is_one_message(hub, uploading, tmp_path, monkeypatch, token, status, remedy):
+def test_a_refusal_is_one_message(
+    hub, uploading, tmp_path, monkeypatch, token, status, name, remedy
+):
     monkeypatch.setenv("HF_TOKEN", token)
     hub.broken = status
-    with pytest.raises(InputError, match=f"{NAME} could not be uploaded to .*; {remedy}, or set"):
-        uploading()
+    with pytest.raises(InputError, match=f"{name} could not be uploaded to .*; {remedy}, or set"):
+        uploading(name)
     assert not (tmp_path / "hub").exists()
