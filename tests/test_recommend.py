@@ -39,7 +39,7 @@ def best_first(scores):
 
 
 def test_the_lines_of_the_documentation(models, capsys):
-    """They print the exact ranking, as the trie is narrower than the default beams."""
+    """They print the exact ranking, as there are fewer titles than beams."""
     section = PAGE.read_text(encoding="utf-8").split("## Ask for titles")[1]
     lines = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
     lines = lines.replace("results/quickstart/models/ml-100k/tiny/cft/seed-0", str(models[0]))
@@ -58,9 +58,12 @@ def test_a_baseline_sees_the_item_that_stands_for_a_title(models):
         scores = (network(shown, shown == 4) @ network.items.weight.T)[0].tolist()
     exact = {t: max(s for s, u in zip(scores, TITLES, strict=True) if t == u) for t in TITLES}
     # Item 2 has the title of item 4, which has more training targets.
-    found = recommender(models[3])([TITLES[item] for item in (3, 6, 7, 8, 2)])
+    recommend = recommender(models[3])
+    found = recommend([TITLES[item] for item in (3, 6, 7, 8, 2)])
     assert [title for title, _ in found] == [title for title, _ in best_first(exact)]
     assert dict(found) == pytest.approx(exact, abs=1e-5)
+    with pytest.raises(InputError, match="There is no title"):
+        recommend([])
 
 
 def test_an_adapter_finds_its_backbone_by_its_weights(models, tmp_path):
@@ -125,8 +128,3 @@ def test_bad_input(models, monkeypatch, words, message):
     with pytest.raises(SystemExit) as error:
         main(["--model", *(word.format(*models, root=root) for word in words)])
     assert re.search(message, error.value.code)
-
-
-def test_a_history_needs_a_title(models):
-    with pytest.raises(InputError, match="There is no title"):
-        recommender(models[3])([])
