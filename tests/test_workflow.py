@@ -539,6 +539,7 @@ NOT_RUN = {
     "docker": "needs a daemon",
     "apptainer": "needs apptainer",
     "snakemake --sdm apptainer": "needs apptainer; a stand-in runs a job above",
+    "snakemake --reporter": "needs a plugin that is not installed",
     "snakemake -n": "test_paper_study.py runs it",
     "snakemake --cores all": "needs a GPU",
     "snakemake --config device=cpu": "needs the network; test_paper_study.py plans it",
@@ -547,7 +548,9 @@ NOT_RUN = {
 
 def test_every_documented_command_runs(finished: Path) -> None:
     """On the finished smoke study in place of the one that is named."""
-    test = pd.read_parquet(finished / "results/smoke/data/generated/examples/test.parquet")
+    data = finished / "results/smoke/data/generated"
+    test = pd.read_parquet(data / "examples/test.parquet")
+    titles = pd.read_parquet(data / "catalogue.parquet")["title"]
     stand_ins = {
         "config/quickstart.yaml": "config/smoke.yaml",
         "my.yaml": "config/smoke.yaml",
@@ -556,6 +559,8 @@ def test_every_documented_command_runs(finished: Path) -> None:
         "../theirs": "results/smoke",
         "ml-100k": "generated",
         "90133": str(test["example_id"].iloc[0]),
+        '"Die Hard"': shlex.quote(titles[0]),
+        '"Speed"': shlex.quote(titles[1]),
         "<name>": "accuracy",
         "--config stage=1": "-n --config stage=1",  # A part has other summaries.
         "[toys]": "[generated]",
