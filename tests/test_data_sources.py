@@ -58,6 +58,7 @@ def test_amazon_2018_in_file_order_with_malformed_lines_named(tmp_path, compress
     assert raw.reviews.timestamp.tolist() == [10, 20, 5]
     np.testing.assert_array_equal(raw.reviews.rating, np.float32([4, np.nan, 1]))
     assert user.dtype == raw.reviews.item.dtype == np.int32
+    assert raw.reviews.timestamp.dtype == np.uint32
     assert with_ids(raw)[1] == [("p", "P one"), ("q", None), ("p", "P two")]
     assert raw.tally.lines == 15
     assert raw.tally.malformed == {

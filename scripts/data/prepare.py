@@ -305,7 +305,9 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
     user_names = np.empty(len(first), object)
     user_names[by_appearance] = [users[code] for code in user_codes.tolist()]
     return Kept(
-        KeptReviews(by_appearance[kept_user], ids, rating[rows], timestamp[rows] // ticks),
+        KeptReviews(
+            by_appearance[kept_user], ids, rating[rows], timestamp[rows] // np.int64(ticks)
+        ),
         user_names,
         np.array(names["item"], object),
         names["title"],

@@ -41,7 +41,7 @@ class Reviews(NamedTuple):
     rating: np.ndarray
     """float32, NaN where missing."""
     timestamp: np.ndarray
-    """int64, UTC, in ticks of the source's own resolution."""
+    """UTC, in ticks of the source's own resolution: uint32 where all fit, else int64."""
     ticks: int
     """Ticks in a second: 1, or 1,000 where the source gives milliseconds."""
 
@@ -57,7 +57,7 @@ class RawData(NamedTuple):
 
 
 def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
-    """Turn rows into arrays: 20 bytes a row plus the ids. Users are not told apart yet."""
+    """Turn rows into arrays: 16 to 20 bytes a row plus the ids. Users are not told apart yet."""
     users = []
     items: defaultdict[str, int] = defaultdict(count().__next__)
     kinds = (np.uint32, np.int32, np.float32, np.int64)
@@ -74,9 +74,11 @@ def collect(batches: Iterable[Sequence[Review]], ticks: int = 1) -> Reviews:
         with np.errstate(over="ignore"):  # A rating may be too big.
             for column, kind, given in zip(columns, kinds, values, strict=True):
                 column.extend(np.asarray(given).astype(kind))
-    user, *others = map(np.frombuffer, columns, kinds)
+    user, item, rating, timestamp = map(np.frombuffer, columns, kinds)
     user %= len(user) // 2 + 1  # Few enough to count by them.
-    return Reviews(users, list(items), user, *others, ticks)
+    if timestamp.max(initial=0) <= np.iinfo(np.uint32).max:
+        timestamp = timestamp.astype(np.uint32)
+    return Reviews(users, list(items), user, item, rating, timestamp, ticks)
 
 
 def users_of(reviews: Reviews, rows: np.ndarray) -> tuple[list[str], np.ndarray]:

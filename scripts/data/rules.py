@@ -39,7 +39,7 @@ def in_window(
     """Which times lie in the window.
 
     Args:
-        timestamp: int64 [n], UTC, in ticks.
+        timestamp: int [n], UTC, in ticks.
         start: First month; null sets no bound.
         end: Month at whose beginning the window ends; that very second still belongs to it, as in
             D3's code. Null sets no bound.
@@ -145,7 +145,7 @@ def first_reviews(
     Args:
         user: int32 [n], codes.
         item: int32 [n], codes.
-        timestamp: int64 [n].
+        timestamp: int [n].
         among: bool [n], the reviews that are looked at.
 
     Returns:
@@ -201,7 +201,7 @@ def time_order(user: np.ndarray, timestamp: np.ndarray, seed: int | None = None)
 
     Args:
         user: int32 [n], codes, in file order.
-        timestamp: int64 [n].
+        timestamp: int [n].
         seed: Draws the order of a user's rows of one time, instead of taking that of the file.
 
     Returns:
@@ -219,7 +219,7 @@ def tied_steps(user: np.ndarray, timestamp: np.ndarray) -> tuple[np.ndarray, np.
 
     Args:
         user: int32 [n], the user of each interaction, in time order.
-        timestamp: int64 [n].
+        timestamp: int [n].
 
     Returns:
         int64 [m] each, the rows before and after each step.
