@@ -106,7 +106,7 @@ def made_up_effects(ids: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
     columns = {"example_id": np.repeat(ids, TOKENS), "with_history": known}
     columns |= {"position": np.tile(np.arange(1, TOKENS + 1), len(ids)), "tokens": TOKENS}
     frame = pd.DataFrame(columns | {"without_history": unknown})
-    return frame.assign(user="U" + frame["example_id"].astype(str))
+    return frame.assign(user="U" + frame["example_id"].astype(str), token="word")
 
 
 if __name__ == "__main__":
