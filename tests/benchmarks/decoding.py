@@ -340,7 +340,7 @@ def curves_part(words: int, rounds: int, output: Path) -> None:
             bench = benches[titles]
             timed = Timed(bench.model)
             prompts = make_prompts(batch, words)
-            whole, _ = seconds(lambda: bench.ours(prompts, beams, timed))  # noqa: B023
+            whole, _ = seconds(partial(bench.ours, prompts, beams, timed))
             rows.append((titles, beams, batch, whole / batch, timed.seconds / batch))
     measures = ["seconds", "model"]
     frame = pd.DataFrame(rows[len(points) :], columns=["titles", "beams", "batch", *measures])
