@@ -26,6 +26,9 @@ def found(tmp_path: Path) -> pd.DataFrame:
         settings["training"] = {"epochs": 5, "train_examples": 60 if objective == "cft" else 90}
         epochs = {"best_epoch": best, "epochs_run": best + 1, "valid_examples": 40}
         epochs["train_examples"] = 60
+        settings["training"]["learning_rate"] = 1e-3
+        if seed:
+            epochs |= {"tuned": {"alpha": [0.02, 0.1]}, "tuned_examples": 50}
         weights = {"alpha": 0.1 if objective == "cft" else 0.0, "beta": beta}
         write_json({"settings": settings} | epochs | weights, run)
         runs.append(run)
@@ -42,16 +45,18 @@ def test_what_is_recorded(found: pd.DataFrame) -> None:
     cft = found[(found["objective"] == "cft") & (found["seed"] == 1)].set_index("setting")
     assert cft["value"].to_dict() == {
         **{"alpha": "0.1", "beta": "0.25", "token_weights": "linear", "epoch": "2", "g": "0.5"},
-        "training examples": "60",
+        **{"training examples": "60", "learning rate": "0.001"},
     }
     assert cft["rule"].to_dict() == {
-        **dict.fromkeys(["alpha", "beta", "token_weights"], CONFIG),
+        **dict.fromkeys(["beta", "token_weights", "learning rate"], CONFIG),
+        "alpha": VALIDATION_NDCG,
         "training examples": SUBSAMPLE.format("toy"),
         "epoch": VALIDATION_LOSS,
         "g": VALIDATION_NDCG,
     }
-    assert cft["examples"].dropna().to_dict() == {"epoch": 40, "g": 30}
-    assert cft["candidates"].dropna().to_dict() == {"epoch": "1 to 3", "g": "0.5, 0.75"}
+    assert cft["examples"].dropna().to_dict() == {"alpha": 50, "epoch": 40, "g": 30}
+    candidates = {"alpha": "0.02, 0.1", "epoch": "1 to 3", "g": "0.5, 0.75"}
+    assert cft["candidates"].dropna().to_dict() == candidates
     assert cft.loc[cft["decoder"] != "", "decoder"].to_dict() == {"g": "assisted"}
 
 
@@ -60,7 +65,7 @@ def test_models_of_a_backbone_that_moved_stand_in_no_table(tmp_path: Path) -> No
     for run in runs:
         origin = {"commit": run.parent.name, "sha256": {"model.safetensors": run.parent.name}}
         settings = {"objective": {"token_weights": "linear", "beta": 1}}
-        settings["training"] = {"epochs": 1, "train_examples": None}
+        settings["training"] = {"epochs": 1, "train_examples": None, "learning_rate": 1e-3}
         facts = {"alpha": 0, "beta": 1, "best_epoch": 1, "train_examples": 9}
         write_json({"backbone": origin, "settings": settings} | facts, run)
     with pytest.raises(InputError, match=f"^{runs[1]}: .* other weights than in {runs[0]}; "):
@@ -69,7 +74,7 @@ def test_models_of_a_backbone_that_moved_stand_in_no_table(tmp_path: Path) -> No
         record = read_json(run)
         record["backbone"]["settings"] = {}
         write_json(record, run)
-    assert len(choices(runs, [])) == 10
+    assert len(choices(runs, [])) == 12
 
 
 def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:
@@ -77,7 +82,8 @@ def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:
     shown = read_csv(tmp_path / "t.csv")
     assert shown["Objective"].tolist() == ["plain", "cft"]
     cft = shown.iloc[1]
-    assert (cft["α"], cft["β"], cft["Token weights"]) == (0.1, 0.25, "linear")
+    assert cft["α"] == "0.1 of 0.02, 0.1 (50 examples)"
+    assert (cft["β"], cft["Token weights"], cft["Learning rate"]) == (0.25, "linear", 0.001)
     assert cft["Training examples"] == 60
     assert cft["Epoch"] == "3, 2 of 1 to 4 / 1 to 3 (40 examples)"
     assert cft["g"] == "assisted 0.75, 0.5 of 0.5, 0.75 (30 examples)"
@@ -91,6 +97,7 @@ def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:
             "Settings. plain α 0, β 1; cft α 0.1, β 0.25: set in the config before training. "
             "epoch 1, 2, 3: lowest loss on validation examples (40). training examples 60: "
             "a random sub-sample of the training split of toy, drawn by the seed. "
+            "cft alpha 0.1: highest NDCG@10 on validation examples (50). "
             "g 0.5, 0.75: highest NDCG@10 on validation examples (30). "
             "Nothing was chosen on the test split."
         )

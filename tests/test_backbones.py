@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from scripts.backbones import scratch
 from scripts.backbones.fetch import fetch
 from scripts.backbones.load import (
     check_vocabulary,
@@ -106,6 +107,15 @@ def test_warm_start_learns_the_sequences_and_is_the_same_twice(folder):
     assert losses[1] < losses[0] - 1
     again = warmed(folder, "warm again", epochs=30)
     assert sha256(again / "model.safetensors") == sha256(folder / "warm" / "model.safetensors")
+
+
+def test_a_warm_start_on_titles_sees_each_by_itself(folder):
+    words = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch, "token_blocks", lambda texts, *_: words.extend(texts) or [])
+        with pytest.raises(InputError):
+            warmed(folder, "alone", texts="titles")
+    assert sorted(words) == sorted({f'"{title}"' for title in TITLES})
 
 
 def test_too_little_text_for_a_block(folder):

@@ -22,9 +22,10 @@ from scripts.decode.recommend import recommend
 from scripts.decode.settings import HISTORIES, Assisted, Constrained, Grounded
 from scripts.decode.token_effects import token_effects
 from scripts.decode.tune_assistant import tune_assistant
+from scripts.decode.validate import validate
 from scripts.evaluate.per_example import evaluate
 from scripts.examples import EVALUATION_SEED
-from scripts.files import read_json, read_table, write_table
+from scripts.files import read_json, read_table, write_json, write_table
 from scripts.finetune.settings import Objective, Training
 from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
@@ -213,6 +214,21 @@ def test_metrics_audit_and_lists_agree_on_titles_that_share_their_tokens(folder,
     for rows in (found[found["beams"].isna()], found[found["beams"] == 20]):
         assert rows["rank"].tolist() == measured
         assert rows["proven"].all()
+
+
+def test_validation_is_the_mean_ndcg_of_the_lists(folder, tmp_path):
+    decoder = DECODERS["constrained"]
+    files = folder / "examples.parquet", folder / "catalogue.parquet"
+    run(folder, decoder, test_examples=4)
+    evaluate([folder / "with.parquet"], *files, tmp_path)
+    expected = read_table(tmp_path / "with.parquet", PER_EXAMPLE)["ndcg@5"]
+    model = finetuned(folder)
+    write_json({"settings": {"objective": "this"}}, folder / "backbone/run.json")
+    validate(model, folder / "examples.parquet", 4, decoder, tmp_path / "v.json")
+    record = read_json(tmp_path / "v.json")
+    assert expected.gt(0).any()
+    assert record["validation_ndcg"] == pytest.approx(expected.mean())
+    assert (record["objective"], record["examples"]) == ("this", 4)
 
 
 def test_the_record_says_how_much_is_proven(folder):

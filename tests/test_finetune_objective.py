@@ -17,6 +17,8 @@ from scripts.command import InputError
 from scripts.finetune.objective import (
     POSITIONS,
     RATE,
+    detached,
+    effect_losses,
     learned_weights,
     position_sums,
     running_losses,
@@ -52,6 +54,22 @@ def test_losses_and_gradients(case, dtype, tolerance):
     loss.backward()
     assert_close(factual.grad, flat(expected["grad_factual"], dtype), **close)
     assert_close(counterfactual.grad, flat(expected["grad_counterfactual"], dtype), **close)
+
+
+def test_detached_the_causal_loss_is_the_same_and_moves_the_branch_with_history_alone():
+    case = CASES[0]
+    logits, without = (
+        flat(case[f"{name}_logits"], torch.float64).requires_grad_()
+        for name in ("factual", "counterfactual")
+    )
+    targets = flat(case["targets"], torch.int64)
+    whole = effect_losses(logits, without, targets)
+    (both,) = torch.autograd.grad(whole.sum(), logits)
+    losses = detached(effect_losses)(logits, without, targets)
+    assert_close(losses, whole)
+    losses.sum().backward()
+    assert_close(logits.grad, both)
+    assert without.grad is None
 
 
 def test_weights_by_hand():

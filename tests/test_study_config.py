@@ -35,6 +35,8 @@ from scripts.study.cells import (
     sensitivity_cells,
     shared_datasets,
     training_of,
+    tuned_by,
+    tuning_cells,
 )
 from scripts.study.config import load, resolve
 from scripts.study.document import document
@@ -88,6 +90,9 @@ SMALL: dict[str, Any] = {
 TINY = {"backbone": "tiny", "dataset": "x"}
 
 
+TUNING = {"backbone": "tiny", "datasets": ["x"], "objective": "causal", "alpha": [0.02, 0.3]}
+
+
 def changed(key: str, value: Any) -> dict[str, Any]:
     """The small configuration with the value at a dotted key changed, or removed by `...`."""
     config = copy.deepcopy(SMALL)
@@ -125,6 +130,20 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("datasets.x.label", "two\nlines", ["datasets.x.label: found 'two\\nlines'", "one line"]),
         ("backbones.tiny.label", None, ["backbones.tiny.label: is empty", "in quotes if"]),
         ("backbones.tiny.label", "", ["backbones.tiny.label: found ''"]),
+        *(
+            ("tuning", [TUNING | changes], words)
+            for changes, words in [
+                ({"objective": "c"}, ["tuning.0.objective: unknown objective 'c'"]),
+                ({"datasets": ["z"]}, ["tuning.0.datasets: unknown dataset 'z'"]),
+                (
+                    {"objective": "cft"},
+                    ["tuning.0.objective: a sensitivity grid lies around 'cft'"],
+                ),
+                ({"alpha": []}, ["tuning.0: one point is no choice"]),
+                ({"beta": [0.5], "objective": "cft-learned"}, ["tuning.0: a point", "beta 0.5"]),
+            ]
+        ),
+        ("tuning", [TUNING, TUNING], ["tuning.1: tuning.0 chooses for this backbone"]),
         ("methods.1.label", "SASRec", ["1.label: 'SASRec' is the label of baselines.sasrec"]),
         ("datasets.x.source.metadata", "{b}", ["datasets.x.source.metadata: '{b}' has braces"]),
         ("datasets.a_b", SMALL["datasets"]["x"], ["datasets", "'a_b' cannot be a name"]),
@@ -332,6 +351,32 @@ def test_grid_points():
         **{"cft-beta0.5": (0.1, 0.5), "cft-beta1": (0.1, 1)},
     }
     assert {cell[-3:] for cell in sensitivity_cells(study)} == {("constrained", "with", "")}
+
+
+def test_what_is_tried_before_settings_are_chosen():
+    tuning = TUNING | {"learning_rate": [1e-3, 1e-5], "seed": 9}
+    block = {**SMALL["experiments"][1], "objectives": ["causal"]}
+    config = SMALL | {"tuning": [tuning], "experiments": [*SMALL["experiments"], block]}
+    tried = [
+        Cell("x", "tiny", f"causal-alpha{a}-learning-rate{r}", 9, "constrained", "with")
+        for a in ("0.02", "0.3")
+        for r in ("0.001", "1e-05")
+    ]
+    study = resolve(config)
+    assert list(tuning_cells(study)) == tried
+    point = all_objectives(study)[tried[3].objective]
+    assert (point.alpha, point.beta, point.training()) == (0.3, 1, {"learning_rate": 1e-5})
+    for dataset in ("x", "y"):  # What x decides serves y, too.
+        assert list(tuned_by(study, dataset, "tiny", "causal")) == tried
+    assert not tuned_by(study, "x", "tiny", "cft")
+    both = resolve(config | {"tuning": [tuning | {"datasets": ["x", "y"]}]})
+    of_y = [cell._replace(dataset="y") for cell in tried]
+    assert list(tuned_by(both, "y", "tiny", "causal")) == of_y
+    # A part has the data set that decides, and tries nothing for what is not trained.
+    part = resolve(config | {"only": {"datasets": ["y"]}})
+    assert list(part.datasets) == ["x", "y"]
+    assert list(tuning_cells(part)) == tried
+    assert not tuning_cells(resolve(SMALL | {"tuning": [tuning]}))
 
 
 def test_lengths_of_histories():

@@ -45,11 +45,15 @@ ADDRESSES = st.sampled_from(
 OWN: dict[str, SearchStrategy[Any]] = {
     **dict.fromkeys(("reviews", "metadata", "archive"), ADDRESSES),
     **{kind.removesuffix("s"): st.sampled_from(list(names)) for kind, names in NAMES.items()},
+    "detached": st.just(False),  # It has no effect without a causal loss.
     **dict.fromkeys(("weights", "token_weights", "counterfactual"), st.nothing()),
     **dict.fromkeys(("columns", "min_new_tokens", "stage", "only", "processes"), st.nothing()),
     **dict.fromkeys(("module", "outputs"), st.nothing()),  # No file of the user's is there.
     "files": st.just({"x": {"with": "a.csv"}}),
     "references": st.none(),
+    "tuning": st.sampled_from(
+        [[], [{"backbone": "tiny", "datasets": ["x"], "objective": "plain", "beta": [0, 1]}]]
+    ),
     "methods": st.sampled_from([[], [{"label": "M", "objective": "cft", "decoder": "any"}]]),
     "id": st.sampled_from(["a/b", "../.."]),
     "revision": st.sampled_from(["main", "v1/é x"]),

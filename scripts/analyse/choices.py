@@ -31,9 +31,9 @@ def choices(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
 
     Returns:
         dataset, backbone, objective, seed, decoder (for g alone), setting (alpha, beta,
-        token_weights as `weights_of` has it, training examples, epoch, g), value, candidates (what
-        it was taken from, null where it was set), rule, examples (that decided it, null where it
-        was set).
+        token_weights as `weights_of` has it, learning rate, training examples, epoch, g), value,
+        candidates (what it was taken from, null where it was set), rule, examples (that decided it,
+        null where it was set).
 
     Raises:
         InputError: models of one backbone began with different weights.
@@ -55,7 +55,14 @@ def choices(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
         given = {"alpha": record["alpha"], "beta": record["beta"], "token_weights": weights}
         if weights == "learned":
             given.pop("beta")
-        rows += [model | {"setting": s, "value": v, "rule": CONFIG} for s, v in given.items()]
+        given["learning_rate"] = settings["training"]["learning_rate"]
+        for name, value in given.items():
+            row = {"setting": name.replace("learning_", "learning "), "value": value}
+            row["rule"] = CONFIG
+            if tried := record.get("tuned", {}).get(name):
+                row |= {"candidates": ", ".join(map(str, tried)), "rule": VALIDATION_NDCG}
+                row |= {"examples": record["tuned_examples"]}
+            rows.append(model | row)
         sample = {"setting": "training examples", "value": record["train_examples"], "rule": CONFIG}
         if record["train_examples"] == settings["training"]["train_examples"]:
             sample["rule"] = SUBSAMPLE.format(model["dataset"])

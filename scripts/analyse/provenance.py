@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from scripts.analyse.choices import CONFIG, SUBSAMPLE
+from scripts.analyse.choices import CONFIG, SUBSAMPLE, VALIDATION_NDCG
 from scripts.files import read_csv
+from scripts.labels import SIGNS
 from scripts.rows import plain_number, span
 
 
@@ -35,13 +36,18 @@ def settings(choices: pd.DataFrame) -> str:
     """How the models' settings came about, in one sentence for each."""
     frame = choices.assign(value=plain_number(choices["value"]))
     objectives = []
-    for objective, rows in frame.groupby("objective", sort=False):
+    tuned = frame["setting"].isin(["alpha", "beta", "learning rate"])
+    tuned &= frame["rule"] == VALIDATION_NDCG
+    for objective, rows in frame[~tuned].groupby("objective", sort=False):
         values = dict(zip(rows["setting"], rows["value"], strict=True))
-        weights = f"β {values['beta']}" if "beta" in values else "learned token weights"
-        objectives.append(f"{objective} α {values['alpha']}, {weights}")
-    parts = [f"{'; '.join(objectives)}: {CONFIG}"]
+        named = [f"{SIGNS[name]} {values[name]}" for name in SIGNS if name in values]
+        learned = ["learned token weights"] * (values.get("token_weights") == "learned")
+        if named + learned:
+            objectives.append(f"{objective} {', '.join(named + learned)}")
+    parts = [f"{'; '.join(objectives)}: {CONFIG}"] if objectives else []
+    frame["setting"] = frame["setting"].where(~tuned, frame["objective"] + " " + frame["setting"])
     sampled = frame["rule"].str.startswith(SUBSAMPLE.partition("{}")[0])
-    later = frame[frame["setting"].isin(["epoch", "g"]) | sampled]
+    later = frame[frame["setting"].isin(["epoch", "g"]) | sampled | tuned]
     for (setting, rule), rows in later.groupby(["setting", "rule"], sort=False):
         values = ", ".join(sorted(rows["value"].unique()))
         on = rows["examples"].dropna()

@@ -81,7 +81,9 @@ def make_scratch(
     )
     model.generation_config = neutral_generation_config(tokenizer)
     if settings.warm_start is not None:
-        sequences = title_sequences(examples, titles)
+        sequences = [quoted(title) for title in dict.fromkeys(titles)]
+        if settings.warm_start.texts == "sequences":
+            sequences = title_sequences(examples, titles)
         blocks = token_blocks(sequences, tokenizer, settings.warm_start.block_size)
         if not len(blocks):
             raise InputError(

@@ -48,13 +48,16 @@ class Folder(Settings):
 
 
 class WarmStart(Settings):
-    """Next-title language modelling of the training sequences, before any fine-tuning.
+    """Language modelling of titles, before any fine-tuning.
 
     Not part of the paper's protocol: it stands in for the pretraining that a scratch model lacks.
     """
 
+    texts: Literal["sequences", "titles"] = "sequences"
+    """What the model reads: the training users' sequences of titles, or every title of the
+    catalogue by itself, which teaches words and no user's taste."""
     epochs: int = Field(10, ge=1)
-    """Passes over the training users' sequences of titles."""
+    """Passes over the texts."""
     learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate of AdamW, with linear warm-up and decay."""
     batch_size: int = Field(32, ge=1)

@@ -63,6 +63,11 @@ def effect_losses(logits: Tensor, counterfactual_logits: Tensor, targets: Tensor
     return cross_entropy(logits - counterfactual_logits, targets, reduction="none")
 
 
+def detached(causal_loss: CausalLoss) -> CausalLoss:
+    """The causal loss whose gradient flows through the branch with the history alone (ours)."""
+    return lambda logits, without, targets: causal_loss(logits, without.detach(), targets)
+
+
 def weighted_losses(
     logits: Tensor,
     targets: Tensor,

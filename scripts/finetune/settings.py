@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,6 +31,15 @@ class Objective(Settings):
     without history and the token effects show every model the prompt without an input."""
     module: module_with("causal_losses") | None = None
     """A module in `extensions/` whose function `causal_losses` takes the place of the paper's."""
+    detached: bool = False
+    """Hold the logits without the history fixed in the causal loss: no gradient flows through them.
+    A control, which cannot lower the loss by what the model says without a history."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Takes the place of the backbone's `training.learning_rate`."""
+    epochs: int | None = Field(None, ge=1)
+    """Takes the place of the backbone's `training.epochs`."""
+    train_examples: int | None = Field(None, ge=1)
+    """Takes the place of the backbone's `training.train_examples`."""
 
     @model_validator(mode="after")
     def _effects(self) -> Objective:
@@ -40,7 +49,14 @@ class Objective(Settings):
             raise ValueError("counterfactual has no effect where alpha is 0")
         if self.module is not None and self.alpha == 0:
             raise ValueError("module has no effect where alpha is 0")
+        if self.detached and self.alpha == 0:
+            raise ValueError("detached has no effect where alpha is 0")
         return self
+
+    def training(self) -> dict[str, Any]:
+        """Settings of the training that the objective has of its own."""
+        names = {"learning_rate", "epochs", "train_examples"}
+        return self.model_dump(include=names, exclude_none=True)
 
 
 class LoRA(Settings):

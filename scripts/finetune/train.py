@@ -65,6 +65,8 @@ logger = logging.getLogger(__name__)
 
 STEP = "scripts.finetune.train"
 METRICS = "metrics.jsonl"
+#: Settings of an objective that a tuning chooses.
+TUNED = ("alpha", "beta", "learning_rate")
 
 
 def finetune(
@@ -77,6 +79,7 @@ def finetune(
     training: Training,
     seed: Seed,
     output: Path,
+    tuning: list[Path] | None = None,
     device: Device = "auto",
 ) -> None:
     """Fine-tune a backbone; the epoch with the lowest weighted normal validation loss is kept.
@@ -96,6 +99,8 @@ def finetune(
         training: how it is trained.
         seed: draws the training sub-sample, the order of the examples and the adapter's weights.
         output: model folder (or PEFT adapter), with run.json, curves.csv and metrics.jsonl.
+        tuning: what `scripts.decode.validate` wrote for several objectives, of which the best takes
+            the place of `objective`.
         device: where to train.
     """
     started = time.perf_counter()
@@ -104,6 +109,8 @@ def finetune(
     if not is_main_process():
         logging.getLogger("scripts").setLevel(logging.ERROR)
     set_seed(seed)
+    objective, choice = chosen(tuning) if tuning else (objective, {})
+    training = training.model_copy(update=objective.training())
     tokenizer = load_tokenizer(backbone)
     titles = read_titles(catalogue)
     check_tokenizer(tokenizer, prompt, titles[:100])
@@ -151,6 +158,7 @@ def finetune(
         "resumed": resume is not None,
         "shortcuts": shortcuts._asdict(),
         "backbone": origin_of(backbone),
+        **choice,
         "settings": {
             "prompt": prompt.model_dump(),
             "objective": objective.model_dump(),
@@ -173,6 +181,19 @@ def finetune(
         write_text(card, folder / "README.md")
         write_json(record | {"files": checksums(folder)}, folder / "run.json")
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
+
+
+def chosen(tuning: list[Path]) -> tuple[Objective, dict[str, Any]]:
+    """The objective with the highest NDCG@10 on validation examples, of equal ones the first, and
+    what the record of a run says of the choice."""
+    tried = [read_json(path) for path in tuning]
+    best = max(tried, key=lambda one: one["validation_ndcg"])
+    candidates = {
+        name: list(dict.fromkeys(one["objective"][name] for one in tried)) for name in TUNED
+    }
+    tuned = {name: values for name, values in candidates.items() if len(values) > 1}
+    facts = {"tuned": tuned, "tuned_models": len(tried), "tuned_examples": best["examples"]}
+    return Objective.model_validate(best["objective"]), facts
 
 
 def is_main_process() -> bool:

@@ -20,6 +20,7 @@ from scripts.finetune.batches import Encoded, may_share_prefix, tokens_run, trun
 from scripts.finetune.callbacks import PositionLosses, StepTimer, clock
 from scripts.finetune.objective import (
     POSITIONS,
+    detached,
     effect_losses,
     learned_weights,
     position_sums,
@@ -114,6 +115,8 @@ class CounterfactualTrainer(Trainer):
         self.causal_loss = effect_losses
         if objective.module:
             self.causal_loss = own(objective.module, "causal_losses")
+        if objective.detached:
+            self.causal_loss = detached(self.causal_loss)
         self.training = training
         self.no_history = no_history
         self.pad = pad

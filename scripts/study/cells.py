@@ -9,7 +9,7 @@ from scripts.cells import Cell, baseline_cell
 from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
 from scripts.finetune.settings import Objective, Training
-from scripts.study.schema import Sensitivity, Study
+from scripts.study.schema import Sensitivity, Study, Tuning
 from scripts.study.stages import stages
 
 
@@ -93,12 +93,47 @@ def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:
     return points
 
 
+def tuning_objectives(study: Study, tuning: Tuning) -> dict[str, Objective]:
+    """The objectives that a tuning tries, by name.
+
+    Raises:
+        ValidationError: one is no objective.
+    """
+    keys = [key for key in ("alpha", "beta", "learning_rate") if getattr(tuning, key)]
+    base, points = study.objectives[tuning.objective].model_dump(), {}
+    for values in itertools.product(*(getattr(tuning, key) for key in keys)):
+        point = dict(zip(keys, values, strict=True))
+        parts = [f"{key.replace('_', '-')}{value:g}" for key, value in point.items()]
+        points["-".join([tuning.objective, *parts])] = Objective.model_validate(base | point)
+    return points
+
+
 def all_objectives(study: Study) -> dict[str, Objective]:
-    """Every objective that is trained, the grids' points included."""
+    """Every objective that is trained, the points of grids and tunings included."""
     objectives = dict(study.objectives)
     for grid in study.sensitivity:
         objectives |= grid_objectives(study, grid)
+    for tuning in study.tuning:
+        objectives |= tuning_objectives(study, tuning)
     return objectives
+
+
+def tuned_by(study: Study, dataset: str, backbone: str, objective: str) -> dict[Cell, Tuning]:
+    """The cells whose validation decides the settings of an objective; none where none does."""
+    base, _ = history_lengths(study).get(dataset, (dataset, None))
+    return {
+        Cell(on, backbone, point, tuning.seed, tuning.decoder, "with"): tuning
+        for tuning in study.tuning
+        if (tuning.backbone, tuning.objective) == (backbone, objective)
+        for on in [base if base in tuning.datasets else tuning.datasets[0]]
+        for point in tuning_objectives(study, tuning)
+    }
+
+
+def tuning_cells(study: Study) -> dict[Cell, Tuning]:
+    """The cells that decide the settings of any model, each with its tuning."""
+    models = {cell[:3] for cell in decoded_cells(study) + search_error_cells(study)}
+    return {cell: of for model in sorted(models) for cell, of in tuned_by(study, *model).items()}
 
 
 def sensitivity_cells(study: Study) -> list[Cell]:

@@ -16,7 +16,13 @@ from scripts.command import InputError
 from scripts.files import read_yaml
 from scripts.labels import one_line
 from scripts.study import resources
-from scripts.study.cells import experiment_cells, grid_objectives, recut_datasets, shown_cells
+from scripts.study.cells import (
+    experiment_cells,
+    grid_objectives,
+    recut_datasets,
+    shown_cells,
+    tuning_objectives,
+)
 from scripts.study.outputs import OUTPUTS
 from scripts.study.schema import Only, Study
 from scripts.study.stages import blocks, part, stages
@@ -89,6 +95,7 @@ def _faults_between_keys(study: Study) -> list[str]:
     names = [*_unknown_names(study), *_unknown_bases(study), *_wrong_assistants(study)]
     return [*names, *_unwritable_texts(study.model_dump())] or [
         *_grid_faults(study),
+        *_tuning_faults(study),
         *_taken_names(study),
         *_unfit_labels(study),
         *_empty_parts(study),
@@ -109,6 +116,7 @@ def _unknown_names(study: Study) -> Iterator[str]:
     lists = {
         "experiments": study.experiments,
         "sensitivity": study.sensitivity,
+        "tuning": study.tuning,
         "history_length": study.history_length,
         "methods": study.methods,
     }
@@ -191,6 +199,33 @@ def _grid_faults(study: Study) -> Iterator[str]:
                     f"objectives.{name}: the sensitivity grid gives this name to another "
                     "objective; choose another name"
                 )
+
+
+def _tuning_faults(study: Study) -> Iterator[str]:
+    """Tunings that choose nothing, twice or what a grid varies, and points that are none or that
+    bear another's name."""
+    centres = {grid.objective for grid in study.sensitivity}
+    tuned: dict[tuple[str, str], int] = {}
+    for i, tuning in enumerate(study.tuning):
+        key = f"tuning.{i}"
+        first = tuned.setdefault((tuning.backbone, tuning.objective), i)
+        if first != i:
+            yield f"{key}: tuning.{first} chooses for this backbone and objective; merge the two"
+        if tuning.objective in centres:
+            yield f"{key}.objective: a sensitivity grid lies around '{tuning.objective}'"
+        if study.decoders[tuning.decoder].kind == "assisted":
+            yield f"{key}.decoder: '{tuning.decoder}' is assisted; name another"
+        try:
+            points = tuning_objectives(study, tuning)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            yield f"{key}: a point of '{tuning.objective}': {message}"
+            continue
+        if len(points) < 2:
+            yield f"{key}: one point is no choice; give several of alpha, beta or learning_rate"
+            continue
+        for name in points.keys() & study.objectives.keys():
+            yield f"objectives.{name}: {key} gives this name to another; choose another name"
 
 
 def _taken_names(study: Study) -> Iterator[str]:

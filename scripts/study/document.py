@@ -116,7 +116,14 @@ def default_of(node: dict[str, Any], key: str) -> str:
     entry = node["properties"][key]
     if "$ref" in entry:
         return "its defaults"
-    return f"`{json.dumps(entry['default'])}`"
+    default = entry["default"]
+    if isinstance(default, dict):  # Entries by name; what they leave out is not shown.
+        left_out = [None, False]
+        default = {
+            name: {k: v for k, v in one.items() if not any(v is no for no in left_out)}
+            for name, one in default.items()
+        }
+    return f"`{json.dumps(default)}`"
 
 
 def meaning_of(key: str, entry: dict[str, Any]) -> str:

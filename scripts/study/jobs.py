@@ -216,5 +216,5 @@ def _like(job: Job) -> tuple[str, ...]:
     """What jobs have in common that take a time alike."""
     if not job.cell:
         return (job.kind,)
-    decoder = job.cell.decoder if job.kind in ("recommendations", "tuning") else ""
+    decoder = job.cell.decoder if job.kind in ("recommendations", "tuning", "validation") else ""
     return (job.kind, job.cell.backbone, job.cell.baseline, decoder)

@@ -13,7 +13,7 @@ from scripts.study.schema import Study
 
 #: Results that belong to a cell, a data set or a backbone.
 KINDS = ("data", "backbones", "title_tokens", "models", "tuning", "recommendations")
-KINDS += ("token_effects", "audits", "metrics")
+KINDS += ("validation", "token_effects", "audits", "metrics")
 
 
 def downloads(study: Study) -> list[Path]:

@@ -23,6 +23,7 @@ from scripts.study.cells import (
     history_lengths,
     search_error_cells,
     training_of,
+    tuning_cells,
 )
 from scripts.study.costs import NUMBER_BYTES, Speed
 from scripts.study.schema import Backbone, Study
@@ -65,9 +66,11 @@ def device_files(study: Study) -> dict[str, Cell]:
     cells = decoded_cells(study)
     audited, baselines = search_error_cells(study), baseline_cells(study)
     baselines = [cell for cell in baselines if isinstance(study.baselines[cell.baseline], Trained)]
+    tried = tuning_cells(study)
     tuned = [cell for cell in cells if len(getattr(study.decoders[cell.decoder], "g", ())) > 1]
     files = (
-        {f"models/{cell.model}/run.json": cell for cell in cells + audited}
+        {f"models/{cell.model}/run.json": cell for cell in [*tried, *cells, *audited]}
+        | {f"validation/{cell.path}.json": cell for cell in tried}
         | {f"recommendations/{cell.path}.parquet": cell for cell in cells + baselines}
         | {f"tuning/{cell.model}/{cell.decoder}.json": cell for cell in tuned}
         | {f"token_effects/{cell.model}.parquet": cell for cell in experiment_cells(study)}
@@ -152,11 +155,13 @@ def seconds_of(study: Study, path: str, cell: Cell, speed: Speed) -> float | Non
     """Seconds that a file of a fine-tuned model takes once its job runs; None where a number is not
     known."""
     backbone, kind = study.backbones[cell.backbone], kind_of(path)
+    objective = all_objectives(study)[cell.objective]
     training = training_of(study, cell.dataset, cell.backbone)
+    training = training.model_copy(update=objective.training())
     parameters, items = backbone.source.parameters, usual_history(study, cell.dataset)
     if kind == "models":
         number = number_of_examples(study, cell.dataset, "train", training.train_examples)
-        both = all_objectives(study)[cell.objective].alpha > 0
+        both = objective.alpha > 0
         return number and costs.training_seconds(parameters, training, number, items, both, speed)
     number = number_of_examples(study, cell.dataset, "test", backbone.test_examples)
     tokens = costs.PROMPT_TOKENS + costs.own_tokens(items, training)
@@ -170,6 +175,8 @@ def seconds_of(study: Study, path: str, cell: Cell, speed: Speed) -> float | Non
     decoder = study.decoders[cell.decoder]
     if kind == "tuning":
         number = decoder.tune_examples * len(decoder.g)
+    elif kind == "validation":
+        number = tuning_cells(study)[cell].examples
     elif cell.history == "without":
         # All examples share one prompt, which is decoded once.
         number = 1

@@ -34,6 +34,7 @@ from scripts.study.cells import (
     shared_datasets,
     shown_baselines,
     shown_cells,
+    tuning_cells,
     weighted_cells,
 )
 from scripts.study.schema import Study
@@ -212,6 +213,14 @@ OUTPUTS = [
         ACCURACY,
         {"runs": runs, "decodings": of_cells("recommendations", shown_cells, ".json")},
         table=("choices",),
+    ),
+    Output(
+        "tuning",
+        ACCURACY,
+        {"validations": of_cells("validation", tuning_cells, ".json")},
+        {"tuned": lambda s: {c.objective: t.objective for c, t in tuning_cells(s).items()}},
+        table=("tuning",),
+        when=lambda study: study.tuning,
     ),
     Output("provenance", reads={"cost": of_analyses("cost"), "choices": of_analyses("choices")}),
     Output("ablation", PARTS, table=("accuracy", "gains", "provenance")),

@@ -88,6 +88,31 @@ class Sensitivity(Block):
     """Seeds of the grid's points."""
 
 
+class Tuning(Settings):
+    """A choice for one objective: every combination of the lists is trained with a seed of its own,
+    and the highest NDCG@10 on validation examples decides for all seeds."""
+
+    backbone: str
+    """Name of a backbone."""
+    datasets: list[str] = Field(min_length=1)
+    """Names of `datasets`. Each is decided on its own validation split; what the first one decides
+    serves those that are not named."""
+    objective: str
+    """The objective that takes over what is chosen; not one in the middle of a grid."""
+    alpha: list[Annotated[float, Field(ge=0)]] = []
+    """Values of alpha; none keeps the objective's."""
+    beta: list[Annotated[float, Field(ge=0, le=1)]] = []
+    """Values of beta; none keeps the objective's."""
+    learning_rate: list[Annotated[float, Field(gt=0)]] = []
+    """Values of the peak learning rate; none keeps the objective's."""
+    decoder: str = "constrained"
+    """Decoder of the validation examples, not an assisted one."""
+    examples: int = Field(500, ge=1)
+    """Size of the random sub-sample of the validation split that is decoded."""
+    seed: Seed = 1000
+    """Seed of these trainings; one that no experiment has keeps choice and result apart."""
+
+
 class HistoryLength(Block):
     """Models of a data set whose histories are cut at several lengths, on the same test examples.
 
@@ -180,6 +205,8 @@ class Study(Settings):
     """The blocks of the study."""
     sensitivity: list[Sensitivity] = []
     """Grids over alpha and beta."""
+    tuning: list[Tuning] = []
+    """Settings of objectives that the validation split chooses."""
     history_length: list[HistoryLength] = []
     """Accuracy, time and memory against the length of the histories."""
     search_error: SearchError | None = None

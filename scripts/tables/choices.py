@@ -11,6 +11,7 @@ from scripts.tables.format import Table, names_of
 #: Columns of the table by setting.
 SETTINGS = {
     **{"alpha": "α", "beta": "β", "token_weights": "Token weights"},
+    **{"learning rate": "Learning rate"},
     **{"training examples": "Training examples", "epoch": "Epoch", "g": "g"},
 }
 
@@ -31,10 +32,10 @@ def choices(choices: pd.DataFrame, labels: Labels) -> Table:
         rows.append(row)
     seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
-        "α, β and the token weights are set in the config before training, and so is everything "
-        'without an "of". Where it stands, the value was chosen from those after it: the epoch '
-        "whose model is kept by the lowest loss, g by the highest NDCG@10, on so many examples of "
-        f"the validation split. By seed ({seeds}) where the seeds differ. "
+        'What stands without an "of" is set in the config before training. Where it stands, the '
+        "value was chosen from those after it: the epoch whose model is kept by the lowest loss, "
+        "all else by the highest NDCG@10, on so many examples of the validation split. "
+        f"By seed ({seeds}) where the seeds differ. "
         "Nothing was chosen on the test split. Baselines train on the whole training split."
     ]
     return Table(pd.DataFrame(rows), notes, left=3)

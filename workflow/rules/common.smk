@@ -109,6 +109,8 @@ PRETRAINED = dict(study_resources.pretrained(BACKBONES))
 MISSING = missing_paths(STUDY)
 
 OBJECTIVES = study_cells.all_objectives(STUDY)
+#: The models that decide the settings of objectives, each with its tuning.
+TUNING = {cell.model: tuning for cell, tuning in study_cells.tuning_cells(STUDY).items()}
 #: Lists of the models with their decoders, in the order of the stages and blocks.
 ORDER = [folder for folder, _ in study_cells.decodings(STUDY)]
 #: Data sets that are cut from another one at a length of their own, each with these two.
@@ -208,10 +210,15 @@ def needs_gpu(wildcards) -> int:
     return int(ON_GPU)
 
 
+def model_of(wildcards) -> str:
+    """Path of a model, relative to a folder of the results."""
+    return "{0.dataset}/{0.backbone}/{0.objective}/seed-{0.seed}".format(wildcards)
+
+
 def sooner(wildcards) -> float:
     """Priority of a job on a model, at most 1: the first blocks are finished first."""
-    model = "{0.dataset}/{0.backbone}/{0.objective}/seed-{0.seed}/".format(wildcards)
-    behind = (place for place, folder in enumerate(ORDER) if folder.startswith(model))
+    model = model_of(wildcards)
+    behind = (place for place, folder in enumerate(ORDER) if folder.startswith(f"{model}/"))
     return 1 - next(behind, len(ORDER)) / len(ORDER)
 
 
@@ -240,6 +247,13 @@ FOR_MODEL = {"gpu": needs_gpu, "mem_mb": memory_of, "runtime": minutes_of}
 def processes_of(wildcards) -> int:
     """Processes of a fine-tuning."""
     return STUDY.backbones[wildcards.backbone].training.processes
+
+
+def tuning_of(wildcards) -> list[str]:
+    """What decides the settings of an objective; none where none does."""
+    model = wildcards.dataset, wildcards.backbone, wildcards.objective
+    cells = study_cells.tuned_by(STUDY, *model)
+    return results(f"validation/{cell.path}.json" for cell in cells)
 
 
 def finetune_launcher(wildcards, output) -> str:
@@ -344,7 +358,7 @@ def folder_of_output(wildcards, output) -> str:
 
 def metrics_of_model(wildcards) -> list[str]:
     """Metrics of a model's lists with the history."""
-    model = "{0.dataset}/{0.backbone}/{0.objective}/seed-{0.seed}".format(wildcards)
+    model = model_of(wildcards)
     cells = [cell for cell in study_cells.shown_cells(STUDY) if cell.model == model]
     return results(f"metrics/{cell.path}.parquet" for cell in cells)
 

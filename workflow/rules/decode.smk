@@ -38,6 +38,31 @@ rule tune_assistant:
         )
 
 
+rule validate:
+    input:
+        **ON_MODEL,
+        valid=rules.prepare.output.valid,
+    output:
+        f"{RESULTS}/validation/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/with.json",
+    log:
+        f"{LOGS}/validation/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/with.log",
+    priority: sooner
+    threads: threads_of
+    resources:
+        **FOR_MODEL,
+    params:
+        **MODEL_PARAMS,
+        code=code_with("scripts.decode.validate", STUDY.decoders, "decoder", "rank"),
+        step="validate",
+        decoder=lambda wildcards: as_json(STUDY.decoders[wildcards.decoder]),
+        examples=lambda wildcards: TUNING[model_of(wildcards)].examples,
+    shell:
+        on_model(
+            "--valid {input.valid:q} --examples {params.examples} --decoder {params.decoder:q}"
+            " --output {output:q}"
+        )
+
+
 #: Decoders of models that run with the same histories in one job, by these.
 BY_HISTORIES = {}
 for folder, histories in study_cells.decodings(STUDY):

@@ -7,6 +7,7 @@ rule finetune:
         train=rules.prepare.output.train,
         valid=rules.prepare.output.valid,
         catalogue=rules.prepare.output.catalogue,
+        tuning=tuning_of,
     output:
         # Of the folder, which is put there as a whole, the files that other steps name. One that
         # outlived its Snakemake may have ended since: it is looked at before it is made again.
@@ -34,10 +35,11 @@ rule finetune:
         launcher=finetune_launcher,
         # Not `resources.gpu`, which Snakemake lowers to its limit.
         gpus=lambda wildcards, output: needs_gpu(wildcards) * processes_of(wildcards),
+        tuning=lambda wildcards, input: as_options({"tuning": input.tuning} if input.tuning else {}),
         device=device_of,
     shell:
         "python -m scripts.gpu {params.gpus} {params.launcher} scripts.finetune.train --backbone {params.backbone:q}"
         " --train {input.train:q} --valid {input.valid:q} --catalogue {input.catalogue:q}"
         " --prompt {params.prompt:q} --objective {params.objective:q}"
-        " --training {params.training:q} --seed {wildcards.seed} --device {params.device}"
+        " --training {params.training:q} {params.tuning} --seed {wildcards.seed} --device {params.device}"
         " --output {params.model:q} &> {log:q}"
