@@ -75,8 +75,8 @@ def test_metrics_find_another_edition_of_the_target(tmp_path: Path) -> None:
     ids, values = lists.rank_in_blocks(lambda rows: scores[rows], 3, pd.read_parquet(items), 50)
     assert ids.tolist() == [[0, 3, 1]] * 3
     lists.write_lists(np.arange(3), ids, values, tmp_path / "lists")
-    evaluate([tmp_path / "lists"], test, items, tmp_path / "metrics")
-    metrics = pd.read_parquet(tmp_path / "metrics/lists")
+    evaluate([tmp_path / "lists"], test, items, [tmp_path / "metrics"])
+    metrics = pd.read_parquet(tmp_path / "metrics")
     assert metrics["rank"].tolist() == [1, 1, 3]
     assert metrics["hr@50"].tolist() == [1, 1, 1]  # Every title is listed, so it is known.
 

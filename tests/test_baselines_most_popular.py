@@ -45,7 +45,7 @@ def test_published_split(tmp_path: Path, name: str, expected: float) -> None:
     size = max(size, *(1 + int(frame["item_id"].max()) for frame in splits.values()))
     items = write_catalogue(tmp_path / "items", [str(i) for i in range(size)])
     recommend(paths["train"], paths["test"], items, tmp_path / "lists")
-    evaluate([tmp_path / "lists"], paths["test"], items, tmp_path / "metrics")
-    assert pd.read_parquet(tmp_path / "metrics/lists")["hr@10"].mean() == pytest.approx(
+    evaluate([tmp_path / "lists"], paths["test"], items, [tmp_path / "metrics"])
+    assert pd.read_parquet(tmp_path / "metrics")["hr@10"].mean() == pytest.approx(
         expected, abs=5e-4
     )

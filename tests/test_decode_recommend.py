@@ -207,9 +207,9 @@ def test_metrics_audit_and_lists_agree_on_titles_that_share_their_tokens(folder,
     write_table(examples, copy / "examples.parquet", EXAMPLES)
     run(copy, DECODERS["constrained"].model_copy(update={"beams": 20}))
     files = copy / "examples.parquet", copy / "catalogue.parquet"
-    evaluate([copy / "with.parquet"], *files, copy / "metrics")
+    evaluate([copy / "with.parquet"], *files, [copy / "metrics"])
     audit(finetuned(copy), copy / "examples.parquet", [2, 20], len(ROWS), copy / "audit.csv")
-    measured = read_table(copy / "metrics/with.parquet", PER_EXAMPLE)["rank"].tolist()
+    measured = read_table(copy / "metrics", PER_EXAMPLE)["rank"].tolist()
     found = pd.read_csv(copy / "audit.csv")
     for rows in (found[found["beams"].isna()], found[found["beams"] == 20]):
         assert rows["rank"].tolist() == measured
@@ -351,7 +351,7 @@ def test_an_item_outside_the_catalogue_is_named_by_every_step(folder, tmp_path, 
         lambda: audit(model, test, [2], 6, output),
         lambda: tune_assistant(model, test, tmp_path / "none", assisted, output),
         lambda: token_effects(model, test, output),
-        lambda: evaluate([lists], test, catalogue, output),
+        lambda: evaluate([lists], test, catalogue, [output]),
         lambda: found_example(test, len(TITLES), 10),
     ]
     for step in steps:

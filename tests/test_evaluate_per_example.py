@@ -27,9 +27,9 @@ def metrics_of_rows(
         [write_recommendations(folder / "lists", rows)],
         write_examples(folder / "test", [(f"u{t}", [0], t) for t in targets]),
         write_catalogue(folder / "items", titles),
-        folder / "metrics",
+        [folder / "metrics"],
     )
-    return read_table(folder / "metrics/lists", PER_EXAMPLE).set_index("example_id")
+    return read_table(folder / "metrics", PER_EXAMPLE).set_index("example_id")
 
 
 def test_best_rank_of_an_equal_title_counts(tmp_path: Path) -> None:
@@ -68,6 +68,19 @@ def test_the_shortest_list_sets_the_depth(tmp_path: Path) -> None:
     assert found[["hr@5", "hr@10"]].isna().all(axis=None)
 
 
+def test_each_file_of_lists_has_measures_of_its_own(tmp_path: Path) -> None:
+    """Lists of two decoders have the same name in two folders."""
+    test = write_examples(tmp_path / "test", [("ann", [0], 1)])
+    items = write_catalogue(tmp_path / "items", ["a", "b", "c"])
+    rows = {"grounded/with": [(0, 1, 2), (0, 2, 1)], "constrained/with": [(0, 1, 1)]}
+    lists = [write_recommendations(tmp_path / name, listed) for name, listed in rows.items()]
+    measures = [tmp_path / "metrics" / name for name in rows]
+    evaluate(lists, test, items, measures)
+    assert [read_table(one, PER_EXAMPLE)["rank"].item() for one in measures] == [2, 1]
+    with pytest.raises(InputError, match="--output: name one file for each of --rec"):
+        evaluate(lists, test, items, measures[:1])
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -98,9 +111,9 @@ def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
         [tmp_path / "lists"],
         write_examples(tmp_path / "test", [("ann", [0], 1)]),
         write_catalogue(tmp_path / "items", ["a", "b", "c", "d"]),
-        tmp_path / "metrics",
+        [tmp_path / "metrics"],
     )
-    found = read_table(tmp_path / "metrics/lists", PER_EXAMPLE)
+    found = read_table(tmp_path / "metrics", PER_EXAMPLE)
     assert found["rank"].to_list() == [2]
     assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3)])
 

@@ -78,8 +78,8 @@ def test_agrees_with_ranx(dataset: Path, exported: Path) -> None:
     """Also where the target is another edition of what is listed."""
     ranx = pytest.importorskip("ranx")
     test, items = dataset / "examples/test.parquet", dataset / "catalogue.parquet"
-    evaluate([exported / "ours.parquet"], test, items, exported / "metrics")
-    ours = read_table(exported / "metrics/ours.parquet", PER_EXAMPLE)
+    evaluate([exported / "ours.parquet"], test, items, [exported / "metrics"])
+    ours = read_table(exported / "metrics", PER_EXAMPLE)
     assert ours["rank"].notna().iloc[0]
     assert ours["rank"].isna().any()
     qrels = ranx.Qrels.from_file(str(exported / "ours.qrels"), kind="trec")

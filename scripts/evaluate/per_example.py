@@ -39,23 +39,30 @@ def _check_lists(lists: pd.DataFrame, items: pd.Index, path: Path) -> None:
             )
 
 
-def evaluate(recommendations: list[Path], examples: Path, catalogue: Path, output: Path) -> None:
+def evaluate(
+    recommendations: list[Path], examples: Path, catalogue: Path, output: list[Path]
+) -> None:
     """Write the rank of the target, the hits and the gains of every example that has a list.
 
     Items with the same title are one target: the best rank of them counts (docs/paper.md §3).
     A K beyond the shortest list is null, unless the lists hold every title of the catalogue.
-    Starting takes longer than measuring, so that one run serves all histories of a decoder.
+    Starting takes longer than measuring, so that one run serves all lists of a model.
 
     Args:
         recommendations: files of ranked lists, of all examples or of a sub-sample.
         examples: the examples with their targets.
         catalogue: the data set's catalogue.
-        output: folder of the per-example metrics, in files of the same names.
+        output: file of the per-example metrics for each of `recommendations`.
+
+    Raises:
+        InputError: a list or an example has a fault, or there are more files of one than the other.
     """
+    if len(output) != len(recommendations):
+        raise InputError("--output: name one file for each of --recommendations")
     items = read_table(catalogue, CATALOGUE, ["item_id", "title"]).set_index("item_id")
     title = pd.Series(pd.factorize(items["title"])[0], index=items.index)
     known = read_examples(examples, len(items)).set_index("example_id")[["user", "target"]]
-    for path in recommendations:
+    for path, measures in zip(recommendations, output, strict=True):
         lists = read_table(path, RECOMMENDATIONS, ["example_id", "rank", "item_id"])
         lists = lists.sort_values(["example_id", "rank"], kind="stable", ignore_index=True)
         _check_lists(lists, items.index, path)
@@ -64,7 +71,7 @@ def evaluate(recommendations: list[Path], examples: Path, catalogue: Path, outpu
                 f"{path}: example_id {missing[0]} is not in {examples}; "
                 "evaluate the lists against the split that they were made for"
             )
-        write_table(measured(lists, known, title), output / path.name, PER_EXAMPLE)
+        write_table(measured(lists, known, title), measures, PER_EXAMPLE)
 
 
 def measured(lists: pd.DataFrame, known: pd.DataFrame, title: pd.Series) -> pd.DataFrame:

@@ -41,21 +41,22 @@ def decoded_cells(study: Study) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
-def decodings(study: Study) -> list[tuple[str, tuple[str, ...]]]:
-    """The jobs of decoding: the folder of a model's lists with a decoder, and the histories that it
-    runs with, `with` first. Histories that a later stage adds are a job of their own, so that it is
-    the same whichever stages are run."""
-    jobs: dict[tuple[str, int], set[str]] = {}
+def decodings(study: Study) -> list[tuple[str, dict[str, tuple[str, ...]]]]:
+    """The lists that jobs make and measure together: a model, and by decoder the histories that it
+    runs with, `with` first. What a later stage adds to a model stands by itself, so that its jobs
+    are the same whichever stages are run."""
+    lists: dict[tuple[str, int], dict[str, set[str]]] = {}
     known: set[Cell] = set()
     for stage, part in stages(study).items():
         cells = decoded_cells(part)
         for cell in cells:
             if cell not in known:
-                jobs.setdefault((f"{cell.model}/{cell.decoder}", stage), set()).add(cell.history)
+                decoders = lists.setdefault((cell.model, stage), {})
+                decoders.setdefault(cell.decoder, set()).add(cell.history)
         known.update(cells)
     return [
-        (folder, tuple(history for history in HISTORIES if history in histories))
-        for (folder, _), histories in jobs.items()
+        (model, {name: tuple(h for h in HISTORIES if h in asked) for name, asked in of.items()})
+        for (model, _), of in lists.items()
     ]
 
 

@@ -111,8 +111,8 @@ MISSING = missing_paths(STUDY)
 OBJECTIVES = study_cells.all_objectives(STUDY)
 #: The models that decide the settings of objectives, each with its tuning.
 TUNING = {cell.model: tuning for cell, tuning in study_cells.tuning_cells(STUDY).items()}
-#: Lists of the models with their decoders, in the order of the stages and blocks.
-ORDER = [folder for folder, _ in study_cells.decodings(STUDY)]
+#: The models whose lists are asked for, in the order of the work, stages and blocks.
+ORDER = list(dict.fromkeys([*TUNING, *(model for model, _ in study_cells.decodings(STUDY))]))
 #: Data sets that are cut from another one at a length of their own, each with these two.
 RECUT = study_cells.recut_datasets(STUDY)
 
@@ -218,8 +218,8 @@ def model_of(wildcards) -> str:
 def sooner(wildcards) -> float:
     """Priority of a job on a model, at most 1: the first blocks are finished first."""
     model = model_of(wildcards)
-    behind = (place for place, folder in enumerate(ORDER) if folder.startswith(f"{model}/"))
-    return 1 - next(behind, len(ORDER)) / len(ORDER)
+    place = ORDER.index(model) if model in ORDER else len(ORDER)
+    return 1 - place / len(ORDER)
 
 
 def memory_of(wildcards, attempt) -> int:
@@ -342,7 +342,7 @@ def backbone_files(wildcards) -> list[str]:
 
 
 def decoded_in(folders) -> str:
-    """Wildcard constraint: the data set of one of these decodings."""
+    """Wildcard constraint: the data set of one of these folders of models or their decoders."""
     return rf"(?=({one_of(folders)})/){NAME}"
 
 

@@ -65,8 +65,9 @@ rule validate:
 
 #: Decoders of models that run with the same histories in one job, by these.
 BY_HISTORIES = {}
-for folder, histories in study_cells.decodings(STUDY):
-    BY_HISTORIES.setdefault(histories, []).append(folder)
+for model, decoders in study_cells.decodings(STUDY):
+    for decoder, histories in decoders.items():
+        BY_HISTORIES.setdefault(histories, []).append(f"{model}/{decoder}")
 
 
 # One job for all histories of a decoder and stage, as each would load the model anew.

@@ -1,16 +1,22 @@
 """Per-example measurements of recommendations."""
 
+#: Models whose lists are the same ones, by these.
+BY_LISTS = {}
+for model, decoders in study_cells.decodings(STUDY):
+    lists = tuple(f"{decoder}/{history}" for decoder in decoders for history in decoders[decoder])
+    BY_LISTS.setdefault(lists, []).append(model)
+
 #: What one job measures, as starting takes longer: a folder, files in it, the jobs' data sets.
 TO_MEASURE = [(f"{{dataset}}/{BASELINES}/{{baseline}}", ["{lists}"], NAME)] + [
-    ("{dataset}/{backbone}/{objective}/seed-{seed}/{decoder}", histories, decoded_in(folders))
-    for histories, folders in BY_HISTORIES.items()
+    ("{dataset}/{backbone}/{objective}/seed-{seed}", lists, decoded_in(models))
+    for lists, models in BY_LISTS.items()
 ]
 
-for folder, files, datasets in TO_MEASURE:
+for number, (folder, files, datasets) in enumerate(TO_MEASURE):
 
     rule:
         name:
-            "_".join(["per_example", *files]).replace("{lists}", "baseline")
+            f"per_example_{number or 'baseline'}"
         input:
             recommendations=[f"{RESULTS}/recommendations/{folder}/{f}.parquet" for f in files],
             examples=rules.prepare.output.test,
@@ -25,11 +31,10 @@ for folder, files, datasets in TO_MEASURE:
         localrule: True
         params:
             code=fingerprint("scripts.evaluate.per_example"),
-            folder=folder_of_output,
         shell:
             "python -m scripts.evaluate.per_example --recommendations {input.recommendations:q}"
             " --examples {input.examples:q} --catalogue {input.catalogue:q}"
-            " --output {params.folder:q} &> {log:q}"
+            " --output {output:q} &> {log:q}"
 
 
 rule trec_format:
