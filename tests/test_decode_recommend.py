@@ -220,8 +220,8 @@ def test_validation_is_the_mean_ndcg_of_the_lists(folder, tmp_path):
     decoder = DECODERS["constrained"]
     files = folder / "examples.parquet", folder / "catalogue.parquet"
     run(folder, decoder, test_examples=4)
-    evaluate([folder / "with.parquet"], *files, tmp_path)
-    expected = read_table(tmp_path / "with.parquet", PER_EXAMPLE)["ndcg@5"]
+    evaluate([folder / "with.parquet"], *files, [tmp_path / "m.parquet"])
+    expected = read_table(tmp_path / "m.parquet", PER_EXAMPLE)["ndcg@5"]
     model = finetuned(folder)
     write_json({"settings": {"objective": "this"}}, folder / "backbone/run.json")
     validate(model, folder / "examples.parquet", 4, decoder, tmp_path / "v.json")

@@ -97,17 +97,13 @@ def rank(
     # Without history all examples share one prompt: it is decoded once.
     distinct = sorted(set(queries), key=lambda query: (len(query.prompt), query))
     notes: dict[str, Any] = {}
-    if isinstance(decoder, OwnDecoder):
-        rankings = own(decoder.module, "rank")(recommender, distinct, decoder)
-    elif isinstance(decoder, Constrained):
-        trie, guide = build_trie(titles.tokens), None
-        if isinstance(decoder, Assisted):
-            notes = weight_of(decoder, tuning)
-            guide = partial(guides(recommender, trie, required(assistant, "assistant")), notes["g"])
-        rankings = rank_constrained(recommender, trie, distinct, decoder, guide)
-    else:
-        rankings = rank_grounded(recommender, distinct, decoder)
-    by_query = dict(zip(distinct, rankings, strict=True))
+    trie, guide = build_trie(titles.tokens), None
+    if isinstance(decoder, Assisted):
+        notes = weight_of(decoder, tuning)
+        guide = partial(guides(recommender, trie, required(assistant, "assistant")), notes["g"])
+    by_query = dict(
+        zip(distinct, rankings(recommender, trie, distinct, decoder, guide), strict=True)
+    )
     lists = [by_query[query] for query in queries]
     if isinstance(decoder, Constrained):
         notes |= exactness_of(lists, decoder, len(titles.text))
@@ -123,6 +119,21 @@ def rank(
         **notes,
         **provenance(recommender.device),
     }
+
+
+def rankings(
+    recommender: Recommender,
+    trie: Trie,
+    queries: list[Query],
+    decoder: Decoder,
+    guide: Callable[[list[Query]], Guide] | None = None,
+) -> list[Ranking]:
+    """Rank titles for each query by whatever decoder; an assisted one needs its guide."""
+    if isinstance(decoder, OwnDecoder):
+        return own(decoder.module, "rank")(recommender, queries, decoder)
+    if isinstance(decoder, Constrained):
+        return rank_constrained(recommender, trie, queries, decoder, guide)
+    return rank_grounded(recommender, queries, decoder)
 
 
 def rank_constrained(

@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from scripts.command import run
-from scripts.decode.model import Finetuned, load
-from scripts.decode.recommend import rank
+from scripts.decode.model import Finetuned, load, queries_of
+from scripts.decode.recommend import rankings
 from scripts.decode.settings import Decoder
-from scripts.evaluate.per_example import measured
+from scripts.decode.trie import build_trie
+from scripts.decode.tune_assistant import ndcg
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from scripts.files import read_json, write_json
-from scripts.metrics import gains
 from scripts.provenance import provenance
 
 
@@ -33,15 +30,14 @@ def validate(
             counts as a miss), examples, seconds, and where it ran.
     """
     recommender = load(finetuned)
-    titles = recommender.catalogue["title"]
-    sample = subsample(read_examples(valid, len(titles)), examples, EVALUATION_SEED)
+    sample = read_examples(valid, len(recommender.catalogue))
+    sample = subsample(sample, examples, EVALUATION_SEED)
+    queries, _ = queries_of(sample, recommender)
     started = time.perf_counter()
-    lists, _ = rank(recommender, sample, decoder, None, None)
-    known = sample.set_index("example_id")[["user", "target"]]
-    ranks = measured(lists, known, pd.Series(pd.factorize(titles)[0]))["rank"]
+    lists = rankings(recommender, build_trie(recommender.titles.tokens), queries, decoder)
     facts = {
         "objective": read_json(finetuned.model / "run.json")["settings"]["objective"],
-        "validation_ndcg": float(gains(ranks.to_numpy(float, na_value=np.nan), 10).mean()),
+        "validation_ndcg": ndcg(lists, recommender.titles.of_item[sample["target"]]),
         "examples": len(sample),
         "seconds": time.perf_counter() - started,
     }
