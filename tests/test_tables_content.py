@@ -13,13 +13,14 @@ from scripts.analyse.gains import gains as analyse_gains
 from scripts.analyse.headline import headline as analyse_headline
 from scripts.analyse.search_error import search_error as analyse_search_error
 from scripts.analyse.sensitivity import sensitivity as analyse_sensitivity
+from scripts.analyse.tuning import tuning as analyse_tuning
 from scripts.cells import cell_of
 from scripts.command import InputError
 from scripts.contracts import CUTOFFS
 from scripts.data.settings import Published, References
 from scripts.evaluate.bootstrap import Draws
 from scripts.evaluate.measure import METRICS
-from scripts.files import read_csv, write_csv
+from scripts.files import read_csv, write_csv, write_json
 from scripts.labels import Labels, Method
 from scripts.tables.ablation import ablation
 from scripts.tables.accuracy import accuracy
@@ -34,6 +35,7 @@ from scripts.tables.format import Table, write
 from scripts.tables.search_error import search_error
 from scripts.tables.sensitivity import sensitivity
 from scripts.tables.statistics import show, statistics
+from scripts.tables.tuning import tuning
 from tests.tiny_study import (
     as_read,
     baseline,
@@ -276,6 +278,22 @@ def test_sensitivity(tmp_path: Path, measured: list[Path]) -> None:
     # Both rows of the centre are one comparison: its p-values are adjusted once.
     assert table.loc["α = 0.1", "Δ HR@5"] == table.loc["β = 0.25", "Δ HR@5"]
     assert table.loc["base", "Δ HR@5"] == "–"
+
+
+def test_what_was_tried_and_what_was_chosen(tmp_path: Path) -> None:
+    paths = []
+    tried = {"cft-a": (0.1, None, 0.2), "cft-b": (0.3, 1e-3, 0.25), "plain-c": (0.0, 1e-3, 0.1)}
+    for name, (alpha, rate, ndcg) in tried.items():
+        paths.append(tmp_path / f"{llm(name, 1000).path}.json")
+        objective = {"alpha": alpha, "beta": 1.0, "learning_rate": rate}
+        write_json({"objective": objective, "validation_ndcg": ndcg, "examples": 50}, paths[-1])
+    objectives = {name: name.partition("-")[0] for name in tried}
+    table = written(tuning(as_read(analyse_tuning(paths, objectives)), LABELS), tmp_path)
+    assert table[["Objective", "α", "Learning rate", "NDCG@10", "Chosen"]].to_numpy().tolist() == [
+        ["cft", 0.1, "–", 0.2, "no"],
+        ["cft", 0.3, "0.001", 0.25, "yes"],
+        ["plain", 0.0, "0.001", 0.1, "yes"],
+    ]
 
 
 def test_cost(tmp_path: Path) -> None:

@@ -133,8 +133,8 @@ def tuned_by(study: Study, dataset: str, backbone: str, objective: str) -> dict[
 
 def tuning_cells(study: Study) -> dict[Cell, Tuning]:
     """The cells that decide the settings of any model, each with its tuning."""
-    models = {cell[:3] for cell in decoded_cells(study) + search_error_cells(study)}
-    return {cell: of for model in sorted(models) for cell, of in tuned_by(study, *model).items()}
+    models = dict.fromkeys(cell[:3] for cell in decoded_cells(study) + search_error_cells(study))
+    return {cell: of for model in models for cell, of in tuned_by(study, *model).items()}
 
 
 def sensitivity_cells(study: Study) -> list[Cell]:
