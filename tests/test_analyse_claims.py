@@ -242,10 +242,14 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
             ]
             + [
                 WHERE
-                | {"objective": "cft", "position": "target", "base": "plain", "p": 0.01}
+                | {"objective": "cft", "position": position, "base": "plain", "p": 0.01}
                 | {"measure": measure, "value": value, "low": value - 0.1, "high": value + 0.1}
                 | {"n": 9, "users": 3, "seeds": 3}
-                for measure, value in (("with_history", -0.4), ("without_history", -40.0))
+                for position, measure, value in (
+                    ("target", "with_history", -0.4),
+                    ("titles", "with_history", 0.4),
+                    ("target", "without_history", -40.0),
+                )
             ],
             "sensitivity": [
                 grid | {"parameter": "alpha"},
@@ -268,7 +272,8 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     for words, effect, verdict_of in (
         ("balanced", -0.1, "supported"),
         ("first tokens", 0.3, "supported"),
-        ("target more likely", -0.4, "not supported"),
+        ("target more likely$", -0.4, "not supported"),
+        ("among all titles", 0.4, "supported"),
         ("target less likely", -40, "supported"),
         # The range in percent of plain's 0.5, whatever the gain.
         ("on alpha", 4, "undecided at this size"),

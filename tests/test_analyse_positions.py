@@ -8,7 +8,7 @@ from scripts.analyse.positions import positions
 from scripts.command import InputError
 from scripts.contracts import TOKEN_EFFECTS
 from scripts.evaluate.bootstrap import Draws
-from scripts.files import write_table
+from scripts.files import write_csv, write_table
 from tests.tiny_study import llm
 
 
@@ -20,7 +20,7 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     frame = pd.DataFrame(rows, columns=TOKEN_EFFECTS.names)
     path = tmp_path / f"{llm('cft', 7).model}.parquet"
     write_table(frame, path, TOKEN_EFFECTS)
-    found = positions([path], Draws(resamples=50))
+    found = positions([path], draws=Draws(resamples=50))
     places = [*map(str, range(1, 13)), "13+", "eos", "target"]
     measures = ["with_history", "without_history", "effect"]
     expected = [(place, measure) for place in places for measure in measures]
@@ -64,15 +64,41 @@ def effects(tmp_path: Path, seed: int, tokens: int, shift: float) -> Path:
 
 def test_halves_leave_out_quotes_end_and_middle(tmp_path: Path) -> None:
     # Tokens 2 to 6 lie between the quotes; effects fall by 1: (2, 3) against (5, 6).
-    found = positions([effects(tmp_path, 0, 8, 0.0)], Draws(resamples=50))
+    found = positions([effects(tmp_path, 0, 8, 0.0)], draws=Draws(resamples=50))
     halves = found.set_index("position").loc["halves"]
     assert list(halves[["value", "low", "high"]]) == [3, 3, 3]
     assert halves["p"] == pytest.approx(2 / 51)
 
 
+def test_the_target_among_all_titles_is_compared_on_the_audited_examples(tmp_path: Path) -> None:
+    frame = {"example_id": [4, 5] * 2, "user": ["ann", "bob"] * 2, "beams": [None, None, 9, 9]}
+    paths, audits = [], []
+    for objective, values in (("plain", [-2.0, -4.0]), ("cft", [-1.0, -4.5])):
+        audits.append(tmp_path / "audits" / f"{llm(objective).model}.csv")
+        write_csv(pd.DataFrame(frame | {"among_titles": [*values, None, None]}), audits[-1])
+        rows = [(i, i, p, 2, -1.0, -2.0, "") for i in "abc" for p in (1, 2)]
+        effects = pd.DataFrame(rows, columns=TOKEN_EFFECTS.names).assign(
+            example_id=[0, 0, 1, 1, 2, 2]
+        )
+        paths.append(tmp_path / f"{llm(objective).model}.parquet")
+        write_table(effects, paths[-1], TOKEN_EFFECTS)
+    found = positions(paths, audits, Draws(resamples=50)).query("position == 'titles'")
+    assert found["measure"].tolist() == ["with_history"] * 3
+    assert found[["objective", "base"]].to_numpy().tolist() == [
+        ["plain", ""],
+        ["cft", ""],
+        ["cft", "plain"],
+    ]
+    assert found["value"].tolist() == [-3, -2.75, 0.25]
+    assert (found["n"].tolist(), found["users"].tolist()) == ([2] * 3, [2] * 3)
+    write_csv(pd.DataFrame(frame | {"among_titles": -1.0, "example_id": [4, 6] * 2}), audits[1])
+    with pytest.raises(InputError, match="other examples than in"):
+        positions(paths, audits)
+
+
 def test_seeds_are_averaged_and_crossed(tmp_path: Path) -> None:
     paths = [effects(tmp_path, seed, 4, float(seed)) for seed in (0, 1)]
-    found = positions(paths, Draws(resamples=200)).set_index(["position", "measure"])
+    found = positions(paths, draws=Draws(resamples=200)).set_index(["position", "measure"])
     # Users do not differ: the interval is that of two seeds alone, -1 and 2, which tell little;
     # that of Student's t, 0.5 +- 12.7 x 1.5, bounds it.
     first = found.loc["1", "effect"]
@@ -82,7 +108,7 @@ def test_seeds_are_averaged_and_crossed(tmp_path: Path) -> None:
     # No probability is above 1.
     assert found.loc["1", "without_history"]["high"] == 0
     with pytest.raises(InputError, match="other tokens"):
-        positions([paths[0], effects(tmp_path, 1, 5, 0.0)], Draws(resamples=50))
+        positions([paths[0], effects(tmp_path, 1, 5, 0.0)], draws=Draws(resamples=50))
 
 
 def test_the_whole_target_is_compared_with_plain_branch_by_branch(tmp_path: Path) -> None:
@@ -101,7 +127,7 @@ def test_the_whole_target_is_compared_with_plain_branch_by_branch(tmp_path: Path
                 paths.append(tmp_path / f"{llm(objective, seed).model}.parquet")
                 table = frame.assign(with_history=known, without_history=unknown, token="")
                 write_table(table, paths[-1], TOKEN_EFFECTS)
-    found = positions(paths, Draws(resamples=200))
+    found = positions(paths, draws=Draws(resamples=200))
     found = found[found["base"] != ""].set_index("measure")
     assert set(zip(found["objective"], found["base"], found["position"], strict=True)) == {
         ("cft", "plain", "target")

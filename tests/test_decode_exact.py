@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from scripts.backbones.passes import padded
+from scripts.contracts import EXAMPLES
 from scripts.decode import exact
 from scripts.decode.audit import audit
 from scripts.decode.constrained import search, to_device
 from scripts.decode.exact import score_catalogue
+from scripts.decode.model import load
 from scripts.decode.trie import build_trie
-from tests.small_language import TITLES, finetuned
+from scripts.files import read_table
+from tests.small_language import TITLES, finetuned, log_probabilities
 from tests.test_decode_constrained import PAD, PROMPTS, VOCABULARY, make_titles, title_scores
 from tests.tiny_models import tiny_model
 
@@ -72,6 +75,19 @@ def test_audit(folder, tmp_path):
     )
     assert (of_exact["overlap"] == 1).all()
     assert of_exact["rank"].between(1, len(TITLES) - 1).all()
+    assert found["among_titles"].notna().equals(found["beams"].isna())
+    # The target's log-probability less that of all titles, one at a time.
+    of = load(finetuned(folder))
+    examples = read_table(folder / "examples.parquet", EXAMPLES).set_index("example_id")
+    for row in of_exact.itertuples():
+        example = examples.loc[row.example_id]
+        history = [TITLES[item] for item in example["history"]]
+        scores = {
+            title: log_probabilities(of.model, of.tokenizer, history, title).sum()
+            for title in set(TITLES)
+        }
+        share = scores[TITLES[example["target"]]] - np.logaddexp.reduce([*scores.values()])
+        assert row.among_titles == pytest.approx(share, abs=1e-4)
     # As wide as the catalogue, the search is exact and knows it.
     assert wide["rank"].tolist() == of_exact["rank"].tolist()
     assert (wide["overlap"] == 1).all()

@@ -167,11 +167,13 @@ def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
     return positions[halves].rename(columns={"n": "examples", "value": "effect"})
 
 
-def _target(measure: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+def _target(
+    measure: str, position: str = "target"
+) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
     """The whole target's log-probability of cft less that of plain, in one branch."""
 
     def lines(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
-        target = (positions["position"] == "target") & (positions["measure"] == measure)
+        target = (positions["position"] == position) & (positions["measure"] == measure)
         compared = (positions["objective"] == "cft") & (positions["base"] == BASE)
         return positions[target & compared].rename(columns={"n": "examples", "value": "effect"})
 
@@ -323,6 +325,13 @@ CLAIMS = [
         "readers",
         "log-probability of the whole target with its history, cft less plain",
         *("positions", _target("with_history")),
+    ),
+    Claim(
+        "history",
+        "With its history, CFT makes the target more likely among all titles",
+        "readers",
+        "log-probability of the whole target among all titles, cft less plain, a sample",
+        *("positions", _target("with_history", "titles")),
     ),
     Claim(
         "history",

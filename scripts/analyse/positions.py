@@ -13,7 +13,7 @@ from scripts.contracts import TOKEN_EFFECTS
 from scripts.evaluate.blocks import codes
 from scripts.evaluate.bootstrap import DRAWS, Draws
 from scripts.evaluate.measure import estimates
-from scripts.files import read_table
+from scripts.files import read_csv, read_table
 
 #: Last position that stands alone.
 LAST = 12
@@ -86,12 +86,33 @@ def measured(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: values for name, values in found.items() if len(values)}
 
 
-def read_blocks(effects: list[Path]) -> dict[tuple[str, ...], dict[Model, dict]]:
-    """What is `measured` of every model, by data set and backbone.
+def among_titles(audits: list[Path]) -> dict[Model, dict[str, pd.DataFrame]]:
+    """Log-probability of the target among all titles: `with_history` by user, of each model.
 
     Raises:
-        InputError: two models of a block were measured on different tokens.
+        InputError: two models of a block were audited on different examples.
     """
+    found, firsts = {}, {}
+    for path in audits:
+        model, frame = model_of(path), read_csv(path)
+        frame = frame[frame["beams"].isna()].rename(columns={"among_titles": MEASURES[0]})
+        first, examples = firsts.setdefault(model[:2], (path, frame["example_id"]))
+        if not frame["example_id"].equals(examples):
+            raise InputError(f"{path}: other examples than in {first}; rerun both")
+        found[model] = {"titles": frame.set_index("user")[MEASURES[:1]]}
+    return found
+
+
+def read_blocks(
+    effects: list[Path], audits: list[Path]
+) -> dict[tuple[str, ...], dict[Model, dict]]:
+    """What is `measured` of every model, and `among_titles` of those audited, by data set and
+    backbone.
+
+    Raises:
+        InputError: two models of a block were measured on different tokens or examples.
+    """
+    audited = among_titles(audits)
     blocks: dict[tuple[str, ...], dict[Model, dict]] = {}
     firsts: dict[tuple[str, ...], tuple[Path, pd.DataFrame]] = {}
     for path in effects:
@@ -101,11 +122,13 @@ def read_blocks(effects: list[Path]) -> dict[tuple[str, ...], dict[Model, dict]]
             raise InputError(f"{path}: other tokens than in {first}; rerun both")
         branches = frame[MEASURES[:2]].astype(float)
         frame = frame.assign(**branches, effect=branches[MEASURES[0]] - branches[MEASURES[1]])
-        blocks.setdefault(model[:2], {})[model] = measured(frame)
+        blocks.setdefault(model[:2], {})[model] = measured(frame) | audited.get(model, {})
     return blocks
 
 
-def positions(effects: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
+def positions(
+    effects: list[Path], audits: list[Path] | None = None, draws: Draws = DRAWS
+) -> pd.DataFrame:
     """Average log-probability of the target's tokens with the history, without it, and the effect.
 
     Of the whole target stands also what an objective changes, against plain on the same seeds. An
@@ -114,32 +137,36 @@ def positions(effects: list[Path], draws: Draws = DRAWS) -> pd.DataFrame:
 
     Args:
         effects: token effects of every model.
+        audits: exact rankings of the search error's models.
         draws: of the bootstrap.
 
     Returns:
         dataset, backbone, objective, base (of a difference: what is subtracted, or else empty),
         position (1 to 12, `13+` pooled, `eos` for the last token, which counts nowhere else;
         `target` for the sum over the whole answer, quotes and eos included; `halves` for the mean
-        of `halves`), measure (one of `MEASURES`), value (nats), low, high (95 % interval over users
-        and, crossed with them, seeds), p (two-sided, against 0, not adjusted; null for a
-        log-probability, which is never 0), seed_sd (null for one seed), n (tokens, or examples for
-        `target` and `halves`), users, seeds (of a difference: those that both have).
+        of `halves`; `titles` for the whole target of the audited examples among all titles),
+        measure (one of `MEASURES`), value (nats), low, high (95 % interval over users and, crossed
+        with them, seeds), p (two-sided, against 0, not adjusted; null for a log-probability, which
+        is never 0), seed_sd (null for one seed), n (tokens, or examples for `target`, `titles` and
+        `halves`), users, seeds (of a difference: those that both have).
 
     Raises:
         InputError: two models of a block were measured on different tokens.
     """
     parts = []
-    for (dataset, backbone), models in read_blocks(effects).items():
+    for (dataset, backbone), models in read_blocks(effects, audits or []).items():
         means: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
         for objective in dict.fromkeys(model.objective for model in models):
             ours = [model for model in models if model.objective == objective]
-            for position in models[ours[0]]:
-                means[objective, "", position] = [models[model][position] for model in ours]
-            both = [m for m in ours if m._replace(objective=BASE) in models]
-            if objective != BASE and both:
-                means[objective, BASE, "target"] = [
-                    models[m]["target"] - models[m._replace(objective=BASE)]["target"] for m in both
+            for position in dict.fromkeys(p for model in ours for p in models[model]):
+                having = [m for m in ours if position in models[m]]
+                means[objective, "", position] = [models[m][position] for m in having]
+                pairs = [(m, models.get(m._replace(objective=BASE), {})) for m in having]
+                changes = [
+                    models[m][position] - base[position] for m, base in pairs if position in base
                 ]
+                if objective != BASE and changes and position in ("target", "titles"):
+                    means[objective, BASE, position] = changes
         # One bootstrap for all that is measured on the same tokens with equally many seeds.
         alike: dict[tuple[str, int], list[tuple[str, str, str]]] = {}
         for key, frames in means.items():

@@ -34,7 +34,8 @@ def audit(finetuned: Finetuned, test: Path, beams: list[int], examples: int, out
         output: CSV to write, a row per example and width, and one without width for the exact
             ranking: example_id, user, beams, rank (of the target, empty beyond the list), overlap
             (share of the exact top 10 in the list's top 10), proven (whether the search knows its
-            top 10 to be exact).
+            top 10 to be exact), among_titles (log-probability of the target among all titles, of
+            the exact ranking).
     """
     recommender = load(finetuned)
     titles, device = recommender.titles, recommender.device
@@ -44,11 +45,16 @@ def audit(finetuned: Finetuned, test: Path, beams: list[int], examples: int, out
     trie = build_trie(titles.tokens)
     top = min(PROVEN_TOP, len(titles.text))
 
+    targets = titles.of_item[sample["target"]]
     exact: list[Ranking] = []
+    among: list[float] = []
     for start in progress(range(0, len(queries), BATCH), "catalogues"):
         prompts = [query.prompt for query in queries[start : start + BATCH]]
         ids, mask = padded(prompts, recommender.tokenizer.pad_token_id, device)
         scored = score_catalogue(recommender.model, trie, ids, mask, recommender.shortcuts.tree)
+        shares = scored.log_softmax(1).cpu().numpy()
+        wanted = titles.sequence[targets[start : start + BATCH]]
+        among += shares[np.arange(len(shares)), wanted].tolist()
         for scores in scored.cpu().numpy():
             order = np.argsort(-scores, kind="stable")
             exact += by_title([Ranking(order, scores[order], proven=len(order))], titles)
@@ -64,15 +70,11 @@ def audit(finetuned: Finetuned, test: Path, beams: list[int], examples: int, out
             "rank": next(iter(np.flatnonzero(ranking.titles == target) + 1), None),
             "overlap": len(np.intersect1d(ranking.titles[:top], best.titles[:top])) / top,
             "proven": ranking.proven >= top,
+            "among_titles": among_titles if width is None else None,
         }
         for width, rankings in lists.items()
-        for example, user, target, best, ranking in zip(
-            sample["example_id"],
-            sample["user"],
-            titles.of_item[sample["target"]],
-            exact,
-            rankings,
-            strict=True,
+        for example, user, target, best, ranking, among_titles in zip(
+            sample["example_id"], sample["user"], targets, exact, rankings, among, strict=True
         )
     ]
     frame = pd.DataFrame(rows).astype({"beams": "Int64", "rank": "Int64"})

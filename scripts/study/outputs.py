@@ -288,7 +288,10 @@ OUTPUTS = [
     Output(
         "positions",
         HISTORY,
-        {"effects": of_models("token_effects", experiment_cells)},
+        {
+            "effects": of_models("token_effects", experiment_cells),
+            "audits": of_models("audits", search_error_cells, ".csv"),
+        },
         figure=True,
     ),
     Output(

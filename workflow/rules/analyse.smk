@@ -16,7 +16,9 @@ for output in study_outputs.with_own(STUDY.outputs):
         params:
             code=code_of("analyse", output.name),
             name=output.name,
-            files=lambda wildcards, input: as_options(input),
+            files=lambda wildcards, input: as_options(
+                {option: files for option, files in input.items() if files}
+            ),
             settings=as_options({key: of(STUDY) for key, of in output.settings.items()}),
         shell:
             "python -m scripts.analyse {params.name} {params.files} {params.settings}"
