@@ -55,8 +55,8 @@ def decodings(study: Study) -> list[tuple[str, dict[str, tuple[str, ...]]]]:
                 decoders.setdefault(cell.decoder, set()).add(cell.history)
         known.update(cells)
     return [
-        (model, {name: tuple(h for h in HISTORIES if h in asked) for name, asked in of.items()})
-        for (model, _), of in lists.items()
+        (model, {name: tuple(sorted(of, key=HISTORIES.index)) for name, of in decoders.items()})
+        for (model, _), decoders in lists.items()
     ]
 
 
