@@ -746,12 +746,12 @@ def test_early_stopping_keeps_the_best_epoch_and_survives_interruptions(folder, 
 def test_an_objective_takes_what_was_best_on_validation_examples(folder, tmp_path):
     tried = []
     for alpha, rate, ndcg in ((0.1, 1e-3, 0.2), (0.1, 2e-3, 0.3), (0.02, 2e-3, 0.3)):
-        point = CFT.model_copy(update={"alpha": alpha, "learning_rate": rate, "epochs": 1})
+        point = CFT.model_copy(update={"alpha": alpha, "learning_rate": rate})
         tried.append(tmp_path / f"{len(tried)}.json")
         facts = {"objective": point.model_dump(), "validation_ndcg": ndcg, "examples": 7}
         write_json(facts, tried[-1])
-    output = finetune(folder, tmp_path / "tuned", CFT, tuning=tried)
-    best = Objective(alpha=0.1, beta=CFT.beta, learning_rate=2e-3, epochs=1)
+    output = finetune(folder, tmp_path / "tuned", CFT, tuning=tried, epochs=1)
+    best = Objective(alpha=0.1, beta=CFT.beta, learning_rate=2e-3)
     assert weights(output) == weights(
         finetune(folder, tmp_path / "given", CFT, learning_rate=2e-3, epochs=1)
     )

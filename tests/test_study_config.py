@@ -44,7 +44,7 @@ from scripts.study.outputs import labels
 from scripts.study.stages import stages
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ["config", "quickstart", "amazon-small", "movies", "smoke"]
+SHIPPED = ["config", "quickstart", "amazon-small", "findings", "smoke"]
 
 SMALL: dict[str, Any] = {
     "study": "small",

@@ -36,8 +36,6 @@ class Objective(Settings):
     A control, which cannot lower the loss by what the model says without a history."""
     learning_rate: float | None = Field(None, gt=0)
     """Takes the place of the backbone's `training.learning_rate`."""
-    epochs: int | None = Field(None, ge=1)
-    """Takes the place of the backbone's `training.epochs`."""
     train_examples: int | None = Field(None, ge=1)
     """Takes the place of the backbone's `training.train_examples`."""
 
@@ -55,7 +53,7 @@ class Objective(Settings):
 
     def training(self) -> dict[str, Any]:
         """Settings of the training that the objective has of its own."""
-        names = {"learning_rate", "epochs", "train_examples"}
+        names = {"learning_rate", "train_examples"}
         return self.model_dump(include=names, exclude_none=True)
 
 
