@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from scripts.baselines.settings import Trained
-from scripts.cells import Cell, baseline_cell
+from scripts.cells import BASELINES, Cell, baseline_cell
 from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
 from scripts.finetune.settings import Objective, Training
@@ -71,6 +71,15 @@ def baseline_cells(study: Study) -> list[Cell]:
         for history in HISTORIES
         if history in getattr(baseline, "files", {dataset: ["with"]}).get(dataset, ())
     ]
+
+
+def baseline_lists(study: Study) -> dict[str, list[str]]:
+    """The folders of the baselines, each with the lists in it."""
+    lists: dict[str, list[str]] = {}
+    for cell in baseline_cells(study):
+        folder = f"{cell.dataset}/{BASELINES}/{cell.baseline}"
+        lists.setdefault(folder, []).append(cell.path.removeprefix(f"{folder}/"))
+    return lists
 
 
 def shown_baselines(study: Study) -> list[Cell]:

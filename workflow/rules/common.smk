@@ -342,7 +342,7 @@ def backbone_files(wildcards) -> list[str]:
 
 
 def decoded_in(folders) -> str:
-    """Wildcard constraint: the data set of one of these folders of models or their decoders."""
+    """Wildcard constraint: the data set of one of these folders of models, decoders or baselines."""
     return rf"(?=({one_of(folders)})/){NAME}"
 
 

@@ -1,33 +1,31 @@
 """Per-example measurements of recommendations."""
 
-#: Models whose lists are the same ones, by these.
-BY_LISTS = {}
+#: Models and baselines that have the same lists, by their folder with its wildcards, and these.
+ALIKE = {}
 for model, decoders in study_cells.decodings(STUDY):
-    lists = tuple(f"{decoder}/{history}" for decoder in decoders for history in decoders[decoder])
-    BY_LISTS.setdefault(lists, []).append(model)
+    lists = [f"{decoder}/{history}" for decoder in decoders for history in decoders[decoder]]
+    path = "{dataset}/{backbone}/{objective}/seed-{seed}"
+    ALIKE.setdefault((path, tuple(lists)), []).append(model)
+for folder, lists in study_cells.baseline_lists(STUDY).items():
+    path = f"{{dataset}}/{BASELINES}/{{baseline}}"
+    ALIKE.setdefault((path, tuple(lists)), []).append(folder)
 
-#: What one job measures, as starting takes longer: a folder, files in it, the jobs' data sets.
-TO_MEASURE = [(f"{{dataset}}/{BASELINES}/{{baseline}}", ["{lists}"], NAME)] + [
-    ("{dataset}/{backbone}/{objective}/seed-{seed}", lists, decoded_in(models))
-    for lists, models in BY_LISTS.items()
-]
-
-for number, (folder, files, datasets) in enumerate(TO_MEASURE):
+# One job for all lists of a folder, as starting takes longer than measuring.
+for number, ((path, lists), folders) in enumerate(ALIKE.items(), 1):
 
     rule:
         name:
-            f"per_example_{number or 'baseline'}"
+            f"per_example_{number}"
         input:
-            recommendations=[f"{RESULTS}/recommendations/{folder}/{f}.parquet" for f in files],
+            recommendations=[f"{RESULTS}/recommendations/{path}/{one}.parquet" for one in lists],
             examples=rules.prepare.output.test,
             catalogue=rules.prepare.output.catalogue,
         output:
-            [f"{RESULTS}/metrics/{folder}/{f}.parquet" for f in files],
+            [f"{RESULTS}/metrics/{path}/{one}.parquet" for one in lists],
         log:
-            f"{LOGS}/metrics/{folder}/{files[0]}.log",
+            f"{LOGS}/metrics/{path}/{lists[0]}.log",
         wildcard_constraints:
-            dataset=datasets,
-            lists=BASELINE_LISTS,
+            dataset=decoded_in(folders),
         localrule: True
         params:
             code=fingerprint("scripts.evaluate.per_example"),
