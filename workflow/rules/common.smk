@@ -111,8 +111,16 @@ MISSING = missing_paths(STUDY)
 OBJECTIVES = study_cells.all_objectives(STUDY)
 #: The models that decide the settings of objectives, each with its tuning.
 TUNING = {cell.model: tuning for cell, tuning in study_cells.tuning_cells(STUDY).items()}
-#: The models whose lists are asked for, in the order of the work, stages and blocks.
-ORDER = list(dict.fromkeys([*TUNING, *(model for model, _ in study_cells.decodings(STUDY))]))
+#: The models that are decoded, in the order of the stages and blocks; before each those that decide
+#: its settings.
+ORDER = list(
+    dict.fromkeys(
+        path
+        for model, _ in study_cells.decodings(STUDY)
+        for cell in [*study_cells.tuned_by(STUDY, *model.split("/")[:3]), None]
+        for path in [cell.model if cell else model]
+    )
+)
 #: Data sets that are cut from another one at a length of their own, each with these two.
 RECUT = study_cells.recut_datasets(STUDY)
 
