@@ -18,7 +18,7 @@ from scripts.study.cells import compared_objectives, equal_weight_bases, experim
 from scripts.study.config import load, resolve
 from scripts.study.outputs import Output
 from scripts.study.schema import Study
-from tests.test_study_config import SHIPPED, SMALL
+from tests.test_study_config import SHIPPED, SMALL, TUNING
 
 ROOT = Path(__file__).resolve().parent.parent
 ALWAYS_TABLES = {
@@ -67,6 +67,10 @@ def with_causal(config: dict[str, Any]) -> None:
     config["experiments"][0]["objectives"] += ["causal", "weighted", "cft-learned"]
 
 
+def with_tuning(config: dict[str, Any]) -> None:
+    config["tuning"] = [TUNING, TUNING | {"objective": "plain", "alpha": [], "beta": [0.5, 1]}]
+
+
 def with_backbone(config: dict[str, Any]) -> None:
     config["backbones"]["other"] = config["backbones"]["tiny"]
     config["experiments"][0]["backbones"].append("other")
@@ -91,6 +95,9 @@ FIGURES = {"gains", "strata", "dependence", "sensitivity"}
         (with_lengths, TABLES | {"history_length"}, FIGURES | {"history_length"}),
         (with_search_error, TABLES | {"search_error"}, FIGURES),
         (with_causal, TABLES | {"token_weights"}, FIGURES | {"token_weights"}),
+        # What is tuned differs in more than its token weights; what nothing uses is not tried.
+        (lambda c: (with_causal(c), with_tuning(c)), TABLES | {"tuning"}, FIGURES),
+        (lambda c: c.update(tuning=[TUNING]), TABLES, FIGURES),
         (with_backbone, TABLES | {"backbones"}, FIGURES),
         (with_movies, TABLES | {"beyond_amazon"}, FIGURES),
     ],

@@ -286,10 +286,13 @@ def probes_histories(study: Study) -> bool:
 
 def equal_weight_bases(study: Study) -> dict[str, str]:
     """Objectives of the experiments, each with the one that has equal token weights and is the same
-    otherwise; those that have none, or none that differs in nothing else, are left out."""
+    otherwise; those that have none, or none that differs in nothing else, are left out, and so are
+    those with settings that a tuning chooses."""
+    tuned = {tuning.objective for tuning in study.tuning}
     trained: dict[str, set[Cell]] = {}
     for cell in shown_cells(study):
-        trained.setdefault(cell.objective, set()).add(cell._replace(objective=""))
+        if cell.objective not in tuned:
+            trained.setdefault(cell.objective, set()).add(cell._replace(objective=""))
     settings = {name: study.objectives[name] for name in trained}
     equal = {"token_weights": "linear", "beta": 1.0}
     names = {one: name for name, one in settings.items()}

@@ -220,7 +220,7 @@ OUTPUTS = [
         {"validations": of_cells("validation", tuning_cells, ".json")},
         {"tuned": lambda s: {c.objective: t.objective for c, t in tuning_cells(s).items()}},
         table=("tuning",),
-        when=lambda study: study.tuning,
+        when=tuning_cells,
     ),
     Output("provenance", reads={"cost": of_analyses("cost"), "choices": of_analyses("choices")}),
     Output("ablation", PARTS, table=("accuracy", "gains", "provenance")),
