@@ -372,6 +372,8 @@ def test_what_is_tried_before_settings_are_chosen():
     both = resolve(config | {"tuning": [tuning | {"datasets": ["x", "y"]}]})
     of_y = [cell._replace(dataset="y") for cell in tried]
     assert list(tuned_by(both, "y", "tiny", "causal")) == of_y
+    only = resolve(config | {"tuning": both.tuning, "only": {"datasets": ["y"]}})
+    assert list(only.datasets) == ["y"]
     # A part has the data set that decides, and tries nothing for what is not trained.
     part = resolve(config | {"only": {"datasets": ["y"]}})
     assert list(part.datasets) == ["x", "y"]

@@ -16,8 +16,8 @@ def part(study: Study) -> Study:
 
     Data sets, with their baselines, and backbones go with the last block that uses them. Decoders
     and the baselines' seeds stay, as the primary claims and the assistant hang on which is first;
-    objectives and methods, as nothing is made of them alone; so do the data sets that tunings look
-    at first. A part of a part is the same again.
+    objectives and methods, as nothing is made of them alone; so does a data set that decides the
+    tuning of another. A part of a part is the same again.
 
     Returns:
         may have no experiments, and then is no study that can run.
@@ -28,14 +28,22 @@ def part(study: Study) -> Study:
     }
     one = study.search_error and _asked(study, study.search_error)
     smaller = study.model_copy(update={**kept, "search_error": one})
-    tuned = {tuning.datasets[0] for tuning in study.tuning}
+    deciding = {
+        tuning.datasets[0]
+        for tuning in study.tuning
+        for block in blocks(smaller)
+        if tuning.backbone in _names(block, "backbones")
+        and tuning.objective in _names(block, "objectives")
+        and not set(_names(block, "datasets")) <= set(tuning.datasets)
+    }
     for kind in ("datasets", "backbones"):
         left_out = _used(study, kind) - _used(smaller, kind)
         wanted = getattr(study.only, kind) or getattr(study, kind)
         kept[kind] = {
             name: entry
             for name, entry in getattr(study, kind).items()
-            if (name in wanted and name not in left_out) or name in tuned
+            if (name in wanted and name not in left_out)
+            or (kind == "datasets" and name in deciding)
         }
     # Of a headline that is left out as a whole the names stay: none would mean all data sets.
     present = [name for name in study.headline if name in kept["datasets"]]
