@@ -284,7 +284,7 @@ def test_what_was_tried_and_what_was_chosen(tmp_path: Path) -> None:
     paths = []
     tried = {"cft-a": (0.1, None, 0.2), "cft-b": (0.3, 1e-3, 0.25), "plain-c": (0.0, 1e-3, 0.1)}
     for name, (alpha, rate, ndcg) in tried.items():
-        paths.append(tmp_path / f"{llm(name, 1000).path}.json")
+        paths.append(tmp_path / f"{llm(name, 1000 if rate else 3).path}.json")
         objective = {"alpha": alpha, "beta": 1.0, "learning_rate": rate}
         write_json({"objective": objective, "validation_ndcg": ndcg, "examples": 50}, paths[-1])
     objectives = {name: name.partition("-")[0] for name in tried}
@@ -294,6 +294,7 @@ def test_what_was_tried_and_what_was_chosen(tmp_path: Path) -> None:
         ["cft", 0.3, "0.001", 0.25, "yes"],
         ["plain", 0.0, "0.001", 0.1, "yes"],
     ]
+    assert "with the seed 3, 1000: " in (tmp_path / "t.md").read_text(encoding="utf-8")
 
 
 def test_cost(tmp_path: Path) -> None:
