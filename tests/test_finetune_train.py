@@ -80,7 +80,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def finetune(folder, output, objective=CFT, seed=0, backbone="backbone", **training):
+def finetune(folder, output, objective=CFT, seed=0, backbone="backbone", tuning=None, **training):
     """Fine-tune with TRAINING but for the settings given; the output's folder."""
     train.finetune(
         backbone=folder / backbone,
@@ -92,6 +92,7 @@ def finetune(folder, output, objective=CFT, seed=0, backbone="backbone", **train
         training=Training.model_validate(TRAINING.model_dump() | training),
         seed=seed,
         output=output,
+        tuning=tuning,
         device="cpu",
     )
     return output
