@@ -81,8 +81,11 @@ def test_an_adapter_says_what_backbone_it_needs_if_no_hub_has_it(origin, words):
             "without input",
         ),
         (
-            Objective(alpha=0.1, token_weights="learned", counterfactual="placeholder"),
-            "token weights learned by position, causal loss with α = 0.1 against a placeholder",
+            Objective(
+                alpha=0.1, token_weights="learned", counterfactual="placeholder", detached=True
+            ),
+            "token weights learned by position, causal loss with α = 0.1 against a placeholder, "
+            "which is held fixed",
         ),
     ],
 )

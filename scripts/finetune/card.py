@@ -96,5 +96,6 @@ def objective_text(objective: Objective) -> str:
         against = {"no-input": "a prompt without input", "placeholder": "a placeholder"}
         causal = f"causal loss with α = {objective.alpha:g} against "
         causal += against[objective.counterfactual]
+        causal += ", which is held fixed" * objective.detached
         causal += f", as `{objective.module}.py` has it" if objective.module else ""
     return f"{weights}, {causal}"
