@@ -28,7 +28,7 @@ def found(tmp_path: Path) -> pd.DataFrame:
         epochs["train_examples"] = 60
         settings["training"]["learning_rate"] = 1e-3
         if seed:
-            epochs |= {"tuned": {"alpha": [0.02, 0.1]}, "tuned_examples": 50}
+            epochs["tuned"] = {"candidates": {"alpha": [0.02, 0.1]}, "examples": 50}
         weights = {"alpha": 0.1 if objective == "cft" else 0.0, "beta": beta}
         write_json({"settings": settings} | epochs | weights, run)
         runs.append(run)

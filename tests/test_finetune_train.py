@@ -758,8 +758,14 @@ def test_an_objective_takes_what_was_best_on_validation_examples(folder, tmp_pat
     )
     record = read_json(output / "run.json")
     assert record["settings"]["objective"] == best.model_dump()
-    assert record["tuned"] == {"alpha": [0.1, 0.02], "learning_rate": [1e-3, 2e-3]}
-    assert (record["tuned_models"], record["tuned_examples"]) == (3, 7)
+    candidates = {"alpha": [0.1, 0.02], "learning_rate": [1e-3, 2e-3]}
+    assert record["tuned"] == {"candidates": candidates, "models": 3, "examples": 7}
+    # The same, chosen from fewer, is not trained again; set in the config, it was not chosen.
+    finetune(folder, output, CFT, tuning=tried[:2], epochs=1)
+    fewer = {"candidates": {"learning_rate": [1e-3, 2e-3]}, "models": 2, "examples": 7}
+    assert read_json(output / "run.json") == record | {"tuned": fewer}
+    finetune(folder, output, best, epochs=1)
+    assert read_json(output / "run.json") == record | {"tuned": {}}
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,13 @@ def choices(runs: list[Path], decodings: list[Path]) -> pd.DataFrame:
         if weights == "learned":
             given.pop("beta")
         given["learning_rate"] = settings["training"]["learning_rate"]
+        tuned = record.get("tuned", {})
         for name, value in given.items():
             row = {"setting": name.replace("learning_", "learning "), "value": value}
             row["rule"] = CONFIG
-            if tried := record.get("tuned", {}).get(name):
+            if tried := tuned.get("candidates", {}).get(name):
                 row |= {"candidates": ", ".join(map(str, tried)), "rule": VALIDATION_NDCG}
-                row |= {"examples": record["tuned_examples"]}
+                row |= {"examples": tuned["examples"]}
             rows.append(model | row)
         sample = {"setting": "training examples", "value": record["train_examples"], "rule": CONFIG}
         if record["train_examples"] == settings["training"]["train_examples"]:

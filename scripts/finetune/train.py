@@ -130,6 +130,9 @@ def finetune(
     )
     if is_finished(output, checkpoints.name):
         logger.info("%s is finished already, from the same data, settings and code", output)
+        if is_main_process():
+            # The same may have been chosen from others.
+            write_json(read_json(output / "run.json") | {"tuned": choice}, output / "run.json")
         return
     resume = last_checkpoint(checkpoints)
     arguments = training_arguments(training, seed, place, checkpoints)
@@ -158,7 +161,7 @@ def finetune(
         "resumed": resume is not None,
         "shortcuts": shortcuts._asdict(),
         "backbone": origin_of(backbone),
-        **choice,
+        "tuned": choice,
         "settings": {
             "prompt": prompt.model_dump(),
             "objective": objective.model_dump(),
@@ -191,8 +194,8 @@ def chosen(tuning: list[Path]) -> tuple[Objective, dict[str, Any]]:
     candidates = {
         name: list(dict.fromkeys(one["objective"][name] for one in tried)) for name in TUNED
     }
-    tuned = {name: values for name, values in candidates.items() if len(values) > 1}
-    facts = {"tuned": tuned, "tuned_models": len(tried), "tuned_examples": best["examples"]}
+    candidates = {name: values for name, values in candidates.items() if len(values) > 1}
+    facts = {"candidates": candidates, "models": len(tried), "examples": best["examples"]}
     return Objective.model_validate(best["objective"]), facts
 
 
