@@ -97,7 +97,7 @@ def test_table_and_foot(tmp_path: Path, found: pd.DataFrame) -> None:
             "Settings. plain α 0, β 1; cft α 0.1, β 0.25: set in the config before training. "
             "epoch 1, 2, 3: lowest loss on validation examples (40). training examples 60: "
             "a random sub-sample of the training split of toy, drawn by the seed. "
-            "cft alpha 0.1: highest NDCG@10 on validation examples (50). "
+            "cft α 0.1: highest NDCG@10 on validation examples (50). "
             "g 0.5, 0.75: highest NDCG@10 on validation examples (30). "
             "Nothing was chosen on the test split."
         )

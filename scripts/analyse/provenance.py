@@ -45,7 +45,8 @@ def settings(choices: pd.DataFrame) -> str:
         if named + learned:
             objectives.append(f"{objective} {', '.join(named + learned)}")
     parts = [f"{'; '.join(objectives)}: {CONFIG}"] if objectives else []
-    frame["setting"] = frame["setting"].where(~tuned, frame["objective"] + " " + frame["setting"])
+    named = frame["objective"] + " " + frame["setting"].replace(SIGNS)
+    frame["setting"] = frame["setting"].where(~tuned, named)
     sampled = frame["rule"].str.startswith(SUBSAMPLE.partition("{}")[0])
     later = frame[frame["setting"].isin(["epoch", "g"]) | sampled | tuned]
     for (setting, rule), rows in later.groupby(["setting", "rule"], sort=False):
