@@ -37,7 +37,7 @@ class Objective(Settings):
     learning_rate: float | None = Field(None, gt=0)
     """Takes the place of the backbone's `training.learning_rate`."""
     train_examples: int | None = Field(None, ge=1)
-    """Takes the place of the backbone's `training.train_examples`."""
+    """Takes the place of the backbone's `training.train_examples` and of the data set's."""
 
     @model_validator(mode="after")
     def _effects(self) -> Objective:
