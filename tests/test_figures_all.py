@@ -67,9 +67,10 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
     if name == "positions":
         del cells["seed"]
         measures = ["with_history", "without_history", "effect"]
-        places = ["1", "2", "13+", "eos", "target"]
+        places = ["1", "2", "13+", "eos", "target", "titles"]
         frame = product(**cells, position=places, measure=measures).assign(base=None, n=9, users=3)
-        compared = (frame["position"] == "target") & (frame["objective"] != "plain")
+        frame = frame[(frame["position"] != "titles") | (frame["measure"] == measures[0])]
+        compared = frame["position"].isin(["target", "titles"]) & (frame["objective"] != "plain")
         halves = product(**cells, position=["halves"], measure=["effect"])
         return pd.concat([frame, frame[compared].assign(base="plain"), halves])
     if name == "curves":

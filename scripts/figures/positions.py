@@ -30,7 +30,7 @@ def positions(values: pd.DataFrame, labels: Labels) -> Drawing:
     """Draw both branches and their gap over the token position, and how far each branch of the
     whole target is from plain, per objective."""
     data = values.astype({"position": str})
-    data = style.some(data[data["position"] != "halves"])
+    data = style.some(data[~data["position"].isin(["halves", "titles"])])
     looks = style.looks(data["objective"])
     order = sorted((p for p in data["position"].unique() if p.isdigit()), key=int)
     order += [p for p in data["position"].unique() if p.endswith("+")]
