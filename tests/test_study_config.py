@@ -360,11 +360,11 @@ def test_what_is_tried_before_settings_are_chosen():
     tried = [
         Cell("x", "tiny", f"causal-alpha{a}-learning-rate{r}", 9, "constrained", "with")
         for a in ("0.02", "0.3")
-        for r in ("0.001", "1e-05")
+        for r in ("1e-05", "0.001")
     ]
     study = resolve(config)
     assert list(tuning_cells(study)) == tried
-    point = all_objectives(study)[tried[3].objective]
+    point = all_objectives(study)[tried[2].objective]
     assert (point.alpha, point.beta, point.training()) == (0.3, 1, {"learning_rate": 1e-5})
     for dataset in ("x", "y"):  # What x decides serves y, too.
         assert list(tuned_by(study, dataset, "tiny", "causal")) == tried

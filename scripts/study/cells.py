@@ -104,14 +104,15 @@ def grid_objectives(study: Study, grid: Sensitivity) -> dict[str, Objective]:
 
 
 def tuning_objectives(study: Study, tuning: Tuning) -> dict[str, Objective]:
-    """The objectives that a tuning tries, by name.
+    """The objectives that a tuning tries, by name, in the order of their values: of equal ones the
+    first is chosen, and Snakemake does not see in what order a list stands.
 
     Raises:
         ValidationError: one is no objective.
     """
     keys = [key for key in ("alpha", "beta", "learning_rate") if getattr(tuning, key)]
     base, points = study.objectives[tuning.objective].model_dump(), {}
-    for values in itertools.product(*(getattr(tuning, key) for key in keys)):
+    for values in itertools.product(*(sorted(getattr(tuning, key)) for key in keys)):
         point = dict(zip(keys, values, strict=True))
         parts = [f"{key.replace('_', '-')}{value:g}" for key, value in point.items()]
         points["-".join([tuning.objective, *parts])] = Objective.model_validate(base | point)
