@@ -23,14 +23,13 @@ def tuning(tuning: pd.DataFrame, labels: Labels) -> Table:
         | {"NDCG@10": number(row["value"]), "Chosen": "yes" if row["chosen"] else "no"}
         for row in frame.to_dict("records")
     ]
+    unset = frame["learning_rate"].isna()
     seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
         f"{span(frame['examples'])} examples of the validation split, one training each, with the "
         f"seed {seeds}: small differences may be chance. The highest, of equal ones the first, is "
         "chosen for all seeds of the experiments. Nothing was chosen on the test split.",
-        f"{UNKNOWN}: the learning rate of the backbone's training."
-        if frame["learning_rate"].isna().any()
-        else "",
+        f"{UNKNOWN}: the learning rate of the backbone's training." * bool(unset.any()),
     ]
     bold = {(i, "NDCG@10") for i in range(len(rows)) if frame["chosen"].iloc[i]}
     return Table(pd.DataFrame(rows), notes, left=len(keys), bold=bold)
