@@ -71,7 +71,7 @@ def test_states_follow_files_records_and_locks(study: Study) -> None:
     log.write_text("0%|\r100%|\nWARNING slow\n12:00 ERROR x: no memory\nlast\n", encoding="utf-8")
     assert state_of(study, name) == "failed"
     text = overview(study, jobs_of(study))
-    assert "10 of 11    1 failed\n" in text
+    assert "12 of 13    1 failed\n" in text
     assert f"  {name}\n    12:00 ERROR x: no memory\n    {log}" in text
     log.write_text("50%|\nslain\n", encoding="utf-8")
     assert state_of(study, name) == "missing"
