@@ -95,7 +95,6 @@ FIGURES = {"gains", "strata", "dependence", "sensitivity"}
         (with_lengths, TABLES | {"history_length"}, FIGURES | {"history_length"}),
         (with_search_error, TABLES | {"search_error"}, FIGURES),
         (with_causal, TABLES | {"token_weights"}, FIGURES | {"token_weights"}),
-        # What is tuned differs in more than its token weights; what nothing uses is not tried.
         (lambda c: (with_causal(c), with_tuning(c)), TABLES | {"tuning"}, FIGURES),
         (lambda c: c.update(tuning=[TUNING]), TABLES, FIGURES),
         (with_backbone, TABLES | {"backbones"}, FIGURES),
