@@ -1,7 +1,6 @@
 """What decoding over a catalogue costs: ours, and what it is measured against.
 
     python -m tests.benchmarks.decoding
-    python -m tests.benchmarks.decoding --parts '["curves"]' --output docs/figures --rounds 5
     python -m tests.benchmarks.decoding --parts '["passes"]' --data results/STUDY/data/NAME \
         --backbone resources/backbones/NAME --examples 16 --batch 8
 
@@ -15,9 +14,8 @@ tokens, prompts of 200 tokens. The peers are written anew from their description
 
 Rounds take turns; times are medians of CPU seconds over the rounds. A step is one token of every
 beam, however many of them a pass runs: the time of the prompts, or of a `generate` of a single
-token, is taken off. The curves' floor is the time inside the model's own forward passes of the same
-search. Memory is by what a fresh process grows (resident) while it
-builds, and by Python's own count of what is kept.
+token, is taken off. Memory is by what a fresh process grows (resident) while it builds, and by
+Python's own count of what is kept.
 """
 
 from __future__ import annotations
@@ -34,7 +32,6 @@ from typing import Any, Literal
 from unittest import mock
 
 import numpy as np
-import pandas as pd
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -44,7 +41,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from scripts.command import progress, run
+from scripts.command import run
 from scripts.data.settings import Prompt
 from scripts.decode import constrained
 from scripts.decode.constrained import SPARE, nodes_to_run, search, to_device
@@ -53,10 +50,9 @@ from scripts.decode.recommend import rank_constrained
 from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
-from scripts.files import write_csv
 from tests.benchmarks.measure import alone, bar, machine
 
-Part = Literal["trie", "step", "throughput", "curves", "passes"]
+Part = Literal["trie", "step", "throughput", "passes"]
 Title = tuple[int, ...]
 #: Titles and their scores, best first.
 Ranking = list[tuple[Title, float]]
@@ -324,37 +320,6 @@ def throughput_part(bench: Bench, beams: int, examples: int) -> None:
     )
 
 
-def curves_part(words: int, rounds: int, output: Path) -> None:
-    """Time an example against titles, beams and batch, with the model's own as the floor."""
-    varied = {
-        "titles": [(n, 10, 4) for n in (1_000, 3_000, 10_000, 30_000, 100_000)],
-        "beams": [(10_000, n, 4) for n in (1, 5, 10, 20, 50)],
-        "batch": [(10_000, 10, n) for n in (1, 2, 4, 8, 16)],
-    }
-    points = list(dict.fromkeys(point for line in varied.values() for point in line))
-    benches = {n: Bench(words, n) for n in {titles for titles, _, _ in points}}
-    rows = []
-    # The first round warms up.
-    for _ in progress(range(rounds + 1), "rounds"):
-        for titles, beams, batch in points:
-            bench = benches[titles]
-            timed = Timed(bench.model)
-            prompts = make_prompts(batch, words)
-            whole, _ = seconds(partial(bench.ours, prompts, beams, timed))
-            rows.append((titles, beams, batch, whole / batch, timed.seconds / batch))
-    measures = ["seconds", "model"]
-    frame = pd.DataFrame(rows[len(points) :], columns=["titles", "beams", "batch", *measures])
-    frame["ratio"] = frame["seconds"] / frame["model"]
-    medians = frame.groupby(["titles", "beams", "batch"]).median()
-    lines = [
-        medians.loc[line].reset_index().assign(varied=name).assign(value=lambda f: f[f.varied[0]])
-        for name, line in varied.items()
-    ]
-    curves = pd.concat(lines)[["varied", "value", *measures, "ratio"]]
-    print(curves.to_string(index=False, float_format="{:.4g}".format), flush=True)
-    write_csv(curves, output / "decoding.csv")
-
-
 def passes_part(data: Path, backbone: Path, beams: int, batch: int, examples: int) -> None:
     """Passes behind the prompts of a prepared data set, and the time that they take here."""
     settings = {"catalogue": data / "catalogue.parquet", "model": backbone, "backbone": backbone}
@@ -389,7 +354,6 @@ def measure(
     examples: int = 8,
     rounds: int = 3,
     threads: int = 1,
-    output: Path = Path(),
     data: Path = Path(),
     backbone: Path = Path(),
 ) -> None:
@@ -404,12 +368,11 @@ def measure(
         examples: examples of the whole runs, which we search in one batch.
         rounds: measurements of each, of which the median counts.
         threads: CPU threads.
-        output: folder for the curves' CSV.
         data: a prepared data set, for the passes.
         backbone: pretrained, for the passes.
     """
     torch.set_num_threads(threads)
-    chosen = parts or ["trie", "step", "throughput", "curves"]
+    chosen = parts or ["trie", "step", "throughput"]
     print(f"machine: {machine('torch')}", flush=True)
     with torch.inference_mode():
         if "trie" in chosen:
@@ -420,8 +383,6 @@ def measure(
                 step_part(bench, beams, batch, rounds)
             if "throughput" in chosen:
                 throughput_part(bench, beams, examples)
-        if "curves" in chosen:
-            curves_part(words, rounds, output)
         if "passes" in chosen:
             passes_part(data, backbone, beams, batch, examples)
 
