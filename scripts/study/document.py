@@ -80,11 +80,13 @@ def references(node: dict[str, Any], suffix: str = "") -> list[tuple[str, str]]:
 
 
 def table(node: dict[str, Any]) -> str:
-    """Markdown table of the keys of a class."""
+    """Markdown table of the keys of a class but its `kind`, which is in the heading."""
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for key, entry in node["properties"].items():
-        cells = [f"`{key}`", kind_of(entry), default_of(node, key), meaning_of(key, entry)]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        if key != "kind":
+            meaning = one_line(entry["description"])
+            cells = [f"`{key}`", kind_of(entry), default_of(node, key), meaning]
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
@@ -124,11 +126,6 @@ def default_of(node: dict[str, Any], key: str) -> str:
             for name, one in default.items()
         }
     return f"`{json.dumps(default)}`"
-
-
-def meaning_of(key: str, entry: dict[str, Any]) -> str:
-    """What a key means."""
-    return "Tells the kinds apart." if key == "kind" else one_line(entry["description"])
 
 
 def class_name(reference: str) -> str:
