@@ -12,9 +12,6 @@ from scripts.evaluate.bootstrap import Draws
 from scripts.figures.token_weights import token_weights as figure
 from scripts.files import read_json, write_json
 from scripts.labels import Labels
-from scripts.study.cells import equal_weight_bases
-from scripts.study.config import resolve
-from scripts.study.schema import Study
 from scripts.style import save
 from scripts.tables.token_weights import token_weights as table
 from tests.tiny_study import as_read, llm, metrics
@@ -101,37 +98,3 @@ def test_table_and_figure(tmp_path, runs):
 
     save(figure(as_read(token_weights(runs, BASES)), Labels()), tmp_path / "figure.pdf")
     assert (tmp_path / "figure.svg").read_text().count("<text") > 5
-
-
-def study(objectives: list[str]) -> Study:
-    """A study of these objectives."""
-    return resolve(
-        {
-            "study": "s",
-            "datasets": {
-                "d": {
-                    "label": "D",
-                    "source": {"kind": "amazon-2018", "reviews": "r", "metadata": "m"},
-                    "prompt": {"instruction": "I", "history": "H"},
-                }
-            },
-            "backbones": {"b": {"label": "B", "source": {"kind": "folder", "path": "p"}}},
-            "decoders": {"constrained": {"kind": "constrained"}},
-            "experiments": [
-                {
-                    "backbones": ["b"],
-                    "datasets": ["d"],
-                    "objectives": objectives,
-                    "decoders": ["constrained"],
-                    "seeds": [0],
-                }
-            ],
-        }
-    )
-
-
-def test_bases_share_all_but_the_weights():
-    assert equal_weight_bases(study(["plain", "cft"])) == {}
-    assert equal_weight_bases(study(["cft", "cft-learned"])) == {}
-    found = equal_weight_bases(study(["plain", "weighted", "causal", "cft", "cft-learned"]))
-    assert found == {"weighted": "plain", "cft": "causal", "cft-learned": "causal"}

@@ -14,23 +14,14 @@ from scripts.command import InputError
 from scripts.files import read_json, write_json
 from tests.hub_server import commit_of, serve
 from tests.small_data import change_json
-from tests.small_language import make_small_backbone, write_language_data
 
 NAME = "someone/something"
 WEIGHTS = f"{NAME}/model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_language_data(folder)
-    (make_small_backbone(folder) / "backbone.json").unlink()
-    return folder / "backbone"
-
-
 @pytest.fixture
-def hub(model, tmp_path, monkeypatch, waits):
-    shutil.copytree(model, tmp_path / "hub" / NAME)
+def hub(folder, tmp_path, monkeypatch, waits):
+    shutil.copytree(folder / "backbone", tmp_path / "hub" / NAME)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)

@@ -167,6 +167,7 @@ def test_claims_are_judged_by_the_analyses_of_the_study() -> None:
 
 def test_the_whole_is_compared_with_its_parts_and_weights_with_equal_ones() -> None:
     assert compared_objectives(changed()) == {"plain": []}
+    assert equal_weight_bases(changed()) == {}
     study = changed(with_causal)
     # Weighted has the weights that plain lacks; cft and cft-learned those that causal lacks.
     bases = {"weighted": "plain", "cft": "causal", "cft-learned": "causal"}
