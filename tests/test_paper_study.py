@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.test_workflow import CODE
+from tests.test_workflow import CODE, ELSEWHERE, ROOT, snakemake
 
-ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
     for name in CODE:
         (tmp_path / name).symlink_to(ROOT / name)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = snakemake(tmp_path, "--dry-run")
     output = done.stdout + done.stderr
-    assert done.returncode == 0, output[-3000:]
     for rule in (
         *("download", "prepare", "recut", "sequential", "fetch_backbone", "finetune"),
         *("tune_assistant", "recommend", "token_effects", "table_accuracy", "figure_sensitivity"),
@@ -42,18 +37,11 @@ def test_dry_run_lists_the_complete_study(tmp_path: Path) -> None:
     assert found["qwen2-0.5b"] < found["llama-3.2-1b"] < found["qwen2.5-1.5b"]
 
 
-@pytest.mark.slow
 def test_a_config_file_replaces_the_papers_study_whole(tmp_path: Path) -> None:
     """Even one that lacks the study's name; without a file, `--config` changes the default."""
     (tmp_path / "mine.yaml").write_text("device: cpu\n", encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--cores", "1", "--dry-run", "--quiet", "all", "--directory", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "--configfile", "mine.yaml"], cwd=tmp_path, capture_output=True, text=True
-    )
+    dry_run = (*ELSEWHERE, "--dry-run", "--quiet", "all")
+    done = snakemake(tmp_path, *dry_run, "--configfile", "mine.yaml", check=False)
     assert done.returncode != 0
     assert "study: missing; see config/README.md" in done.stdout + done.stderr
-    done = subprocess.run(
-        [*command, "--config", "device=cpu"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    snakemake(tmp_path, *dry_run, "--config", "device=cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import subprocess
 import sys
@@ -38,8 +37,7 @@ from scripts.study.preflight import Gpu, find_gpus, missing_gpu, missing_paths, 
 from scripts.study.resources import pretrained
 from scripts.study.schema import Study
 from tests.generate_amazon import generate
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.test_workflow import ELSEWHERE, ROOT, SMOKE, snakemake
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +58,6 @@ def changed(node: Any, changes: Any) -> Any:
         return node | {key: changed(node[key], value) for key, value in changes.items()}
     new = {key: changed(getattr(node, key), value) for key, value in changes.items()}
     return node.model_copy(update=new)
-
-
-def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *options]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def make_everything(chosen: Study) -> None:
@@ -268,8 +260,8 @@ def dry_run(cores: int, **backbone) -> subprocess.CompletedProcess[str]:
     config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
     config["backbones"]["tiny"] |= backbone
     Path("mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    options = ["--configfile", "mine.yaml", "--cores", str(cores), "--dry-run"]
-    return snakemake(Path.cwd(), *options, "--printshellcmds")
+    options = [*ELSEWHERE, "--configfile", "mine.yaml", "--cores", str(cores), "--dry-run"]
+    return snakemake(Path.cwd(), *options, "--printshellcmds", check=False)
 
 
 @pytest.mark.slow
@@ -400,13 +392,12 @@ def test_as_a_command_without_torch(tmp_path):
 
 
 @pytest.mark.slow
-def test_data_are_prepared_without_the_gpu_that_the_models_need(tmp_path):
+def test_data_are_prepared_without_the_gpu_that_the_models_need(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     generate(tmp_path / "generated", users=30, items=30, seed=0)
-    options = ["--configfile", str(ROOT / "config" / "smoke.yaml"), "--config", "device=cuda"]
-    options += ["--cores", "1"]
-    done = snakemake(tmp_path, *options, "results/smoke/data/generated/preparation.json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = snakemake(tmp_path, *options, "results/smoke/analyses/accuracy.csv")
+    options = (*ELSEWHERE, "--configfile", SMOKE, "--config", "device=cuda", "--")
+    snakemake(tmp_path, *options, "results/smoke/data/generated/preparation.json")
+    done = snakemake(tmp_path, *options, "results/smoke/analyses/accuracy.csv", check=False)
     assert done.returncode != 0
     assert "no usable GPU was found" in done.stdout + done.stderr
 

@@ -31,6 +31,9 @@ from tests.torture import torture
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
+#: For a study in another folder than the checkout.
+ELSEWHERE = ("--snakefile", str(ROOT / "Snakefile"))
+SMOKE = str(ROOT / "config/smoke.yaml")
 #: What hangs on everything: these may rerun with any new cell.
 SUMMARIES = re.compile(r"((analysis|table|figure)_\w+|report|all)$")
 
@@ -404,11 +407,6 @@ def elsewhere(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for second, path in enumerate(files, start=10**9):
         os.utime(path, (second, second))
     return folder
-
-
-#: Another checkout than the one that made the study.
-ELSEWHERE = ("--snakefile", str(ROOT / "Snakefile"))
-SMOKE = str(ROOT / "config/smoke.yaml")
 
 
 def test_a_copy_another_checkout_and_another_device_rerun_nothing(elsewhere: Path) -> None:
