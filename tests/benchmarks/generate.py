@@ -17,7 +17,7 @@ from isal import igzip_threaded
 
 from scripts.command import run
 from scripts.data.rules import month_start
-from scripts.files import atomic, write_json
+from scripts.files import atomic
 from tests.generate_amazon import DAY
 
 #: The density of ranks falls as rank ** -exponent.
@@ -51,7 +51,7 @@ ITEM = (
 
 
 def generate(folder: Path, reviews: int, users: int, items: int, seed: int = 0) -> None:
-    """Write `reviews.json.gz`, `meta.json.gz` and, on their distinct ids, `facts.json`.
+    """Write `reviews.json.gz` and `meta.json.gz`.
 
     Args:
         folder: Where the files go.
@@ -73,8 +73,6 @@ def generate(folder: Path, reviews: int, users: int, items: int, seed: int = 0) 
         with igzip_threaded.open(partial / "meta.json.gz", "wb", 3, threads=1) as stream:
             for begin in range(0, len(item), BLOCK):
                 stream.write(_metadata(rng, text, item[begin : begin + BLOCK], items))
-        facts = {"users": len(np.unique(rows[0])), "items": len(np.unique(rows[1]))}
-        write_json(facts, partial / "facts.json")
 
 
 def _interactions(

@@ -96,7 +96,6 @@ def candidates(files: Path, output: Path, published: bool) -> list[tuple[str, li
     found = [
         ("empty interpreter", ["-c", "pass"]),
         ("imports", ["-c", "import scripts.data.prepare"]),
-        ("ids", [*floor, "ids"]),
         ("inflate (isal)", [*floor, "isal"]),
         ("inflate (gzip)", [*floor, "gzip"]),
         ("ours", ours),
