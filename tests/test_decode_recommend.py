@@ -298,7 +298,8 @@ def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path):
         finetune(
             *(data / "backbone", data / "examples.parquet", data / "examples.parquet"),
             *(data / "catalogue.parquet", PROMPT, Objective(), training, 0),
-            *(tmp_path / f"model {limit}", "cpu"),
+            output=tmp_path / f"model {limit}",
+            device="cpu",
         )
         record = read_json(tmp_path / f"model {limit}" / "run.json")
         assert record["truncated_prompts"] == sum(length > limit for length in lengths)
