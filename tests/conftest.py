@@ -1,6 +1,7 @@
 """What holds for every test run."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_language_data(folder)
     (make_small_backbone(folder) / "backbone.json").unlink()  # Tests change copies of it.
     return folder
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, which a test changes."""
+    return shutil.copytree(folder, tmp_path / "copy")
 
 
 @pytest.fixture(scope="module")

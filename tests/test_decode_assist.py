@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-from scripts.backbones.load import load_tokenizer
 from scripts.backbones.passes import padded
 from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
 from scripts.baselines.settings import Caser, GRU4Rec, SASRec
@@ -163,11 +162,10 @@ def test_g_is_chosen_once_for_all_histories(folder, tmp_path):
     assert best_weight({0.1: 0.2, 0.5: 0.3, 0.9: 0.3}) == 0.9
 
 
-def test_the_assistant_sees_the_history_that_the_model_sees(folder, tmp_path):
+def test_the_assistant_sees_the_history_that_the_model_sees(folder, tokenizer):
     """At a tiny g the assistant alone makes the order: SASRec's on the shown history."""
     examples = read_table(folder / "examples.parquet", EXAMPLES)
     catalogue = read_table(folder / "catalogue.parquet", CATALOGUE)
-    tokenizer = load_tokenizer(folder / "backbone")
     titles = distinct_titles(catalogue, tokenizer)
     counts = catalogue["train_count"].to_numpy()
     probabilities = title_probabilities(folder / "sasrec.safetensors", counts, titles.of_item, CPU)
@@ -178,9 +176,9 @@ def test_the_assistant_sees_the_history_that_the_model_sees(folder, tmp_path):
         assert found["item_id"].tolist() == titles.item[expected].ravel().tolist()
 
 
-def test_a_sequence_has_the_probability_of_all_its_titles(folder, tmp_path):
+def test_a_sequence_has_the_probability_of_all_its_titles(folder, copy):
     """With a tokenizer that knows no capital letters, and a title in another writing."""
-    copy = lower_case(folder, tmp_path / "copy", [])
+    lower_case(copy, [])
     catalogue = read_table(folder / "catalogue.parquet", CATALOGUE)
     catalogue.loc[5, "title"] = TITLES[7].upper() + " AMBER HARBOUR"
     catalogue.loc[6, "title"] = TITLES[7] + " Amber Harbour"

@@ -102,12 +102,11 @@ def test_peak_memory_begins_anew():
 
 
 @pytest.mark.parametrize("history", ["with", "without"])
-def test_constrained_lists_are_the_best_scored_titles(folder, history):
+def test_constrained_lists_are_the_best_scored_titles(folder, history, tokenizer):
     """A beam as wide as the catalogue lists all its titles by their scores."""
     decoder = Constrained(kind="constrained", beams=20, length_penalty=1.0, batch_size=3)
     lists, _ = run(folder, decoder, history)
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
-    tokenizer = load_tokenizer(folder / "backbone")
     items = [item for item in range(len(TITLES)) if item != 2]
     for row, (_, history_items, _) in enumerate(ROWS):
         titles = [TITLES[item] for item in history_items] if history == "with" else []
@@ -118,10 +117,9 @@ def test_constrained_lists_are_the_best_scored_titles(folder, history):
         np.testing.assert_allclose(group["score"], np.array(scores)[order], atol=1e-4)
 
 
-def test_subsample_and_truncation(folder):
+def test_subsample_and_truncation(folder, tokenizer):
     lists, record = run(folder, DECODERS["constrained"], test_examples=3, max_tokens=300)
     assert lists["example_id"].nunique() == record["examples"] == 3
-    tokenizer = load_tokenizer(folder / "backbone")
     # Room for one title only: every longer history is cut to its last one.
     limit = max(len(prompt_ids(tokenizer, prompt_text(PROMPT, [title]))) for title in TITLES)
     _, record = run(folder, DECODERS["constrained"], max_tokens=limit)
@@ -147,8 +145,7 @@ def test_adapter_is_merged_into_its_backbone(folder):
     assert by_example(lists) != by_example(plain)
 
 
-def test_the_item_with_most_training_targets_stands_for_a_title(folder):
-    tokenizer = load_tokenizer(folder / "backbone")
+def test_the_item_with_most_training_targets_stands_for_a_title(tokenizer):
     items = pd.DataFrame(
         {
             "item_id": range(6),
@@ -163,27 +160,23 @@ def test_the_item_with_most_training_targets_stands_for_a_title(folder):
     assert found.of_item.tolist() == [1, 0, 1, 1, 2, 2]
 
 
-def lower_case(folder, copy, titles):
-    """A copy of the folder with more titles, and with a tokenizer that knows no capital letters."""
-    shutil.copytree(folder, copy)
+def lower_case(copy, titles):
+    """Give a folder more titles, and a tokenizer that knows no capital letters."""
     tokenizer = load_tokenizer(copy / "backbone")
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.save_pretrained(copy / "backbone")
-    items = read_table(folder / "catalogue.parquet", CATALOGUE)
+    items = read_table(copy / "catalogue.parquet", CATALOGUE)
     more = items.iloc[: len(titles)].assign(
         item_id=range(len(items), len(items) + len(titles)), title=titles, train_count=9
     )
     added = pd.concat([items, more], ignore_index=True).astype(items.dtypes)
     write_table(added, copy / "catalogue.parquet", CATALOGUE)
-    return copy
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_titles_that_a_tokenizer_cannot_tell_apart_stand_side_by_side(
-    folder, tmp_path, decoder, caplog
-):
+def test_titles_that_a_tokenizer_cannot_tell_apart_stand_side_by_side(decoder, caplog, copy):
     """Each is a title of its own, as the baselines and the metrics have it."""
-    copy = lower_case(folder, tmp_path / "copy", ["BROKEN ISLAND", "amber harbour", "Other"])
+    lower_case(copy, ["BROKEN ISLAND", "amber harbour", "Other"])
     whole = DECODERS[decoder].model_copy(update={"beams": 20, "depth": 20})
     lists, record = run(copy, whole)
     assert record["titles_sharing_tokens"] == 4
@@ -199,9 +192,9 @@ def test_titles_that_a_tokenizer_cannot_tell_apart_stand_side_by_side(
     assert short.groupby("example_id").size().tolist() == [3] * len(ROWS)
 
 
-def test_metrics_audit_and_lists_agree_on_titles_that_share_their_tokens(folder, tmp_path):
+def test_metrics_audit_and_lists_agree_on_titles_that_share_their_tokens(copy):
     """The target of one example is a title that shares its tokens with a more popular one."""
-    copy = lower_case(folder, tmp_path / "copy", ["BROKEN ISLAND", "amber harbour"])
+    lower_case(copy, ["BROKEN ISLAND", "amber harbour"])
     examples = read_table(copy / "examples.parquet", EXAMPLES)
     examples["target"] = np.array([3, 10, 2, 9, 7, 8], np.int32)
     write_table(examples, copy / "examples.parquet", EXAMPLES)
@@ -256,48 +249,43 @@ def test_widening_must_widen():
         Constrained(kind="constrained", widen_to=5)
 
 
-def test_an_empty_history_is_the_prompt_without_one(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "copy")
+def test_an_empty_history_is_the_prompt_without_one(folder, copy):
     examples = read_table(folder / "examples.parquet", EXAMPLES)
     examples["history"] = [[]] * len(examples)
-    write_table(examples, tmp_path / "copy" / "examples.parquet", EXAMPLES)
-    found, _ = run(tmp_path / "copy", DECODERS["constrained"])
+    write_table(examples, copy / "examples.parquet", EXAMPLES)
+    found, _ = run(copy, DECODERS["constrained"])
     expected, _ = run(folder, DECODERS["constrained"], history="without")
     pd.testing.assert_frame_equal(found, expected)
 
 
-def test_histories_are_cut_to_what_the_model_sees(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "copy")
-    config = tmp_path / "copy" / "backbone" / "config.json"
-    tokenizer = load_tokenizer(folder / "backbone")
+def test_histories_are_cut_to_what_the_model_sees(copy, tokenizer):
+    config = copy / "backbone" / "config.json"
     longest = max(len(answer_ids(tokenizer, title)) for title in TITLES)
     whole = max(
         len(prompt_ids(tokenizer, prompt_text(PROMPT, [TITLES[i] for i in history])))
         for _, history, _ in ROWS
     )
     change_json(config, max_position_embeddings=whole + longest - 1)
-    _, record = run(tmp_path / "copy", DECODERS["constrained"], max_tokens=10_000)
+    _, record = run(copy, DECODERS["constrained"], max_tokens=10_000)
     assert record["truncated_prompts"] >= 1
 
 
 @pytest.mark.slow
-def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path):
+def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path, copy, tokenizer):
     """Training, every decoder and the token effects keep the same titles of the same histories."""
-    shutil.copytree(folder, tmp_path / "copy")
     items = read_table(folder / "catalogue.parquet", CATALOGUE)
     items.loc[6, "title"] = "Long " * 30
-    write_table(items, tmp_path / "copy" / "catalogue.parquet", CATALOGUE)
-    data, tokenizer = tmp_path / "copy", load_tokenizer(folder / "backbone")
+    write_table(items, copy / "catalogue.parquet", CATALOGUE)
     shown = [[items["title"][item] for item in history] for _, history, _ in ROWS]
     lengths = [len(prompt_ids(tokenizer, prompt_text(PROMPT, titles))) for titles in shown]
     alone = len(prompt_ids(tokenizer, prompt_text(PROMPT, [items["title"][6]])))
     room = max(lengths) + len(answer_ids(tokenizer, "Long " * 30))
-    change_json(data / "backbone" / "config.json", max_position_embeddings=room)
+    change_json(copy / "backbone" / "config.json", max_position_embeddings=room)
     for limit in (max(lengths), alone):
         training = Training(batch_size=8, micro_batch_size=8, epochs=1, max_tokens=limit)
         finetune(
-            *(data / "backbone", data / "examples.parquet", data / "examples.parquet"),
-            *(data / "catalogue.parquet", PROMPT, Objective(), training, 0),
+            *(copy / "backbone", copy / "examples.parquet", copy / "examples.parquet"),
+            *(copy / "catalogue.parquet", PROMPT, Objective(), training, 0),
             output=tmp_path / f"model {limit}",
             device="cpu",
         )
@@ -306,10 +294,10 @@ def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path):
         for decoder in DECODERS.values():
             far = {"max_new_tokens": 10_000} if decoder.kind == "grounded" else {}
             with_room = decoder.model_copy(update=far | {"batch_size": 6})
-            _, decoded = run(data, with_room, max_tokens=limit)
+            _, decoded = run(copy, with_room, max_tokens=limit)
             assert decoded["truncated_prompts"] == record["truncated_prompts"]
     # The long history has lost its oldest titles, no more than it must.
-    token_effects(finetuned(data, max_tokens=alone), data / "examples.parquet", data / "effects")
+    token_effects(finetuned(copy, max_tokens=alone), copy / "examples.parquet", copy / "effects")
     kept = next(
         titles
         for start in range(len(shown[3]))
@@ -317,7 +305,7 @@ def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path):
     )
     model = AutoModelForCausalLM.from_pretrained(folder / "backbone")
     expected = log_probabilities(model, tokenizer, kept, items["title"][ROWS[3][2]])
-    effects = read_table(data / "effects", TOKEN_EFFECTS)
+    effects = read_table(copy / "effects", TOKEN_EFFECTS)
     found = effects.loc[effects["example_id"] == 13, "with_history"]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -327,11 +315,10 @@ def test_a_model_that_sees_too_little(folder):
         run(folder, DECODERS["constrained"], max_tokens=20)
 
 
-def test_a_tokenizer_without_eos(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "copy")
-    change_json(tmp_path / "copy" / "backbone" / "tokenizer_config.json", eos_token=None)
+def test_a_tokenizer_without_eos(copy):
+    change_json(copy / "backbone" / "tokenizer_config.json", eos_token=None)
     with pytest.raises(InputError, match="no eos token"):
-        run(tmp_path / "copy", DECODERS["constrained"])
+        run(copy, DECODERS["constrained"])
 
 
 @pytest.mark.parametrize("column", ["target", "history"])
@@ -360,26 +347,24 @@ def test_an_item_outside_the_catalogue_is_named_by_every_step(folder, tmp_path, 
             step()
 
 
-def test_other_histories_are_decoded_as_one_s_own(folder, tmp_path):
+def test_other_histories_are_decoded_as_one_s_own(folder, copy):
     """The record counts the histories that stayed what they were: those of a single item."""
-    shutil.copytree(folder, tmp_path / "copy")
     examples = read_table(folder / "examples.parquet", EXAMPLES)
     for condition in ("wrong", "shuffled"):
         found, record = run(folder, DECODERS["constrained"], history=condition)
         changed = replace_histories(examples, condition, EVALUATION_SEED)
-        write_table(changed, tmp_path / "copy" / "examples.parquet", EXAMPLES)
-        expected, _ = run(tmp_path / "copy", DECODERS["constrained"])
+        write_table(changed, copy / "examples.parquet", EXAMPLES)
+        expected, _ = run(copy, DECODERS["constrained"])
         pd.testing.assert_frame_equal(found, expected)
         singles = sum(len(history) == 1 for _, history, _ in ROWS)
         assert record["unchanged_histories"] == (singles if condition == "shuffled" else 0)
 
 
-def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "copy")
+def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, copy):
     sampling = {"do_sample": True, "temperature": 5.0, "top_k": 2, "repetition_penalty": 9.0}
-    change_json(tmp_path / "copy" / "backbone" / "generation_config.json", **sampling)
+    change_json(copy / "backbone" / "generation_config.json", **sampling)
     for name, decoder in DECODERS.items():
-        found, _ = run(tmp_path / "copy", decoder)
+        found, _ = run(copy, decoder)
         expected, _ = run(folder, decoder)
         pd.testing.assert_frame_equal(found, expected, obj=name)
 
