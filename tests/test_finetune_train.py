@@ -531,40 +531,25 @@ def test_a_checkpoint_with_any_broken_file_is_passed_over(folder, undisturbed, t
     assert_resumed(finetune(folder, tmp_path / "model"), undisturbed)
 
 
-def finetune_together(folder, output, script, processes=2, die=False, **settings):
-    """Fine-tune with several processes on the CPU; the launcher when it has ended."""
-    settings = json.dumps(settings | {"processes": processes})
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    arguments = [script, folder, output, settings, "in the second epoch" * die]
-    return subprocess.run(
-        [*launcher, "--nproc-per-node", str(processes), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-        timeout=240,
-    )
-
-
-@pytest.fixture
-def script(tmp_path):
-    path = tmp_path / "together.py"
-    path.write_text(SCRIPT)
-    return path
-
-
-def test_two_processes_train_as_one_does_even_if_one_is_killed(folder, tmp_path, script):
+def test_two_processes_train_as_one_does_even_if_one_is_killed(folder, tmp_path):
+    """Also the token weights that they learn together. No other objective shares more."""
     # The last step of an epoch has one example, which leaves the second process without any.
     settings = {"train_examples": 57, "micro_batch_size": 2}
-    alone = finetune(folder, tmp_path / "alone", **settings)
-    output = tmp_path / "together"
-    ended = finetune_together(folder, output, script, die=True, **settings)
-    assert ended.returncode != 0
+    alone, output = finetune(folder, tmp_path / "alone", LEARNED, **settings), tmp_path / "both"
+    (tmp_path / "script.py").write_text(SCRIPT)
+    given = json.dumps(settings | {"processes": 2, "objective": LEARNED.model_dump()})
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", "2", tmp_path / "script.py", folder, output, given]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    options = {"env": os.environ | environment, "text": True, "timeout": 240}
+    killed = subprocess.run([*command, "in the second epoch"], capture_output=True, **options)
+    assert killed.returncode != 0
     assert not output.exists()
-    left = {path.name for path in tmp_path.glob("together.checkpoints/*/checkpoint-*")}
+    left = {path.name for path in tmp_path.glob("both.checkpoints/*/checkpoint-*")}
     assert left == {"checkpoint-8"}
-    ended = finetune_together(folder, output, script, **settings)
+    ended = subprocess.run([*command, "at no point"], capture_output=True, **options)
     assert ended.returncode == 0, ended.stderr
-    assert not (tmp_path / "together.checkpoints").exists()
+    assert not (tmp_path / "both.checkpoints").exists()
 
     expected, found = (load(folder, path) for path in (alone, output))
     for one, two in zip(expected.parameters(), found.parameters(), strict=True):
@@ -574,6 +559,8 @@ def test_two_processes_train_as_one_does_even_if_one_is_killed(folder, tmp_path,
     expected, found = (read_json(path / "run.json") for path in (alone, output))
     assert (expected["resumed"], found["resumed"]) == (False, True)
     assert found["steps"] == expected["steps"] == 24
+    losses = [[x for x in one["position_losses"] if x is not None] for one in (found, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert found["tokens_per_step"] > expected["tokens_per_step"]  # Each process has a trunk.
 
 
@@ -645,21 +632,6 @@ def test_models_and_adapters_load_in_any_folder(folder, tmp_path, monkeypatch):
     base = AutoModelForCausalLM.from_pretrained(folder / "backbone")(input_ids=ids).logits[0, -1]
     for _, logits in found:
         assert max(abs(base - torch.tensor(logits))) > 0.01
-
-
-def test_two_processes_learn_the_weights_that_one_learns(folder, tmp_path, script):
-    settings = {"train_examples": 57, "micro_batch_size": 2, "epochs": 1}
-    alone = finetune(folder, tmp_path / "alone", LEARNED, **settings)
-    output = tmp_path / "together"
-    settings["objective"] = LEARNED.model_dump()
-    ended = finetune_together(folder, output, script, **settings)
-    assert ended.returncode == 0, ended.stderr
-    expected, found = (
-        [loss for loss in read_json(path / "run.json")["position_losses"] if loss is not None]
-        for path in (alone, output)
-    )
-    assert len(expected) > 5
-    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_number_of_processes_is_checked(folder, tmp_path):
