@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from scripts.command import InputError
-from scripts.contracts import PER_EXAMPLE, RECOMMENDATIONS
+from scripts.contracts import PER_EXAMPLE
 from scripts.evaluate.per_example import evaluate
-from scripts.files import read_table, write_table
+from scripts.files import read_table
 from tests.small_data import write_catalogue, write_examples, write_recommendations
 
 
@@ -102,18 +102,9 @@ def test_bad_lists_are_named(
 
 
 def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
-    """A recommender breaks its ties by its own rule; the metrics look at its ranks alone."""
-    rows = pd.DataFrame(
-        [(0, 3, 0), (0, 1, 2), (0, 2, 1)], columns=["example_id", "rank", "item_id"]
-    ).assign(score=0.5)
-    write_table(rows, tmp_path / "lists", RECOMMENDATIONS)
-    evaluate(
-        [tmp_path / "lists"],
-        write_examples(tmp_path / "test", [("ann", [0], 1)]),
-        write_catalogue(tmp_path / "items", ["a", "b", "c", "d"]),
-        [tmp_path / "metrics"],
-    )
-    found = read_table(tmp_path / "metrics", PER_EXAMPLE)
+    """A recommender breaks its ties by its own rule; the metrics look at its ranks alone. All
+    scores of these tests are equal."""
+    found = metrics_of_rows(tmp_path, [*"abcd"], [1], [(0, 3, 0), (0, 1, 2), (0, 2, 1)])
     assert found["rank"].to_list() == [2]
     assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3)])
 
