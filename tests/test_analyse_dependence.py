@@ -35,14 +35,21 @@ def study(tmp_path_factory):
         return dependence(paths, lists, k=10, draws=Draws(resamples=400))
 
 
+def analysed(root, cells, k=10, depth=50):
+    """The analysis of cells by their targets' ranks and the list that all their examples have."""
+    paths = [metrics(root, cell, ranks, depth) for cell, (ranks, _) in cells.items()]
+    lists = [
+        recommendations(root, cell, dict.fromkeys(range(len(ranks)), shown))
+        for cell, (ranks, shown) in cells.items()
+    ]
+    return dependence(paths, lists, k=k, draws=Draws(resamples=20))
+
+
 def test_lists_are_compared_at_the_depth_that_is_asked_for(tmp_path):
     """Lists of five have no top 10, and are compared all the same."""
-    paths, lists = [], []
-    for history, shown in (("with", [0, 1, 2, 3, 4]), ("without", [4, 9, 3, 8, 7])):
-        cell = llm("plain", 0, history)
-        paths.append(metrics(tmp_path, cell, [1, 2, None, None], 5))
-        lists.append(recommendations(tmp_path, cell, dict.fromkeys(range(4), shown)))
-    found = dependence(paths, lists, k=5, draws=Draws(resamples=50))
+    shown = {"with": [0, 1, 2, 3, 4], "without": [4, 9, 3, 8, 7]}
+    cells = {llm(history=name): ([1, 2, None, None], items) for name, items in shown.items()}
+    found = analysed(tmp_path, cells, k=5, depth=5)
     (row,) = found.query("metric == 'overlap'").itertuples()
     assert (row.k, row.value) == (5, pytest.approx(2 / 5))
 
@@ -122,12 +129,9 @@ def test_overlap_is_with_the_list_with_the_history(study):
 
 def test_a_condition_of_one_seed_is_paired_with_it_alone(tmp_path):
     """With both seeds the second's accuracy would count as a fall."""
-    cells = [llm(seed=0), llm(seed=1), llm(seed=0, history="wrong")]
-    ranks = ([1, None, 1, None], [1, 1, 1, 1], [1, None, 1, None])
-    paths = [metrics(tmp_path, c, r) for c, r in zip(cells, ranks, strict=True)]
-    lists = [recommendations(tmp_path, c, {i: [0] for i in range(4)}) for c in cells]
-    rows = dependence(paths, lists, k=10, draws=Draws(resamples=20))
-    rows = rows.query("metric == 'hr' and k == 1").set_index("history")
+    half = ([1, None, 1, None], [0])
+    cells = {llm(): half, llm(seed=1): ([1, 1, 1, 1], [0]), llm(history="wrong"): half}
+    rows = analysed(tmp_path, cells).query("metric == 'hr' and k == 1").set_index("history")
     assert rows["seeds"].to_dict() == {"with": 2, "wrong": 1}
     assert rows["value"].to_dict() == {"with": 0.75, "wrong": 0.5}
     assert rows.loc["wrong", "difference"] == 0
@@ -136,19 +140,15 @@ def test_a_condition_of_one_seed_is_paired_with_it_alone(tmp_path):
 def test_a_contrast_counts_the_seeds_that_the_base_shares(tmp_path):
     seeds = {"plain": [0], "cft": [0, 1]}
     cells = [llm(o, s, h) for o in seeds for s in seeds[o] for h in ("with", "wrong")]
-    paths = [metrics(tmp_path, cell, [1, 1, None, 1]) for cell in cells]
-    lists = [recommendations(tmp_path, cell, {i: [0] for i in range(4)}) for cell in cells]
-    rows = dependence(paths, lists, k=10, draws=Draws(resamples=20))
+    rows = analysed(tmp_path, dict.fromkeys(cells, ([1, 1, None, 1], [0])))
     rows = rows.query("metric == 'hr' and k == 1").set_index(["objective", "history"])
     assert rows.loc[("cft", "wrong"), ["seeds", "shared_seeds"]].tolist() == [2, 1]
     assert rows.drop(index=("cft", "wrong"))["shared_seeds"].isna().all()
 
 
 def test_cutoffs_beyond_a_list_are_unknown(tmp_path):
-    cells = [llm(), llm(history="without")]
-    paths = [metrics(tmp_path, c, [1, None], depth=5) for c in cells]
-    lists = [recommendations(tmp_path, c, {i: [0] for i in range(2)}) for c in cells]
-    found = dependence(paths, lists, k=10, draws=Draws(resamples=20)).query("metric == 'ndcg'")
+    cells = dict.fromkeys([llm(), llm(history="without")], ([1, None], [0]))
+    found = analysed(tmp_path, cells, depth=5).query("metric == 'ndcg'")
     assert found.set_index("k")["value"].isna().groupby("k").all().to_dict() == {
         **dict.fromkeys([1, 3, 5], False),
         **dict.fromkeys([10, 20, 50], True),
