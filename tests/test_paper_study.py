@@ -44,4 +44,5 @@ def test_a_config_file_replaces_the_papers_study_whole(tmp_path: Path) -> None:
     done = snakemake(tmp_path, *dry_run, "--configfile", "mine.yaml", check=False)
     assert done.returncode != 0
     assert "study: missing; see config/README.md" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     snakemake(tmp_path, *dry_run, "--config", "device=cpu")

@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -406,29 +405,6 @@ def test_shipped_studies(name, tmp_path):
     jsonschema.validate(read_yaml(file), json.loads((tmp_path / "config.schema.json").read_text()))
     where = re.search(r"^SCHEMA := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
     assert file.read_text("utf-8").startswith(f"# yaml-language-server: $schema=../{where}\n")
-
-
-@pytest.mark.parametrize(
-    ("name", "cells", "histories"),
-    [
-        ("config", 2 * 3, ["wrong", "shuffled"]),
-        ("quickstart", 4, ["wrong"]),
-        ("smoke", 1, ["wrong", "shuffled"]),
-    ],
-)
-def test_the_probe_of_shipped_studies(name, cells, histories):
-    """Data sets x seeds under another history than the user's, plain and cft."""
-    study = load(ROOT / "config" / f"{name}.yaml")
-    found = Counter(
-        (cell.objective, cell.decoder, cell.history)
-        for cell in experiment_cells(study)
-        if cell.history not in ("with", "without")
-    )
-    assert found == {
-        (objective, "constrained", history): cells
-        for objective in ("plain", "cft")
-        for history in histories
-    }
 
 
 def test_the_papers_study():

@@ -485,14 +485,6 @@ def test_what_was_put_there_by_hand_is_not_downloaded(finished: Path) -> None:
     assert not {"download", "prepare", "fetch_backbone"} & rules_of(jobs)
 
 
-def test_unknown_names_stop_before_any_job(finished: Path) -> None:
-    config = variant(finished, lambda c: c["experiments"][0].update(datasets=["nonsense"]))
-    done = snakemake(finished, "--dry-run", "--configfile", config, check=False)
-    assert done.returncode != 0
-    assert "experiments.0.datasets: unknown dataset 'nonsense'" in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-
-
 def test_malformed_raw_line_is_named(finished: Path) -> None:
     """A job that fails shows the user the file, the line and the remedy."""
     bad = finished / "generated/bad.json"
