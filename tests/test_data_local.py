@@ -9,7 +9,6 @@ import gzip
 import io
 import json
 import lzma
-import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from scripts.command import InputError
 from scripts.data.settings import Columns, Local
 from scripts.data.sources import read
-from tests.small_data import with_ids
+from tests.small_data import with_ids, zipped
 
 REVIEWS = "user,item,timestamp\nu,1,10\nv,2,20.5\n"
 ITEMS = "item,title\n1,1917\n2,Café du Monde\n"
@@ -54,14 +53,6 @@ def lines_of(rows):
 def parquet(**columns):
     stream = io.BytesIO()
     pq.write_table(pa.table(columns), stream)
-    return stream.getvalue()
-
-
-def zipped(members):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
     return stream.getvalue()
 
 

@@ -6,7 +6,6 @@ import bz2
 import gzip
 import hashlib
 import http.server
-import io
 import json
 import lzma
 import os
@@ -18,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from scripts.data import obtain as module
 from scripts.data.checksums import Checksum, difference
 from scripts.data.obtain import obtain, obtain_url, obtain_wheel
 from scripts.files import sha256
+from tests.small_data import zipped
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = gzip.compress(random.Random(0).randbytes(500_000))
@@ -355,19 +354,13 @@ def test_a_damaged_body_is_deleted_and_fetched_once_more(server, raw, tmp_path, 
     assert raw(Answer(body=body), Answer()) == CONTENT
 
 
-def zipped(content):
-    with zipfile.ZipFile(stream := io.BytesIO(), "w") as archive:
-        archive.writestr("ratings.dat", content)
-    return stream.getvalue()
-
-
 PACKED = {
     "gzip": CONTENT,
     "bzip2": bz2.compress(bytes(1000)),
     "xz": lzma.compress(bytes(1000)),
     "Zstandard": pa.compress(bytes(1000), codec="zstd", asbytes=True),
     "Parquet": b"PAR1" + bytes(100) + b"PAR1",
-    "zip": zipped(bytes(1000)),
+    "zip": zipped({"ratings.dat": CONTENT}),
 }
 
 
@@ -383,7 +376,7 @@ def test_a_packed_file_is_known_by_its_content(fetch, tmp_path, name, body):
 
 def test_a_flipped_bit_of_a_zip_file_is_found(fetch, tmp_path):
     with pytest.raises(InputError, match="twice, is damaged"):
-        fetch("raw.zip", PACKED["zip"].replace(bytes(1000), bytes(500) + b"1" + bytes(499)))
+        fetch("raw.zip", PACKED["zip"][:1000] + b"1" + PACKED["zip"][1001:])
     assert names(tmp_path) == []
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import zipfile
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from scripts.command import InputError
 from scripts.data.raw import users_of
 from scripts.data.settings import Amazon, Columns, Local, MovieLensWheel, MovieLensZip, Steam
 from scripts.data.sources import article_first, read
-from tests.small_data import with_ids
+from tests.small_data import with_ids, zipped
 
 DAY = 1_513_468_800  # 2017-12-17, UTC.
 
@@ -174,19 +173,15 @@ def test_empty_and_missing_files_are_named(tmp_path, compress):
 @pytest.fixture
 def wheel(tmp_path):
     path = tmp_path / "films-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(
-            "data/films.inter",
-            "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-            "7\t1\t3\t20\n8\t2\t\t10.0\n7\t2\t5\n8\t1\t4\tnan\n",
-        )
-        archive.writestr(
-            "data/films.item",
-            b"item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-            b"1\tUsual Suspects, The\t1995\tCrime\n2\tM\t1931\tCrime\n"
-            b"1\t\xff\t1995\tCrime\n",
-        )
-        archive.writestr("data/other.inter", "user:token\n1\n")
+    films = {
+        "data/films.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+        "7\t1\t3\t20\n8\t2\t\t10.0\n7\t2\t5\n8\t1\t4\tnan\n",
+        "data/films.item": b"item_id:token\tmovie_title:token_seq\trelease_year:token\t"
+        b"class:token_seq\n1\tUsual Suspects, The\t1995\tCrime\n2\tM\t1931\tCrime\n"
+        b"1\t\xff\t1995\tCrime\n",
+        "data/other.inter": "user:token\n1\n",
+    }
+    path.write_bytes(zipped(films))
     return path
 
 
@@ -250,9 +245,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_movielens_archives_of_every_layout(tmp_path, layout, years):
     path = tmp_path / "ml.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in LAYOUTS[layout].items():
-            archive.writestr(name, content)
+    path.write_bytes(zipped(LAYOUTS[layout]))
     source = MovieLensZip(kind="movielens-zip", archive="ml.zip", years=years)
     raw = read(source, {"archive": path})
     assert with_ids(raw) == (
@@ -264,8 +257,7 @@ def test_movielens_archives_of_every_layout(tmp_path, layout, years):
 
 def test_an_archive_of_anything_else_is_named(tmp_path):
     path = tmp_path / "ml.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("ml-1m/ratings.dat", b"7::1::3::20\n")
+    path.write_bytes(zipped({"ml-1m/ratings.dat": b"7::1::3::20\n"}))
     source = MovieLensZip(kind="movielens-zip", archive="ml.zip")
     with pytest.raises(InputError, match=r"ml\.zip: holds no MovieLens set.*'ratings\.dat'"):
         read(source, {"archive": path})
