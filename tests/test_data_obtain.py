@@ -30,6 +30,7 @@ from scripts.data.checksums import Checksum, difference
 from scripts.data.obtain import obtain, obtain_url, obtain_wheel
 from scripts.files import sha256
 from tests.small_data import zipped
+from tests.test_workflow import ELSEWHERE, snakemake
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = gzip.compress(random.Random(0).randbytes(500_000))
@@ -544,16 +545,13 @@ def test_the_rule_downloads_from_mirrors_and_accepts_files_put_by_hand(server, t
     source |= {"reviews": urls, "metadata": f"{server.url}/metadata.json.gz"}
     config = tmp_path / "study.yaml"
 
-    def snakemake(*options):
+    def told(*options):
         config.write_text(yaml.safe_dump(study), encoding="utf-8")
-        where = ["--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
-        command = [sys.executable, "-m", "snakemake", *options, "--cores", "1", *where]
-        done = subprocess.run([*command, "--configfile", config], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = snakemake(tmp_path, *options, *ELSEWHERE, "--configfile", str(config))
         return done.stdout + done.stderr
 
     raw = tmp_path / "resources/raw"
-    snakemake("resources/raw/reviews.json.gz")
+    told("resources/raw/reviews.json.gz")
     assert names(raw) == ["reviews.json.gz"]
     assert (raw / "reviews.json.gz").read_bytes() == CONTENT
     assert not (tmp_path / "config/checksums.json").exists()
@@ -562,12 +560,12 @@ def test_the_rule_downloads_from_mirrors_and_accepts_files_put_by_hand(server, t
     prepare = ("--dry-run", "results/amazon-small/data/gift-cards/preparation.json")
     (raw / "metadata.json.gz").write_bytes(OTHER)
     source["reviews"] = [*urls, f"{server.url}/new-mirror.gz"]
-    planned = snakemake(*prepare)
+    planned = told(*prepare)
     assert "rule prepare:" in planned
     assert "rule download:" not in planned
     # Another address is another file, under whatever name.
     source["reviews"] = [f"{server.url}/new/reviews.json.gz"]
-    assert "rule download:" in snakemake(*prepare)
+    assert "rule download:" in told(*prepare)
     assert len(server.asked) == asked
 
 
