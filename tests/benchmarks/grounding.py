@@ -17,7 +17,6 @@ Memory is the peak of the process beyond what it held with the titles' vectors a
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from typing import Any
@@ -123,9 +122,7 @@ def benchmark(
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way, found in runs.items():
-            found.append(one := alone(measured, way, examples, titles, threads))
-            times = f"{one['time']:.1f} s, CPU {one['CPU time']:.1f} s"
-            print(f"  {way}: {times}, load {os.getloadavg()[0]:.1f}", flush=True)
+            found.append(alone(measured, way, examples, titles, threads))
     print(f"{examples:,} examples x {BEAMS} beams x {titles:,} titles, width {WIDTH}:")
     each = {way: pd.DataFrame(found).drop(columns="means") for way, found in runs.items()}
     medians = pd.DataFrame({way: frame.median() for way, frame in each.items()})
@@ -135,7 +132,6 @@ def benchmark(
         print(f"  {what}: plain / ours {bar(ratio, least)}")
     means = pd.DataFrame({way: found[0]["means"] for way, found in runs.items()})
     print(f"  largest difference of a metric: {(means['plain'] - means['ours']).abs().max():.1g}")
-    print(means.T.round(4).to_string())
     for count in (examples, 2 * examples, 4 * examples):
         memory = alone(measured, "ours", count, titles, threads)["memory"]
         print(f"  ours, {count:,} examples: {memory:.0f} MiB", flush=True)
