@@ -2,6 +2,7 @@
 
 import csv
 import json
+from ast import literal_eval
 
 import numpy as np
 import pytest
@@ -50,10 +51,16 @@ def ours(folder, rules):
 
 
 def agree(folder, rules):
-    """Check that both give the same splits, and return them; empty ones are refused by ours."""
+    """Check that both give the same splits, that no history looks ahead and splits follow in time,
+    and return them; empty ones are refused by ours."""
     expected = published(folder, rules)
     if all(expected.values()):
         assert ours(folder, rules) == expected
+        examples = [row for split in SPLITS for row in expected[split]]
+        times = [int(row["timestamp"]) for row in examples]
+        assert times == sorted(times)
+        for row, time in zip(examples, times, strict=True):
+            assert max(literal_eval(row["history_timestamp"])) <= time
     else:
         with pytest.raises(InputError, match=r"too few to split|is left after|no metadata row"):
             ours(folder, rules)
