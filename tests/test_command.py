@@ -207,7 +207,8 @@ def test_three_thousand_files_fit_one_command(
 ) -> None:
     """As Snakemake starts it: one argument of a command may hold 128 KiB on Linux."""
     objective = {"beta": 1.0, "token_weights": "linear"}
-    settings = {"objective": objective, "training": {"epochs": 1, "train_examples": None}}
+    training = {"epochs": 1, "train_examples": None, "learning_rate": 1e-4}
+    settings = {"objective": objective, "training": training}
     values = {"alpha": 0.0, "beta": 1.0, "best_epoch": 1, "train_examples": 9}
     record = json.dumps(values | {"settings": settings})
     paths = []

@@ -130,9 +130,10 @@ def finetune(
     )
     if is_finished(output, checkpoints.name):
         logger.info("%s is finished already, from the same data, settings and code", output)
-        if is_main_process():
-            # The same may have been chosen from others.
-            write_json(read_json(output / "run.json") | {"tuned": choice}, output / "run.json")
+        record = read_json(output / "run.json")
+        # The same may have been chosen from others.
+        if is_main_process() and record["tuned"] != choice:
+            write_json(record | {"tuned": choice}, output / "run.json")
         return
     resume = last_checkpoint(checkpoints)
     arguments = training_arguments(training, seed, place, checkpoints)
