@@ -151,7 +151,7 @@ def positions(
         `halves`), users, seeds (of a difference: those that both have).
 
     Raises:
-        InputError: two models of a block were measured on different tokens.
+        InputError: two models of a block were measured on different tokens or examples.
     """
     parts = []
     for (dataset, backbone), models in read_blocks(effects, audits or []).items():

@@ -8,6 +8,7 @@ import pandas as pd
 
 from scripts.cells import cell_of
 from scripts.files import read_json
+from scripts.finetune.settings import TUNED
 
 
 def tuning(validations: list[Path], tuned: dict[str, str]) -> pd.DataFrame:
@@ -25,7 +26,7 @@ def tuning(validations: list[Path], tuned: dict[str, str]) -> pd.DataFrame:
     rows = []
     for path in validations:
         record, cell = read_json(path), cell_of(path)
-        given = {name: record["objective"][name] for name in ("alpha", "beta", "learning_rate")}
+        given = {name: record["objective"][name] for name in TUNED}
         row = {name: getattr(cell, name) for name in ("dataset", "backbone", "decoder", "seed")}
         row |= {"objective": tuned[cell.objective], **given}
         rows.append(row | {"value": record["validation_ndcg"], "examples": record["examples"]})

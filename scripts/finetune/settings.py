@@ -10,6 +10,8 @@ from scripts.command import Settings
 from scripts.extensions import module_with
 
 Counterfactual = Literal["no-input", "placeholder"]
+#: Settings of an objective that a tuning chooses.
+TUNED = ("alpha", "beta", "learning_rate")
 
 
 class Objective(Settings):

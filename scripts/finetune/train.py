@@ -54,7 +54,7 @@ from scripts.finetune.callbacks import (
     metrics_lines,
 )
 from scripts.finetune.card import model_card
-from scripts.finetune.settings import LoRA, Objective, Training
+from scripts.finetune.settings import TUNED, LoRA, Objective, Training
 from scripts.finetune.shortcuts import find_shortcuts
 from scripts.finetune.trainer import CounterfactualTrainer, check_processes, training_arguments
 from scripts.fingerprint import fingerprint
@@ -65,8 +65,6 @@ logger = logging.getLogger(__name__)
 
 STEP = "scripts.finetune.train"
 METRICS = "metrics.jsonl"
-#: Settings of an objective that a tuning chooses.
-TUNED = ("alpha", "beta", "learning_rate")
 
 
 def finetune(

@@ -8,7 +8,7 @@ from scripts.baselines.settings import Trained
 from scripts.cells import BASELINES, Cell, baseline_cell
 from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
-from scripts.finetune.settings import Objective, Training
+from scripts.finetune.settings import TUNED, Objective, Training
 from scripts.study.schema import Sensitivity, Study, Tuning
 from scripts.study.stages import stages
 
@@ -110,7 +110,7 @@ def tuning_objectives(study: Study, tuning: Tuning) -> dict[str, Objective]:
     Raises:
         ValidationError: one is no objective.
     """
-    keys = [key for key in ("alpha", "beta", "learning_rate") if getattr(tuning, key)]
+    keys = [key for key in TUNED if getattr(tuning, key)]
     base, points = study.objectives[tuning.objective].model_dump(), {}
     for values in itertools.product(*(sorted(getattr(tuning, key)) for key in keys)):
         point = dict(zip(keys, values, strict=True))

@@ -117,8 +117,10 @@ ORDER = list(
     dict.fromkeys(
         path
         for model, _ in study_cells.decodings(STUDY)
-        for cell in [*study_cells.tuned_by(STUDY, *model.split("/")[:3]), None]
-        for path in [cell.model if cell else model]
+        for path in [
+            *(cell.model for cell in study_cells.tuned_by(STUDY, *model.split("/")[:3])),
+            model,
+        ]
     )
 )
 #: Data sets that are cut from another one at a length of their own, each with these two.
