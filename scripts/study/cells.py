@@ -131,7 +131,7 @@ def all_objectives(study: Study) -> dict[str, Objective]:
 
 def tuned_by(study: Study, dataset: str, backbone: str, objective: str) -> dict[Cell, Tuning]:
     """The cells whose validation decides the settings of an objective; none where none does."""
-    base, _ = history_lengths(study).get(dataset, (dataset, None))
+    base = base_of(study, dataset)
     return {
         Cell(on, backbone, point, tuning.seed, tuning.decoder, "with"): tuning
         for tuning in study.tuning
@@ -201,6 +201,11 @@ def recut_datasets(study: Study) -> dict[str, tuple[str, int]]:
     return {name: cut for name, cut in lengths.items() if name != cut[0]}
 
 
+def base_of(study: Study, dataset: str) -> str:
+    """The data set itself, or the one that it is cut from."""
+    return history_lengths(study).get(dataset, (dataset, 0))[0]
+
+
 def history_length_cells(study: Study) -> list[Cell]:
     """The cells of `history_length`, each once; some are experiment cells too."""
     cells = (
@@ -223,8 +228,7 @@ def history_length_cells(study: Study) -> list[Cell]:
 def training_of(study: Study, dataset: str, backbone: str) -> Training:
     """How a backbone is fine-tuned on a data set: on the smaller sub-sample of the two's."""
     training = study.backbones[backbone].training
-    base, _ = history_lengths(study).get(dataset, (dataset, None))
-    limits = [training.train_examples, study.datasets[base].train_examples]
+    limits = [training.train_examples, study.datasets[base_of(study, dataset)].train_examples]
     smaller = min((limit for limit in limits if limit is not None), default=None)
     return training.model_copy(update={"train_examples": smaller})
 

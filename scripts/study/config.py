@@ -113,38 +113,21 @@ def _unknown_names(study: Study) -> Iterator[str]:
         "objective": study.objectives,
         "decoder": study.decoders,
     }
-    lists = {
-        "experiments": study.experiments,
-        "sensitivity": study.sensitivity,
-        "tuning": study.tuning,
-        "history_length": study.history_length,
-        "methods": study.methods,
-    }
-    named = {f"{kind}.{i}": block for kind, of in lists.items() for i, block in enumerate(of)}
-    named["only"] = study.only
-    if study.search_error:
-        named["search_error"] = study.search_error
-    of_datasets = {"headline": study.headline}
+    given = [("headline", "dataset", study.headline)]
     for name, baseline in study.baselines.items():
         if isinstance(baseline, Lists):
-            of_datasets[f"baselines.{name}.files"] = list(baseline.files)
-    for key, names in of_datasets.items():
-        for name in names:
-            if name not in study.datasets:
-                yield (
-                    f"{key}: unknown dataset '{name}'; datasets of this study: "
-                    f"{', '.join(study.datasets)}"
-                )
-    for key, block in named.items():
-        for kind, names in known.items():
-            for field in (kind, f"{kind}s"):
-                given = getattr(block, field, [])
-                for name in [given] if isinstance(given, str) else given:
-                    if name not in names:
-                        yield (
-                            f"{key}.{field}: unknown {kind} '{name}'; {kind}s of this study: "
-                            f"{', '.join(names)}"
-                        )
+            given.append((f"baselines.{name}.files", "dataset", list(baseline.files)))
+    lists = ("experiments", "sensitivity", "tuning", "history_length", "methods")
+    named = {f"{key}.{i}": one for key in lists for i, one in enumerate(getattr(study, key))}
+    for key, block in (named | {"only": study.only, "search_error": study.search_error}).items():
+        for kind in known:
+            fields = (kind, f"{kind}s")
+            given += [(f"{key}.{field}", kind, getattr(block, field, [])) for field in fields]
+    for key, kind, names in given:
+        for name in [names] if isinstance(names, str) else names:
+            if name not in known[kind]:
+                of_study = ", ".join(known[kind])
+                yield f"{key}: unknown {kind} '{name}'; {kind}s of this study: {of_study}"
 
 
 def _unknown_bases(study: Study) -> Iterator[str]:

@@ -21,9 +21,8 @@ from typing import NamedTuple
 from scripts.cells import Cell
 from scripts.gpu import Gpu
 from scripts.study import resources
-from scripts.study.cells import recut_datasets
+from scripts.study.cells import base_of, recut_datasets
 from scripts.study.needs import (
-    base_of,
     device_files,
     missing_downloads,
     seconds_of,

@@ -17,6 +17,7 @@ from scripts.gpu import Gpu
 from scripts.study import costs, resources
 from scripts.study.cells import (
     all_objectives,
+    base_of,
     baseline_cells,
     decoded_cells,
     experiment_cells,
@@ -120,11 +121,6 @@ def preparation(study: Study, dataset: str) -> dict[str, Any]:
     """The counts that the preparation of a data set has left; empty where it is not prepared."""
     file = Path("results") / study.study / "data" / dataset / "preparation.json"
     return read_json(file) if file.is_file() else {}
-
-
-def base_of(study: Study, dataset: str) -> str:
-    """The data set itself, or the one that it is cut from."""
-    return history_lengths(study).get(dataset, (dataset, 0))[0]
 
 
 def number_of_examples(study: Study, dataset: str, split: str, limit: int | None) -> int | None:

@@ -23,6 +23,7 @@ from scripts.study import cells as study_cells
 from scripts.study import config as study_config
 from scripts.study import outputs as study_outputs
 from scripts.study import resources as study_resources
+from scripts.study.needs import cores_of, on_gpu
 from scripts.study.preflight import (
     find_gpus,
     missing_gpu,
@@ -126,7 +127,7 @@ ORDER = list(
 #: Data sets that are cut from another one at a length of their own, each with these two.
 RECUT = study_cells.recut_datasets(STUDY)
 
-ON_GPU = STUDY.device == "cuda" or (STUDY.device == "auto" and bool(find_gpus()))
+ON_GPU = on_gpu(STUDY, find_gpus())
 
 #: Same shape as the names that the configuration allows.
 NAME = r"[A-Za-z0-9][A-Za-z0-9.+-]*"
@@ -207,7 +208,7 @@ def verbatim(text: str):
 
 def base_of(wildcards) -> str:
     """The data set itself, or the one that it is cut from."""
-    return RECUT[wildcards.dataset][0] if wildcards.dataset in RECUT else wildcards.dataset
+    return study_cells.base_of(STUDY, wildcards.dataset)
 
 
 def prompt_of(wildcards) -> str:
@@ -285,9 +286,8 @@ def device_of(wildcards, output) -> str:
 
 
 def threads_of(wildcards) -> int:
-    """CPU threads of a job on a language model: a scratch model is too small for more than one."""
-    small = STUDY.backbones[wildcards.backbone].source.kind == "scratch"
-    return 1 if small else STUDY.threads
+    """CPU threads of a job on a language model."""
+    return cores_of(STUDY, wildcards.backbone)
 
 
 def require(*paths: str) -> None:
