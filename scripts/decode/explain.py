@@ -90,8 +90,9 @@ def explain(
         for name, folder in zip(models, folders, strict=True):
             finetuned = finetuned_of(folder, device=device)
             ranked = ranking(results, finetuned, decoder, example, alone)
-            tokens = target_tokens(finetuned, alone)
-            explanations.append(Explanation(name, *ranked, tokens))
+            effects = alone.with_name("effects.parquet")
+            token_effects(finetuned, alone, effects)
+            explanations.append(Explanation(name, *ranked, read_table(effects, TOKEN_EFFECTS)))
     history = [titles[item] for item in one["history"].item()]
     print("\n".join(text(dataset, one, history, target, titles, decoder, explanations)))
     draw(explanations, output)
@@ -165,13 +166,6 @@ def ranking(
         recommend(finetuned, alone, chosen, histories=["with"], output=alone.parent)
         rows = read_table(alone.with_name("with.parquet"), RECOMMENDATIONS)
     return rows[rows["example_id"] == example].sort_values("rank"), settings["kind"]
-
-
-def target_tokens(finetuned: Finetuned, alone: Path) -> pd.DataFrame:
-    """TOKEN_EFFECTS rows of the example."""
-    output = alone.with_name("effects.parquet")
-    token_effects(finetuned, alone, output)
-    return read_table(output, TOKEN_EFFECTS)
 
 
 def text(

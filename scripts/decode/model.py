@@ -18,6 +18,7 @@ from scripts.backbones.load import (
     load_finetuned,
     load_tokenizer,
 )
+from scripts.baselines.lists import standing_items
 from scripts.command import InputError, Settings
 from scripts.contracts import CATALOGUE
 from scripts.data.settings import Prompt
@@ -211,14 +212,13 @@ def load(finetuned: Finetuned) -> Recommender:
 
 def distinct_titles(catalogue: pd.DataFrame, tokenizer: Any) -> Titles:
     """The titles of a catalogue, CATALOGUE rows."""
-    order = catalogue.sort_values(["train_count", "item_id"], ascending=[False, True])
-    kept = order.drop_duplicates("title").sort_values("item_id")
-    text = kept["title"].tolist()
+    item = np.unique(standing_items(catalogue)).astype(np.int32)
+    text = catalogue["title"].iloc[item].tolist()
     tokens = [tuple(answer) for answer in answers_of(tokenizer, text)]
     distinct = list(dict.fromkeys(tokens))
     return Titles(
         text,
-        kept["item_id"].to_numpy(),
+        item,
         pd.Index(text).get_indexer(catalogue["title"]),
         distinct,
         pd.Index(distinct, tupleize_cols=False).get_indexer(tokens),

@@ -106,7 +106,11 @@ def rank(
     )
     lists = [by_query[query] for query in queries]
     if isinstance(decoder, Constrained):
-        notes |= exactness_of(lists, decoder, len(titles.text))
+        # The k that is aimed at, and the examples whose first k titles are the best of the whole
+        # catalogue in their order.
+        top = proven_top(recommender, decoder)
+        proven = float(np.mean([one.proven >= top for one in lists]))
+        notes |= {"proven_top": top, "proven": proven}
     seconds = time.perf_counter() - started
     return as_table(examples["example_id"], lists, titles.item), {
         "examples": len(examples),
@@ -150,7 +154,7 @@ def rank_constrained(
     """
     model, pad, device = recommender.model, recommender.tokenizer.pad_token_id, recommender.device
     on_device = to_device(trie, device)
-    top = min(PROVEN_TOP, decoder.beams, len(recommender.titles.text))
+    top = proven_top(recommender, decoder)
     ranked: dict[int, Ranking] = {}
     unproven, beams = list(range(len(queries))), decoder.beams
     while unproven:
@@ -228,15 +232,9 @@ def required(path: Path | None, name: str) -> Path:
     return path
 
 
-def exactness_of(lists: list[Ranking], decoder: Constrained, titles: int) -> dict[str, Any]:
-    """How far the examples' lists are proven exact, for the record.
-
-    Returns:
-        `proven_top`, the k that is aimed at; `proven`, the share of the examples whose first k
-        titles are the best of the whole catalogue in their order.
-    """
-    top = min(PROVEN_TOP, decoder.beams, titles)
-    return {"proven_top": top, "proven": float(np.mean([one.proven >= top for one in lists]))}
+def proven_top(recommender: Recommender, decoder: Constrained) -> int:
+    """The length of a list's top that a search tries to prove exact."""
+    return min(PROVEN_TOP, decoder.beams, len(recommender.titles.text))
 
 
 def rank_grounded(

@@ -87,12 +87,14 @@ def find_shortcuts(
             inputs = branches(prompts, [answer] * 2, no_history, pad, share=True)
             last = expected[ANSWER - 1 : 2 * ANSWER : ANSWER]
             found = Shortcuts(
-                tree=equal(lambda: behind_a_tree(model, prompts, answer, pad), last),
-                prefix=equal(
-                    lambda: torch.cat(answer_logits(model, send_to_device(inputs, model.device))),
-                    torch.cat([expected, expected[-ANSWER:]]),
+                tree=holds(lambda: close(behind_a_tree(model, prompts, answer, pad), last)),
+                prefix=holds(
+                    lambda: close(
+                        torch.cat(answer_logits(model, send_to_device(inputs, model.device))),
+                        torch.cat([expected, expected[-ANSWER:]]),
+                    )
                 ),
-                beams=beams_alike(model, tokenizer, [short, no_history]),
+                beams=holds(lambda: beams_alike(model, tokenizer, [short, no_history])),
             )
     except torch.OutOfMemoryError:
         raise
@@ -165,19 +167,13 @@ def beams_alike(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> boo
         beams = generate_tokens(model, tokenizer, ids, mask, settings, 2, shared)
         return [[t for t in beam.tolist() if t != tokenizer.pad_token_id] for beam in beams]
 
-    try:
-        return found(shared=True) == found(shared=False)
-    except torch.OutOfMemoryError:
-        raise
-    except FAILURES as error:
-        logger.debug("A shortcut fails: %s", error)
-        return False
+    return found(shared=True) == found(shared=False)
 
 
-def equal(passes: Callable[[], Tensor], expected: Tensor) -> bool:
-    """Whether passes work, and give these (N, V) logits."""
+def holds(check: Callable[[], bool]) -> bool:
+    """Whether passes can be run, and what is checked of them is so."""
     try:
-        return close(passes(), expected)
+        return check()
     except torch.OutOfMemoryError:
         raise
     except FAILURES as error:
