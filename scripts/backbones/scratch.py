@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -23,6 +24,7 @@ from scripts.backbones.load import neutral_generation_config
 from scripts.backbones.settings import Scratch, WarmStart
 from scripts.command import InputError, run
 from scripts.contracts import EXAMPLES
+from scripts.data.prepared import training_sequences
 from scripts.data.settings import Prompt
 from scripts.device import Device, torch_device
 from scripts.examples import read_titles, subsample
@@ -124,13 +126,9 @@ def train_tokenizer(
 
 
 def title_sequences(examples: pd.DataFrame, titles: list[str]) -> list[str]:
-    """Each user's training sequence in words: the first history, then all targets."""
-    sequences = []
-    for _, group in examples.groupby("user", sort=True):
-        ordered = group.sort_values("example_id")
-        items = [*ordered["history"].iloc[0], *ordered["target"]]
-        sequences.append(", ".join(quoted(titles[item]) for item in items))
-    return sequences
+    """Each user's training sequence in words, see `training_sequences`."""
+    items, starts, _ = training_sequences(examples)
+    return [", ".join(quoted(titles[item]) for item in own) for own in np.split(items, starts[1:])]
 
 
 def token_blocks(

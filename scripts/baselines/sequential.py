@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from scripts.baselines.sequential_model import Model, make_model, padded, save_m
 from scripts.baselines.settings import Sequential
 from scripts.command import Seed, run
 from scripts.contracts import CATALOGUE, EXAMPLES
+from scripts.data.prepared import Sequences, training_sequences
 from scripts.device import Device, torch_device
 from scripts.files import read_table
 from scripts.metrics import gains
@@ -33,30 +33,6 @@ log = logging.getLogger(__name__)
 
 #: Target of a padded position.
 NONE = -1
-
-
-class Sequences(NamedTuple):
-    """The users' training sequences, one after the other."""
-
-    items: np.ndarray
-    """int64 (total,), each user's items in time order."""
-    starts: np.ndarray
-    """int64 (users,), where each user's items begin."""
-    lengths: np.ndarray
-    """int64 (users,), at least 2."""
-
-
-def training_sequences(train: pd.DataFrame) -> Sequences:
-    """A user's sequence is the history of the first training example, then all targets."""
-    train = train.sort_values(["user", "example_id"])
-    first = ~train["user"].duplicated().to_numpy()
-    parts = [
-        np.append(history, target) if is_first else [target]
-        for history, target, is_first in zip(train["history"], train["target"], first, strict=True)
-    ]
-    sizes = np.array([len(part) for part in parts])
-    lengths = np.add.reduceat(sizes, np.flatnonzero(first))
-    return Sequences(np.concatenate(parts).astype(np.int64), np.cumsum(lengths) - lengths, lengths)
 
 
 def windows(

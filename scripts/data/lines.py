@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -383,25 +384,16 @@ def _rows_or_errors(rows: Iterator[list[str]]) -> Iterator[list[str] | csv.Error
             yield error
 
 
-def tabbed(stream: Iterable[str]) -> Iterator[list[str]]:
-    """Cells parted by tabs, never quoted."""
-    return csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+#: Cells parted by tabs, never quoted.
+tabbed: Split = partial(csv.reader, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
 def separated(delimiter: str = ",", escape: str | None = None) -> Split:
     """Cells parted by one character and quoted where they hold it; a quote inside quotes stands
     twice, or after the escape."""
-
-    def split(stream: Iterable[str]) -> Iterator[list[str]]:
-        return csv.reader(stream, delimiter=delimiter, escapechar=escape)
-
-    return split
+    return partial(csv.reader, delimiter=delimiter, escapechar=escape)
 
 
 def parted(separator: str) -> Split:
     """Cells parted by any string, never quoted."""
-
-    def split(stream: Iterable[str]) -> Iterator[list[str]]:
-        return (line.rstrip("\r\n").split(separator) for line in stream)
-
-    return split
+    return lambda stream: (line.rstrip("\r\n").split(separator) for line in stream)

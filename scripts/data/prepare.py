@@ -90,8 +90,8 @@ def prepare(
         log.warning("A file ends inside a line that cannot be read: is it whole?")
     reviews_read, reviewed_items = len(raw.reviews.user), len(raw.reviews.items)
     kept = keep(raw, settings)
-    user, item, rating, timestamp, tally = *kept.reviews, raw.tally
-    user_names, item_names = kept.users, kept.items
+    user, item, rating, timestamp, user_names, item_names, *_ = kept
+    tally = raw.tally
     del raw
 
     examples = make_examples(user, settings.max_history)
@@ -188,23 +188,17 @@ def check_malformed(tally: Tally, max_share: float) -> None:
     log.warning("%s", message)
 
 
-class KeptReviews(NamedTuple):
-    """The reviews that are left, in time order."""
+class Kept(NamedTuple):
+    """What the filters leave of the raw reviews, in time order."""
 
     user: np.ndarray
-    """int32, codes of the users left, by first appearance."""
+    """int32, codes of the reviews' users, by first appearance."""
     item: np.ndarray
-    """int32, item ids."""
+    """int32, their item ids."""
     rating: np.ndarray
     """float32, NaN where missing."""
     timestamp: np.ndarray
     """int64, UTC seconds."""
-
-
-class Kept(NamedTuple):
-    """What the filters leave of the raw reviews."""
-
-    reviews: KeptReviews
     users: np.ndarray
     """Source ids of the users by code."""
     items: np.ndarray
@@ -305,9 +299,10 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
     user_names = np.empty(len(first), object)
     user_names[by_appearance] = [users[code] for code in user_codes.tolist()]
     return Kept(
-        KeptReviews(
-            by_appearance[kept_user], ids, rating[rows], timestamp[rows] // np.int64(ticks)
-        ),
+        by_appearance[kept_user],
+        ids,
+        rating[rows],
+        timestamp[rows] // np.int64(ticks),
         user_names,
         np.array(names["item"], object),
         names["title"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -46,3 +47,27 @@ def earlier_interactions(users: pd.Series) -> np.ndarray:
     """
     earlier = users.groupby(users, sort=False).cumcount().to_numpy()
     return earlier[earlier > 0]
+
+
+class Sequences(NamedTuple):
+    """The users' training sequences, one after the other."""
+
+    items: np.ndarray
+    """int64 (total,), each user's items in time order."""
+    starts: np.ndarray
+    """int64 (users,), where each user's items begin."""
+    lengths: np.ndarray
+    """int64 (users,), at least 2."""
+
+
+def training_sequences(train: pd.DataFrame) -> Sequences:
+    """A user's sequence is the history of the first training example, then all targets."""
+    train = train.sort_values(["user", "example_id"])
+    first = ~train["user"].duplicated().to_numpy()
+    parts = [
+        np.append(history, target) if is_first else [target]
+        for history, target, is_first in zip(train["history"], train["target"], first, strict=True)
+    ]
+    sizes = np.array([len(part) for part in parts])
+    lengths = np.add.reduceat(sizes, np.flatnonzero(first))
+    return Sequences(np.concatenate(parts).astype(np.int64), np.cumsum(lengths) - lengths, lengths)
