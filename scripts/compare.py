@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from scripts.cells import BASE, BASELINES, Cell, cell_of
+from scripts.columns import fitted
 from scripts.command import InputError, run
 from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
 from scripts.evaluate.blocks import codes, read_block
 from scripts.evaluate.bootstrap import DRAWS, Draws
 from scripts.evaluate.measure import estimates, measured, minus
-from scripts.files import read_json, read_table, write_csv
+from scripts.files import entries, read_json, read_table, write_csv
 from scripts.labels import one_line
 from scripts.rows import UNKNOWN
 from scripts.tables.format import markdown, number, with_interval
@@ -46,27 +46,18 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def entries(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The entries of nested JSON, each with its keys joined by dots."""
-    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-        value = {str(i): one for i, one in enumerate(value)}
-    if isinstance(value, dict):
-        for name, one in value.items():
-            yield from entries(one, f"{key}.{name}" if key else name)
-    else:
-        yield key, str(value)
-
-
 def differing(manifests: Both) -> pd.DataFrame:
     """Settings and records that differ, but for those of single trainings: name, ours, theirs."""
-    ours, theirs = (dict(entries(one | {"trainings": {}})) for one in manifests)
+    ours, theirs = (
+        {key: str(value) for key, value in entries(one | {"trainings": {}})} for one in manifests
+    )
     rows = [
         (key, ours.get(key, UNKNOWN), theirs.get(key, UNKNOWN))
         for key in ours | theirs
         if ours.get(key) != theirs.get(key)
     ]
     frame = pd.DataFrame(rows, columns=["Record", "Ours", "Theirs"], dtype=object)
-    return frame.map(one_line).map(lambda text: text if len(text) <= 60 else f"{text[:59]}…")
+    return frame.map(lambda text: fitted(one_line(text), 60))
 
 
 def paired(cells: list[Cell], metrics: Both, columns: list[str]) -> tuple[Both, int]:

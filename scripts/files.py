@@ -128,6 +128,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return keys
 
 
+def entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of nested JSON, each with its keys joined by dots; a list without keys is one."""
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        value = {str(i): one for i, one in enumerate(value)}
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from entries(one, f"{key}.{name}" if key else name)
+    else:
+        yield key, value
+
+
 class PlainLoader(yaml.SafeLoader):
     """Reads YAML that means what it seems to: no key stands twice, as the last would win in
     silence, and no number is another one, as 010 is 8 and 1:30 is 90.
@@ -270,16 +281,14 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, or of a folder's files with their relative names in sorted order."""
-    digest = hashlib.sha256()
     path = Path(path)
     if path.is_file():
         with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    else:
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(file.relative_to(path).as_posix().encode())
-            digest.update(sha256(file).encode())
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(file.relative_to(path).as_posix().encode())
+        digest.update(sha256(file).encode())
     return digest.hexdigest()
 
 

@@ -62,14 +62,21 @@ def verdict(line: Any, claim: Claim) -> str:
     return UNDECIDED
 
 
+def standard_error(line: Any) -> float:
+    """That of an effect, from its interval as of a normal distribution."""
+    return (line.high - line.low) / (2 * HALF)
+
+
+def above(line: Any, size: float) -> float:
+    """Probability that the effect is larger than a size, under a flat prior."""
+    error = standard_error(line)
+    return float(special.ndtr((line.effect - size) / error)) if error > 0 else np.nan
+
+
 def chance(line: Any, claim: Claim) -> float:
-    """Probability that the effect lies on the claim's side of its bound, under a flat prior, from
-    the interval as a normal distribution."""
-    error = (line.high - line.low) / (2 * HALF)
-    if not error > 0:
-        return np.nan
-    above = float(special.ndtr((line.effect - claim.bound) / error))
-    return above if claim.side == "above" else 1 - above
+    """Probability that the effect lies on the claim's side of its bound, see `above`."""
+    larger = above(line, claim.bound)
+    return larger if claim.side == "above" else 1 - larger
 
 
 def published(line: Any, claim: Claim) -> str:
@@ -79,9 +86,7 @@ def published(line: Any, claim: Claim) -> str:
         word = "not testable"
         if line.low == line.low and line.high == line.high and line.seeds > 1:
             word = "compatible" if line.low <= size <= line.high else "excluded"
-            error = (line.high - line.low) / (2 * HALF)
-            larger = float(special.ndtr((line.effect - size) / error)) if error > 0 else np.nan
-            word += f" (chance of more: {larger:.0%})"
+            word += f" (chance of more: {above(line, size):.0%})"
         parts.append(f"{size:+.1f} %: {word}")
     return "; ".join(parts)
 
@@ -89,7 +94,7 @@ def published(line: Any, claim: Claim) -> str:
 def needed(line: Any, claim: Claim) -> str:
     """The examples or seeds with which an undecided line would see, with 80 % chance, the smallest
     published effect or, where there is none, the effect as it was measured; of times nothing."""
-    error = (line.high - line.low) / (2 * HALF)
+    error = standard_error(line)
     wanted = abs(min(claim.published, default=line.effect - claim.bound)) / SEEN
     if line.verdict != UNDECIDED or claim.unit == " ×" or not error > wanted > 0:
         return ""
@@ -172,4 +177,4 @@ def claims(
 
 def _detectable(line: Any, claim: Claim) -> float:
     """The smallest effect that an interval of this width shows with 80 % chance; of times none."""
-    return np.nan if claim.unit == " ×" else (line.high - line.low) / (2 * HALF) * SEEN
+    return np.nan if claim.unit == " ×" else standard_error(line) * SEEN

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from scripts.contracts import CATALOGUE, INTERACTIONS
 from scripts.data.prepared import earlier_interactions, read_splits
 from scripts.examples import summary
-from scripts.files import read_json, read_table
-
-
-def flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Nested JSON as one level: keys joined by dots, lists as their values joined by commas."""
-    if isinstance(value, dict):
-        flat: dict[str, Any] = {}
-        for name, inner in value.items():
-            flat |= flatten(inner, f"{key}.{name}" if key else name)
-        return flat
-    if isinstance(value, list):
-        return {key: ", ".join(str(item) for item in value)}
-    return {key: value}
+from scripts.files import entries, read_json, read_table
 
 
 def lengths(folder: Path) -> dict[str, dict[str, float]]:
@@ -62,6 +49,7 @@ def statistics(datasets: list[Path], title_tokens: list[Path]) -> pd.DataFrame:
         facts["title_tokens"] = {
             path.stem: read_json(path) for path in title_tokens if path.parent.name == folder.name
         }
-        for key, value in flatten(facts).items():
-            rows.append({"dataset": folder.name, "statistic": key, "value": value})
+        for key, value in entries(facts):
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            rows.append({"dataset": folder.name, "statistic": key, "value": text})
     return pd.DataFrame(rows, columns=["dataset", "statistic", "value"], dtype=object)

@@ -85,19 +85,6 @@ def read_block(
     return frames
 
 
-def identity(cell: Cell, block: str) -> dict[str, str | int]:
-    """The columns of a tidy table that name a cell within a block."""
-    return {
-        "dataset": cell.dataset,
-        "block": block,
-        "baseline": cell.baseline,
-        "objective": cell.objective,
-        "decoder": cell.decoder,
-        "history": cell.history,
-        "seed": cell.seed,
-    }
-
-
 def codes(users: pd.Series) -> np.ndarray:
     """Users as integers, int64 (n,), in the order of appearance."""
     return pd.factorize(users)[0]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from scripts.cells import Cell
 from scripts.contracts import CUTOFFS
-from scripts.evaluate.blocks import codes, identity
+from scripts.evaluate.blocks import codes
 from scripts.evaluate.bootstrap import (
     Between,
     Draws,
@@ -25,6 +25,9 @@ from scripts.evaluate.bootstrap import (
 
 #: The metric columns of a per-example file.
 METRICS = [f"{metric}@{k}" for metric in ("hr", "ndcg") for k in CUTOFFS]
+
+#: The columns of a tidy table that name a recommender within a block, and what is measured of it.
+KEYS = ["dataset", "block", "baseline", "objective", "decoder", "history", "metric", "k"]
 
 #: The metrics that tables show, by the name of their column. An analysis adjusts the p-values of
 #: these comparisons, as one family.
@@ -135,8 +138,7 @@ def measured(
             `between`), as differences do.
 
     Returns:
-        the columns of `identity` without the seed, metric, k, those of `estimates`, seeds,
-        examples, users; in the order of the cells.
+        `KEYS`, the columns of `estimates`, seeds, examples, users; in the order of the cells.
     """
     users = codes(next(iter(frames.values()))["user"])
     recommenders: dict[Cell, list[np.ndarray]] = {}
@@ -152,12 +154,10 @@ def measured(
         found = estimates(values, users, draws, pooled).assign(seeds=count)
         for i, cell in enumerate(equal):
             parts[cell] = found.iloc[i * len(columns) : (i + 1) * len(columns)]
-    names = [
-        identity(cell, block) | split_name(column) for cell in recommenders for column in columns
-    ]
+    names = [cell._asdict() | split_name(name) for cell in recommenders for name in columns]
     return (
         pd.DataFrame(names)
-        .drop(columns="seed")
+        .assign(block=block)[KEYS]
         .join(pd.concat([parts[cell] for cell in recommenders], ignore_index=True))
         .assign(examples=len(users), users=users.max() + 1)
     )
@@ -237,7 +237,5 @@ def with_differences(
     renamed = dict(
         zip(["value", "low", "high", "p", "seeds"], [*names, "shared_seeds"], strict=True)
     )
-    keys = [*identity(next(iter(changes)), block), "metric", "k"]
-    keys.remove("seed")
-    found = found[[*keys, *renamed]].rename(columns=renamed)
-    return values.merge(found, how="left", on=keys, sort=False)
+    found = found[[*KEYS, *renamed]].rename(columns=renamed)
+    return values.merge(found, how="left", on=KEYS, sort=False)
