@@ -85,8 +85,8 @@ for path in (f"{RESULTS}/", "resources/raw/"):
 ANALYSES = f"{RESULTS}/analyses"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
-#: Folder of a fine-tuned model.
-MODEL = f"{RESULTS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}"
+#: Path of a fine-tuned model in any folder of the results.
+MODEL = "{dataset}/{backbone}/{objective}/seed-{seed}"
 #: A baseline's lists, in its folder: of a seed, and of given lists also by the history shown.
 BASELINE_LISTS = rf"seed-\d+(/({'|'.join(HISTORIES)}))?"
 #: Files of a data set in the formats of other programs, made on request.
@@ -223,7 +223,7 @@ def needs_gpu(wildcards) -> int:
 
 def model_of(wildcards) -> str:
     """Path of a model, relative to a folder of the results."""
-    return "{0.dataset}/{0.backbone}/{0.objective}/seed-{0.seed}".format(wildcards)
+    return MODEL.format(**dict(wildcards.items()))
 
 
 def sooner(wildcards) -> float:
@@ -418,7 +418,6 @@ def assistant_inputs(wildcards) -> dict[str, str]:
         return {}
     inputs = {"assistant": assistant_of(wildcards)}
     if len(decoder.g) > 1:
-        w = wildcards
-        folder = f"{RESULTS}/tuning/{w.dataset}/{w.backbone}/{w.objective}/seed-{w.seed}"
-        inputs["tuning"] = f"{folder}/{w.decoder}.json"
+        folder = f"{RESULTS}/tuning/{model_of(wildcards)}"
+        inputs["tuning"] = f"{folder}/{wildcards.decoder}.json"
     return inputs

@@ -8,9 +8,7 @@ ON_MODEL = {
 }
 MODEL_PARAMS = {"model": model_options, "device": device_of}
 #: Folder of the lists of a model's decoder.
-LISTS = (
-    f"{RESULTS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}"
-)
+LISTS = f"{RESULTS}/recommendations/{MODEL}/{{decoder}}"
 
 
 rule tune_assistant:
@@ -19,9 +17,9 @@ rule tune_assistant:
         valid=rules.prepare.output.valid,
         assistant=assistant_of,
     output:
-        f"{RESULTS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.json",
+        f"{RESULTS}/tuning/{MODEL}/{{decoder}}.json",
     log:
-        f"{LOGS}/tuning/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}.log",
+        f"{LOGS}/tuning/{MODEL}/{{decoder}}.log",
     priority: sooner
     threads: threads_of
     resources:
@@ -43,9 +41,9 @@ rule validate:
         **ON_MODEL,
         valid=rules.prepare.output.valid,
     output:
-        f"{RESULTS}/validation/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/with.json",
+        f"{RESULTS}/validation/{MODEL}/{{decoder}}/with.json",
     log:
-        f"{LOGS}/validation/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/with.log",
+        f"{LOGS}/validation/{MODEL}/{{decoder}}/with.log",
     priority: sooner
     threads: threads_of
     resources:
@@ -85,7 +83,7 @@ for histories, folders in BY_HISTORIES.items():
             lists=[f"{LISTS}/{history}.parquet" for history in histories],
             records=[f"{LISTS}/{history}.json" for history in histories],
         log:
-            f"{LOGS}/recommendations/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}/{{decoder}}/{histories[0]}.log",
+            f"{LOGS}/recommendations/{MODEL}/{{decoder}}/{histories[0]}.log",
         wildcard_constraints:
             dataset=decoded_in(folders),
         priority: sooner
@@ -115,9 +113,9 @@ rule audit:
         **ON_MODEL,
         test=rules.prepare.output.test,
     output:
-        f"{RESULTS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.csv",
+        f"{RESULTS}/audits/{MODEL}.csv",
     log:
-        f"{LOGS}/audits/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+        f"{LOGS}/audits/{MODEL}.log",
     priority: sooner
     threads: threads_of
     resources:
@@ -140,9 +138,9 @@ rule token_effects:
         **ON_MODEL,
         test=rules.prepare.output.test,
     output:
-        f"{RESULTS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.parquet",
+        f"{RESULTS}/token_effects/{MODEL}.parquet",
     log:
-        f"{LOGS}/token_effects/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+        f"{LOGS}/token_effects/{MODEL}.log",
     priority: sooner
     threads: threads_of
     resources:

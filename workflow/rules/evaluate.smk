@@ -4,8 +4,7 @@
 ALIKE = {}
 for model, decoders in study_cells.decodings(STUDY):
     lists = [f"{decoder}/{history}" for decoder in decoders for history in decoders[decoder]]
-    path = "{dataset}/{backbone}/{objective}/seed-{seed}"
-    ALIKE.setdefault((path, tuple(lists)), []).append(model)
+    ALIKE.setdefault((MODEL, tuple(lists)), []).append(model)
 for folder, lists in study_cells.baseline_lists(STUDY).items():
     path = f"{{dataset}}/{BASELINES}/{{baseline}}"
     ALIKE.setdefault((path, tuple(lists)), []).append(folder)

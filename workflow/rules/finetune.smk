@@ -11,12 +11,12 @@ rule finetune:
     output:
         # Of the folder, which is put there as a whole, the files that other steps name. One that
         # outlived its Snakemake may have ended since: it is looked at before it is made again.
-        run=update(f"{MODEL}/run.json"),
-        curves=update(f"{MODEL}/curves.csv"),
+        run=update(f"{RESULTS}/models/{MODEL}/run.json"),
+        curves=update(f"{RESULTS}/models/{MODEL}/curves.csv"),
     log:
-        f"{LOGS}/models/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+        f"{LOGS}/models/{MODEL}.log",
     benchmark:
-        f"{BENCHMARKS}/finetune/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.tsv"
+        f"{BENCHMARKS}/finetune/{MODEL}.tsv"
     priority: sooner
     threads: lambda wildcards: threads_of(wildcards) * processes_of(wildcards)
     resources:

@@ -3,12 +3,12 @@
 
 rule push:
     input:
-        run=f"{MODEL}/run.json",
+        run=f"{RESULTS}/models/{MODEL}/run.json",
         metrics=metrics_of_model,
     output:
-        f"{RESULTS}/hub/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.json",
+        f"{RESULTS}/hub/{MODEL}.json",
     log:
-        f"{LOGS}/hub/{{dataset}}/{{backbone}}/{{objective}}/seed-{{seed}}.log",
+        f"{LOGS}/hub/{MODEL}.log",
     localrule: True
     params:
         code=fingerprint("scripts.push"),
