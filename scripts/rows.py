@@ -24,6 +24,11 @@ def span(values: pd.Series) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
+def listed(values: pd.Series) -> str:
+    """The distinct values, such as seeds: `0, 1, 2`."""
+    return ", ".join(map(str, sorted(values.unique())))
+
+
 def plain_number(values: pd.Series) -> pd.Series:
     """Numbers as they were written, whole ones without decimals."""
     return values.astype(str).str.removesuffix(".0")

@@ -19,8 +19,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from scripts.command import InputError
 from scripts.files import atomic, write_csv
@@ -181,6 +183,19 @@ def legend(figure: Figure, handles: Sequence[Artist], across: int = 4) -> None:
 def panel_name(axis: Axes, *parts: str) -> None:
     """Name what a panel shows, above it."""
     axis.set_title("\n".join(part for part in parts if part), loc="left", linespacing=1.1, pad=4)
+
+
+def log_ticks(axis: Axis, multiples: Sequence[int] = (1, 2, 5)) -> None:
+    """Label these multiples of the powers of ten on a logarithmic axis, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=multiples))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def of_models(data: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an analysis without the block of the baselines alone, where there are models."""
+    models = data[data["objective"] != ""]
+    return data.merge((data if models.empty else models)[["dataset", "block"]].drop_duplicates())
 
 
 def intervals(

@@ -15,12 +15,10 @@ def accuracy(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
     """Draw HR@K and NDCG@K per data set and backbone: baselines, then decoder by objective."""
     values = values[(values["k"] == k) & (values["history"] == "with")].dropna(subset="value")
     data = style.some(values)
-    llms = data[data["baseline"] == ""]
     looks = style.looks([*data["objective"], *data["baseline"]])
-    # Where there are models, the block of the baselines alone is left out.
-    data = data.merge((data if llms.empty else llms)[["dataset", "block"]].drop_duplicates())
+    data = style.of_models(data)
     # Within a decoder the objectives stand in the order of the legend.
-    places = {name: i for i, name in enumerate(style.looks(llms["objective"]))}
+    places = {name: i for i, name in enumerate(style.looks(data["objective"]))}
     blocks = data.groupby(["dataset", "block"], sort=False)
     keys = ["baseline", "objective", "decoder"]
     most = max(len(here[keys].drop_duplicates()) for _, here in blocks)

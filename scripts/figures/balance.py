@@ -21,10 +21,7 @@ def balance(values: pd.DataFrame, labels: Labels, k: int) -> Drawing:
     data = values[values["measure"].isin(["share", DISTANCE])]
     # The histories have no K.
     data = data[(data["k"] == k) | data["k"].isna()]
-    llms = data[data["objective"] != ""]
-    # Where there are models, the block of the baselines alone is left out.
-    data = data.merge((data if llms.empty else llms)[["dataset", "block"]].drop_duplicates())
-    data = style.some(in_order(data, ["dataset", "block", "decoder"]))
+    data = style.some(in_order(style.of_models(data), ["dataset", "block", "decoder"]))
     keys = ["baseline", "objective", "decoder"]
     looks = style.looks([*data["objective"], *data["baseline"]])
     blocks = data.groupby(["dataset", "block"], sort=False)

@@ -7,22 +7,15 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator
 
 from scripts import style
 from scripts.labels import Labels
 from scripts.style import Drawing
 
-TRAINING = {
-    "seconds_per_step": "seconds per step",
-    "relative": "time / plain",
-    "peak_memory_mb": "peak memory (MB)",
-}
-DECODING = {
-    "seconds_per_prompt": "seconds per prompt",
-    "relative": "time / plain",
-    "peak_memory_mb": "peak memory (MB)",
-}
+#: What is drawn, and its name: first the time of each phase, then what both have.
+BOTH = {"relative": "time / plain", "peak_memory_mb": "peak memory (MB)"}
+TRAINING = {"seconds_per_step": "seconds per step"} | BOTH
+DECODING = {"seconds_per_prompt": "seconds per prompt"} | BOTH
 #: Inches of a line, lines between two blocks, and lines from one objective to the next within one.
 LINE, GAP, STEP = 0.15, 0.7, 0.5
 #: Values that differ by more than this factor, as small and large backbones do, go on a log axis.
@@ -123,10 +116,7 @@ def draw(
         spread = shown.max() / shown.min()
         if spread > WIDE:
             axis.set_xscale("log")
-            subs = (1,) if spread > WIDE**2 else (1, 2, 5)
-            axis.xaxis.set_major_locator(LogLocator(subs=subs))
-            axis.xaxis.set_major_formatter("{x:g}")
-            axis.xaxis.set_minor_locator(NullLocator())
+            style.log_ticks(axis.xaxis, (1,) if spread > WIDE**2 else (1, 2, 5))
         else:
             axis.set_xlim(0, 1.1 * shown.max())
             axis.locator_params(axis="x", nbins=4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullLocator
 
 from scripts import style
 from scripts.labels import Labels
@@ -46,9 +45,7 @@ def curves(values: pd.DataFrame, labels: Labels) -> Drawing:
         # Learned token weights seek the worst tokens, whose loss is many times the mean.
         if losses.max() > 4 * losses.min():
             row[0].set_yscale("log")
-            row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            row[0].yaxis.set_major_formatter("{x:g}")
-            row[0].yaxis.set_minor_locator(NullLocator())
+            style.log_ticks(row[0].yaxis)
         row[0].set_xlim(left=0)
         row[0].set_ylabel("loss (nats)")
     style.legend(figure, [style.handle(n, look) for n, look in looks.items()], across=5)

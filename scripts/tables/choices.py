@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from scripts.labels import Labels
-from scripts.rows import UNKNOWN, in_order, plain_number, span
+from scripts.rows import UNKNOWN, in_order, listed, plain_number, span
 from scripts.tables.format import Table, names_of
 
 #: Columns of the table by setting.
@@ -30,12 +30,11 @@ def choices(choices: pd.DataFrame, labels: Labels) -> Table:
                 for decoder, values in of_setting.groupby("decoder", sort=False)
             )
         rows.append(row)
-    seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
         'What stands without an "of" is set in the config before training. Where it stands, the '
         "value was chosen from those after it: the epoch whose model is kept by the lowest loss, "
         "all else by the highest NDCG@10, on so many examples of the validation split. "
-        f"By seed ({seeds}) where the seeds differ. "
+        f"By seed ({listed(frame['seed'])}) where the seeds differ. "
         "Nothing was chosen on the test split. Baselines train on the whole training split."
     ]
     return Table(pd.DataFrame(rows), notes, left=3)

@@ -29,7 +29,7 @@ def claims(claims: pd.DataFrame, labels: Labels) -> Table:
             "Would decide": line.needed or UNKNOWN,
             "p": number(line.p_holm, 3),
             "Chance": UNKNOWN if pd.isna(line.chance) else f"{line.chance:.0%}",
-            "Detectable": _with_unit(line.detectable, line.unit, signed=False),
+            "Detectable": detectable(line),
             "Seeds": number(line.seeds, 0),
             "Family": line.family,
             "From": line.source,
@@ -64,16 +64,19 @@ def claims(claims: pd.DataFrame, labels: Labels) -> Table:
 
 
 def _effect(line: Any) -> str:
-    """`value unit [low, high]`, signed where the bound is 0."""
-    signed = line.unit != " ×"
-    value = _with_unit(line.effect, line.unit, signed)
-    if pd.isna(line.low):
-        return value
-    digits = DIGITS.get(line.unit, 4)
-    return f"{value} [{number(line.low, digits, signed)}, {number(line.high, digits, signed)}]"
+    """`value unit [low, high]`."""
+    value, low, high = effect(line)
+    return value if pd.isna(line.low) else f"{value} [{low}, {high}]"
 
 
-def _with_unit(value: float, unit: str, signed: bool) -> str:
-    if pd.isna(value):
-        return UNKNOWN
-    return number(value, DIGITS.get(unit, 4), signed) + unit
+def effect(line: Any) -> tuple[str, str, str]:
+    """An effect with its unit and the ends of its interval, signed where its bound is 0."""
+    digits, signed = DIGITS.get(line.unit, 4), line.unit != " ×"
+    value, low, high = (number(one, digits, signed) for one in (line.effect, line.low, line.high))
+    return value + line.unit, low, high
+
+
+def detectable(line: Any) -> str:
+    """The smallest effect that an interval as wide shows, with its unit."""
+    size = number(line.detectable, DIGITS.get(line.unit, 4))
+    return size if size == UNKNOWN else size + line.unit

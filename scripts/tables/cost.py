@@ -6,7 +6,7 @@ import pandas as pd
 
 from scripts.analyse.provenance import devices
 from scripts.labels import Labels
-from scripts.rows import UNKNOWN, in_order, span
+from scripts.rows import UNKNOWN, in_order, listed, span
 from scripts.tables.format import Table, number
 
 
@@ -36,7 +36,7 @@ def cost(cost: pd.DataFrame, labels: Labels) -> Table:
                 "Truncated prompts": span(cell["truncated_prompts"]),
             }
         )
-    seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
+    seeds = listed(frame["seed"])
     notes = [
         f"Device: {devices(frame)}. Seeds: {seeds}. {span(frame['examples'])} examples per run.",
         crowding(frame),

@@ -14,7 +14,7 @@ import pandas as pd
 from scripts.command import InputError
 from scripts.files import write_csv, write_json, write_text
 from scripts.labels import Labels, one_line
-from scripts.rows import UNKNOWN, span
+from scripts.rows import UNKNOWN, listed, span
 
 #: The plain reading of an interval, for every table of differences.
 UNDECIDED = "A difference whose interval holds 0 is undecided at this size."
@@ -140,7 +140,7 @@ def sample(frame: pd.DataFrame) -> str:
     if "seeds" in frame:
         parts.append(f"seeds per row: {span(frame['seeds'])}")
     elif "seed" in frame:
-        parts.append(f"seeds: {', '.join(str(seed) for seed in sorted(frame['seed'].unique()))}")
+        parts.append(f"seeds: {listed(frame['seed'])}")
     return "; ".join(parts) + "."
 
 

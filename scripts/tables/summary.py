@@ -12,7 +12,7 @@ from scripts.analyse.claims import CONTRADICTED, NO_GAIN, SUPPORTED
 from scripts.cells import ALL
 from scripts.labels import Labels
 from scripts.rows import span
-from scripts.tables.claims import DIGITS
+from scripts.tables.claims import detectable, effect
 from scripts.tables.format import Table, number
 
 
@@ -76,7 +76,7 @@ def _undecided(claims: pd.DataFrame, lines: pd.DataFrame, labels: Labels) -> str
     families = _is_undecided(claims).groupby(claims["family"], sort=False).agg(["sum", "count"])
     shares = ", ".join(f"{name} {n} of {of}" for name, n, of in families.itertuples() if n)
     parts = [
-        f"{number(line.detectable, DIGITS.get(line.unit, 4))}{line.unit} for {_where(line, labels)}"
+        f"{detectable(line)} for {_where(line, labels)}"
         for line in lines[_is_undecided(lines) & lines["detectable"].notna()].itertuples()
     ]
     least = f"; with 80 % chance it would have seen an effect of {', '.join(parts)}"
@@ -91,11 +91,11 @@ def _next(claims: pd.DataFrame, primary: pd.DataFrame, labels: Labels) -> str:
         lines = lines[_is_undecided(lines) & (lines["needed"] != "")]
         if len(lines):
             line = min(lines.itertuples(), key=_times)
-            effect = f"its effect stays {_effect(line, interval=False)}"
+            stays = f"its effect stays {effect(line)[0]}"
             return (
                 f"With {labels.block(line.backbone)}, {line.needed}: the least that would decide "
                 f"{_where(line, labels)} with 80 % chance, if "
-                f"{'it is as large as the smallest published one' if line.published else effect} "
+                f"{'it is as large as the smallest published one' if line.published else stays} "
                 f"(so far seeds: {number(line.seeds, 0)}, examples: {number(line.examples, 0)})."
             )
     if primary.empty:
@@ -124,11 +124,8 @@ def _where(line: Any, labels: Labels) -> str:
     return f"“{line.claim.partition(' (')[0]}” ({', '.join(filter(None, names))})"
 
 
-def _effect(line: Any, interval: bool = True) -> str:
-    """An effect, signed where its bound is 0, and its interval in words."""
-    digits, sign = DIGITS.get(line.unit, 4), line.unit != " ×"
-    text = number(line.effect, digits, sign) + line.unit
-    if not interval or pd.isna(line.low) or pd.isna(line.high):
-        return text
-    low, high = (number(end, digits, sign) for end in (line.low, line.high))
-    return f"{text} (95 % interval {low} to {high})"
+def _effect(line: Any) -> str:
+    """An effect, and its interval in words."""
+    value, low, high = effect(line)
+    known = pd.notna(line.low) and pd.notna(line.high)
+    return f"{value} (95 % interval {low} to {high})" if known else value

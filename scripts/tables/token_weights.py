@@ -24,23 +24,18 @@ def token_weights(
     blocks = compared[[*CELL[:3], "base"]].drop_duplicates()
     values = shown_values(accuracy).merge(kinds.merge(blocks, on=pair), on=CELL)
     values = in_order(values, [*CELL[:3], "base", "token_weights", "objective"])
+    means = token_weights.groupby(["dataset", "backbone", "objective", "position"])["weight"].mean()
+    weights = f"Weight of tokens {', '.join(map(str, POSITIONS))}"
     rows = []
     for cell, points in with_differences(values, compared).groupby(CELL, sort=False):
+        dataset, backbone, _, objective = cell
         first = points.iloc[0]
-        of_model = (
-            token_weights[["dataset", "backbone", "objective"]]
-            == [first["dataset"], first["backbone"], first["objective"]]
-        ).all(axis=1)
-        means = token_weights[of_model].groupby("position")["weight"].mean()
+        own = (number(means.get((dataset, backbone, objective, at)), 2) for at in POSITIONS)
         rows.append(
             names_of(labels, CELL, cell)
             | {"Weights": first["token_weights"], "α": f"{first['alpha']:g}"}
             | differences_text(points)
-            | {
-                f"Weight of tokens {', '.join(map(str, POSITIONS))}": " / ".join(
-                    number(means.get(position), 2) for position in POSITIONS
-                )
-            }
+            | {weights: " / ".join(own)}
         )
     notes = [
         sample(values),

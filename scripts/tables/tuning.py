@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from scripts.labels import Labels
-from scripts.rows import UNKNOWN, in_order, span
+from scripts.rows import UNKNOWN, in_order, listed, span
 from scripts.tables.format import Table, names_of, number
 
 
@@ -24,11 +24,11 @@ def tuning(tuning: pd.DataFrame, labels: Labels) -> Table:
         for row in frame.to_dict("records")
     ]
     unset = frame["learning_rate"].isna()
-    seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
     notes = [
         f"{span(frame['examples'])} examples of the validation split, one training each, with the "
-        f"seed {seeds}: small differences may be chance. The highest, of equal ones the first, is "
-        "chosen for all seeds of the experiments. Nothing was chosen on the test split.",
+        f"seed {listed(frame['seed'])}: small differences may be chance. The highest, of equal "
+        "ones the first, is chosen for all seeds of the experiments. Nothing was chosen on the "
+        "test split.",
         f"{UNKNOWN}: the learning rate of the backbone's training." * bool(unset.any()),
     ]
     bold = {(i, "NDCG@10") for i in range(len(rows)) if frame["chosen"].iloc[i]}
