@@ -148,14 +148,11 @@ def rows_of(
     for cell, seed in numbers.index:
         own = [one for one in cells if one._replace(seed=0) == cell and seed in (one.seed, None)]
         trained = [[one["trainings"].get(c.model) for one in manifests] for c in own]
+        known = all(map(all, trained))
         rows.append(
             cell._asdict()
             | {"seed": seed, "cells": len(own), "same_lists": sum(same[one] for one in own)}
-            | {
-                "same_trainings": sum(a == b for a, b in trained)
-                if all(map(all, trained))
-                else None
-            }
+            | {"same_trainings": sum(a == b for a, b in trained) if known else None}
             | {"examples": len(ours[cells[0]]), "left_out": left_out}
         )
     return pd.DataFrame(rows, numbers.index).astype({"seed": "Int64"}).join(numbers)
@@ -219,9 +216,9 @@ def shown(pooled: pd.DataFrame, k: int) -> pd.DataFrame:
         signed = with_interval(value, low, high, sign=True) if any((value, low, high)) else "0"
         return signed if "difference" in name else number(value, sign="gain" in name)
 
-    titles = [f"NDCG@{k} ours", "theirs", "difference"]
-    titles += [f"gain over {BASE} ours", "gain theirs", "difference of gains"]
-    names = ["ours", "theirs", "difference", "gain_ours", "gain_theirs", "gain_difference"]
+    titles = {"ours": f"NDCG@{k} ours", "theirs": "theirs", "difference": "difference"}
+    titles |= {"gain_ours": f"gain over {BASE} ours", "gain_theirs": "gain theirs"}
+    titles |= {"gain_difference": "difference of gains"}
     return pd.DataFrame(
         {
             "Data set": row["dataset"],
@@ -232,7 +229,7 @@ def shown(pooled: pd.DataFrame, k: int) -> pd.DataFrame:
             "Same training": number(row["same_trainings"], 0),
             "Same lists": str(row["same_lists"]),
         }
-        | {title: text(row, name) for title, name in zip(titles, names, strict=True)}
+        | {title: text(row, name) for name, title in titles.items()}
         for row in pooled.to_dict("records")
     )
 

@@ -237,12 +237,8 @@ def _of_seeds(method: Counted, seeds: list[int], wanted: list[int], block: Block
 
 def _cut(method: Counted, cutoffs: int) -> Counted:
     """A method's first cut-offs alone."""
-    return Counted(
-        method.groups[:, :, :cutoffs],
-        method.concentration[:, :cutoffs],
-        method.without[:, :cutoffs],
-        method.resampled[:, :cutoffs],
-    )
+    groups, *others = method
+    return Counted(groups[:, :, :cutoffs], *(part[:, :cutoffs] for part in others))
 
 
 def _resampled(groups: np.ndarray, block: Block) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scripts.backbones.passes import encode, extend, log_probabilities, select
 from scripts.decode.model import Ranking
-from scripts.decode.trie import Trie, leaf_ranges, levels
+from scripts.decode.trie import Trie, depths, leaf_ranges
 
 #: Tokens that a pass takes in little more time than one, filling included, by the kind of device: a
 #: CPU reads its weights for them, a GPU waits for its kernels.
@@ -54,15 +54,14 @@ def to_device(trie: Trie, device: torch.device) -> SearchTrie:
     first_leaf, last_leaf = leaf_ranges(trie)
     # A leaf's range is the one sequence that ends there.
     sequence = np.where(np.diff(trie.first_child) == 0, trie.order[first_leaf], -1)
-    sizes = [level.stop - level.start for level in levels(trie)]
-    depth = np.repeat(np.arange(len(sizes)), sizes)
+    depth = depths(trie)
     below = np.column_stack([[first_leaf, last_leaf], [len(trie.order), -1]])
     on_device = (
         torch.from_numpy(array).to(device).long()
         for array in (np.append(trie.token, 0), np.append(depth, 0), below)
     )
     first_child = trie.first_child.astype(np.int64)
-    return SearchTrie(first_child, first_leaf, last_leaf, sequence, len(sizes) - 1, *on_device)
+    return SearchTrie(first_child, first_leaf, last_leaf, sequence, int(depth[-1]), *on_device)
 
 
 #: Least probability of a sequence: what differences of float64 sums up to 1 resolve.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scripts.backbones.passes import encode, extend, forget, log_probabilities
-from scripts.decode.trie import Trie, leaf_ranges, levels, parents
+from scripts.decode.trie import Trie, depths, leaf_ranges, levels, parents
 
 #: Nodes run at a time, about.
 NODES = 256
@@ -35,9 +35,7 @@ def parts(trie: Trie) -> Iterator[Part]:
     """Cut the trie into parts of about `NODES` inner nodes, in the order of the leaves."""
     parent, counts = parents(trie), np.diff(trie.first_child)
     first, last = leaf_ranges(trie)
-    depth = np.concatenate(
-        [np.full(level.stop - level.start, i) for i, level in enumerate(levels(trie))]
-    )
+    depth = depths(trie)
     inner = (counts > 0) & (depth > 0)
     leaves = len(trie.order)
     step = max(1, leaves * NODES // max(int(inner.sum()), 1))

@@ -73,6 +73,12 @@ def levels(trie: Trie) -> list[slice]:
     return slices
 
 
+def depths(trie: Trie) -> np.ndarray:
+    """The depth of every node, int64; the root's is 0."""
+    sizes = [level.stop - level.start for level in levels(trie)]
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
 def parents(trie: Trie) -> np.ndarray:
     """The parent of every node, int64; the root's is the root."""
     counts = np.diff(trie.first_child)

@@ -75,13 +75,9 @@ def of_cells(folder: str, cells: Cells, ending: str = ".parquet") -> Files:
 
 def of_models(folder: str, cells: Cells, ending: str = ".parquet") -> Files:
     """The files of a folder for the models of some cells, each once."""
-
-    def files(study: Study) -> list[str]:
-        return [
-            f"{folder}/{model}{ending}" for model in dict.fromkeys(c.model for c in cells(study))
-        ]
-
-    return files
+    return lambda study: list(
+        dict.fromkeys(f"{folder}/{cell.model}{ending}" for cell in cells(study))
+    )
 
 
 def of_datasets(names: Callable[[Study], Any]) -> Files:
