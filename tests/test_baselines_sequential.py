@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import nn
 
-from scripts.baselines import caser_model, gru4rec_model, sasrec_model, sequential
+from scripts.baselines import networks, sequential
 from scripts.baselines.sequential_model import load_model, make_model, save_model, scorer
 from scripts.baselines.settings import GRU4Rec, SASRec, Sequential
 from scripts.command import InputError
@@ -78,7 +78,7 @@ def test_batches_hold_every_window_once() -> None:
 
 def test_block_is_torchs_encoder_layer() -> None:
     torch.manual_seed(0)
-    block = sasrec_model.Block(SASRec(kind="sasrec", hidden_size=12, heads=3)).eval()
+    block = networks.Block(SASRec(kind="sasrec", hidden_size=12, heads=3)).eval()
     peer = nn.TransformerEncoderLayer(12, 3, 12, norm_first=True, batch_first=True).eval()
     ours = block.state_dict()
     names = {
@@ -108,7 +108,7 @@ def test_whole_examples() -> None:
 def test_gru4rec_by_the_equations() -> None:
     """One step after the other, with the reset gate after the product, as in torch."""
     torch.manual_seed(0)
-    model = gru4rec_model.Model(9, 4, GRU4Rec(kind="gru4rec", hidden_size=6)).eval()
+    model = networks.GRU4RecNetwork(9, 4, GRU4Rec(kind="gru4rec", hidden_size=6)).eval()
     weights = {name: value.detach() for name, value in model.layers.named_parameters()}
     state = torch.zeros(6)
     for item in (3, 1, 8):
@@ -132,7 +132,7 @@ def test_caser_by_plain_loops() -> None:
     chosen = settings(
         "caser", hidden_size=width, heights=[1, 3], horizontal_filters=3, vertical_filters=2
     )
-    model = caser_model.Model(9, longest, chosen).eval()
+    model = networks.CaserNetwork(9, longest, chosen).eval()
     table = model.items.weight.detach()
     window = torch.stack([torch.zeros(width), table[2], table[7], table[1]])
     found = []

@@ -1,9 +1,4 @@
-"""The networks of the trained baselines: one interface, their file, and the scores that they give.
-
-A network has `items`, the item embeddings, whose products with what it encodes are the scores;
-`longest`, the items of a history that it sees; and `all_positions`, whether one pass over a
-sequence gives every position its whole context.
-"""
+"""A network of a trained baseline: made afresh, its file, and the scores that it gives."""
 
 from __future__ import annotations
 
@@ -20,18 +15,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scripts.baselines import caser_model, gru4rec_model, sasrec_model
+from scripts.baselines.networks import CaserNetwork, GRU4RecNetwork, SASRecNetwork
 from scripts.baselines.settings import Sequential
 from scripts.command import InputError
 from scripts.extensions import own
 from scripts.files import atomic
 
-Model = caser_model.Model | gru4rec_model.Model | sasrec_model.Model
+Model = CaserNetwork | GRU4RecNetwork | SASRecNetwork
 
 KINDS: dict[str, type[Model]] = {
-    "caser": caser_model.Model,
-    "gru4rec": gru4rec_model.Model,
-    "sasrec": sasrec_model.Model,
+    "caser": CaserNetwork,
+    "gru4rec": GRU4RecNetwork,
+    "sasrec": SASRecNetwork,
 }
 
 
