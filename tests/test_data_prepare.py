@@ -134,9 +134,7 @@ def test_users_who_share_a_hash_are_told_apart(by_hand, repeated):
         keep(RawData(raw.reviews._replace(user=hashed), list(raw.titles), raw.tally), rules)
         for hashed in (users_of(raw.reviews, np.arange(13))[1], np.zeros(13, np.uint32))
     )
-    for one, other in zip(
-        (apart.users, *apart.reviews), (shared.users, *shared.reviews), strict=True
-    ):
+    for one, other in zip(apart[:5], shared[:5], strict=True):
         np.testing.assert_array_equal(one, other)
     assert apart.users.tolist() == ["a", "b"]
     assert apart.dropped_reviews == shared.dropped_reviews

@@ -273,9 +273,7 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
         del dropped_reviews["repeated review"]
     order = time_order(user, timestamp[rows], settings.tie_seed)
     rows, user = rows[order], user[order]
-    user_codes, first, kept_user = np.unique(user, return_index=True, return_inverse=True)
-    by_appearance = np.empty(len(first), np.int32)
-    by_appearance[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    kept_user, user_codes = pd.factorize(user)
     item_codes = sorted(np.unique(item[rows]).tolist(), key=items.__getitem__)
     item_ids = np.empty(len(items), np.int32)
     item_ids[item_codes] = np.arange(len(item_codes), dtype=np.int32)
@@ -296,14 +294,12 @@ def keep(raw: RawData, settings: Preparation) -> Kept:
             len(after),
             " and ".join(by),
         )
-    user_names = np.empty(len(first), object)
-    user_names[by_appearance] = [users[code] for code in user_codes.tolist()]
     return Kept(
-        by_appearance[kept_user],
+        kept_user.astype(np.int32),
         ids,
         rating[rows],
         timestamp[rows] // np.int64(ticks),
-        user_names,
+        np.array([users[code] for code in user_codes.tolist()], object),
         np.array(names["item"], object),
         names["title"],
         start,
