@@ -46,7 +46,6 @@ WORDS = (Path, str, int, float)
 #: Least number of seconds between two progress lines in a log file.
 LOG_INTERVAL = 15.0
 
-
 #: Types of which a number is one.
 _NUMERIC = re.compile(r"\b(int|float)\b")
 
@@ -256,14 +255,8 @@ def parser_of(step: Callable[..., Any]) -> ArgumentParser:
     about = {parameter.arg_name: parameter.description for parameter in documented.params}
     for name, how in own.items():
         default = inspect.signature(step).parameters[name].default
-        required = default is inspect.Parameter.empty
-        parser.add_argument(
-            f"--{name}",
-            **how,
-            required=required,
-            default=None if required else default,
-            help=about.get(name),
-        )
+        how |= {"required": True} if default is inspect.Parameter.empty else {"default": default}
+        parser.add_argument(f"--{name}", **how, help=about.get(name))
     return parser
 
 

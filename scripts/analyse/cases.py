@@ -43,12 +43,11 @@ def choose(base: np.ndarray, objective: np.ndarray, seed: int) -> dict[str, int]
         down most, the (lower) median move, and one drawn with equal chances.
     """
     up = base - objective
-    extremes = {"moved up most": np.argmax(up), "moved down most": np.argmin(up)}
-    cases = {
-        name: int(i)
-        for (name, i), sign in zip(extremes.items(), (1, -1), strict=True)
-        if sign * up[i] > 0
-    }
+    cases = {}
+    if up.max() > 0:
+        cases["moved up most"] = int(np.argmax(up))
+    if up.min() < 0:
+        cases["moved down most"] = int(np.argmin(up))
     median = np.sort(up)[(len(up) - 1) // 2]
     cases["median move"] = int(np.argmax(up == median))
     cases["drawn"] = int(np.random.default_rng(seed).integers(len(up)))
@@ -125,8 +124,7 @@ def cases(
         example = examples[i]
         name = {"case": case, "example_id": example}
         shown = table["history"].loc[example][::-1][:TOP]
-        listed = {"history": shown, "target": [target.loc[example]]}
-        parts = [(kind, found, {}) for kind, found in listed.items()]
+        parts = [("history", shown, {}), ("target", [target.loc[example]], {})]
         for cell, one in lists.items():
             top = one.loc[[example]].sort_values("rank")["item_id"].to_numpy()[:TOP]
             about = {"target_rank": ranks[cell].loc[example], "depth": depths[cell]}

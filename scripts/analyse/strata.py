@@ -48,9 +48,8 @@ def by_activity(activity: np.ndarray) -> Strata:
     Returns:
         the strata, named by their least and greatest activity; one that ties leave empty is absent.
     """
-    below = np.searchsorted(np.sort(activity), activity)
-    equal = np.unique(activity, return_counts=True)[1][np.unique(activity, return_inverse=True)[1]]
-    stratum = ACTIVITY_STRATA * (2 * below + equal - 1) // (2 * len(activity))
+    middle = pd.Series(activity).rank().to_numpy() - 1
+    stratum = ACTIVITY_STRATA * middle // len(activity)
     strata = {}
     for i in np.unique(stratum):
         low, high = activity[stratum == i].min(), activity[stratum == i].max()

@@ -193,9 +193,8 @@ def cached_files(id: str, revision: str, verify: bool) -> list[Path]:
                 f"{id} has no {name}, and only safetensors are read; choose a backbone or revision "
                 "that has them"
             )
-    wrong = []
-    if verify:
-        wrong = HfApi().verify_repo_checksums(id, revision=snapshot.name).mismatches
+    api = HfApi()
+    wrong = api.verify_repo_checksums(id, revision=snapshot.name).mismatches if verify else []
     for mismatch in wrong:
         file = snapshot / mismatch["path"]
         file.resolve().unlink()

@@ -263,10 +263,7 @@ def _damage(path: Path) -> str:
 def obtain_wheel(requirement: str, sha256: str, output: Path) -> None:
     """Fetch a wheel, and no dependency of it, from whatever registry pip is configured for.
 
-    Args:
-        requirement: Package and exact version, such as `name==1.0`.
-        sha256: Expected checksum, 64 hexadecimal digits.
-        output: Where the wheel goes.
+    Args are those of `obtain`.
 
     Raises:
         InputError: pip cannot fetch it, or its checksum differs (nothing is left behind).

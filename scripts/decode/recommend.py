@@ -186,13 +186,7 @@ def rank_constrained(
 def guides(
     recommender: Recommender, trie: Trie, assistant: Path
 ) -> Callable[[float, list[Query]], Guide]:
-    """How an assistant guides a batch of queries with a weight of the language model.
-
-    Args:
-        recommender: the language model that is assisted.
-        trie: of its titles.
-        assistant: model of the baseline that assists.
-    """
+    """How a baseline's model guides a batch of queries with a weight of the language model."""
     device, titles = recommender.device, recommender.titles
     counts = recommender.catalogue["train_count"].to_numpy()
     sequence_of_item = titles.sequence[titles.of_item]

@@ -59,11 +59,7 @@ def model_card(
 
 
 def needs_text(origin: dict[str, Any]) -> str:
-    """Which backbone an adapter needs that is on no hub, and how to get it.
-
-    Args:
-        origin: of the backbone, see `origin_of` of the training.
-    """
+    """Which backbone an adapter needs that is on no hub, and how to get it, from `origin_of`."""
     made = "a model from a folder of the machine that trained the adapter"
     if "wheel" in origin:
         made = (

@@ -209,18 +209,10 @@ def base_of(study: Study, dataset: str) -> str:
 def history_length_cells(study: Study) -> list[Cell]:
     """The cells of `history_length`, each once; some are experiment cells too."""
     cells = (
-        Cell(
-            at_length(study, ladder.dataset, length),
-            ladder.backbone,
-            objective,
-            seed,
-            ladder.decoder,
-            "with",
-        )
-        for ladder in study.history_length
-        for length in ladder.lengths
-        for objective in ladder.objectives
-        for seed in ladder.seeds
+        Cell(at_length(study, one.dataset, length), one.backbone, *point, one.decoder, "with")
+        for one in study.history_length
+        for length in one.lengths
+        for point in itertools.product(one.objectives, one.seeds)
     )
     return list(dict.fromkeys(cells))
 
