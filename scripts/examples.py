@@ -22,11 +22,7 @@ def read_titles(catalogue: Path) -> list[str]:
 
 
 def read_examples(path: Path, items: int) -> pd.DataFrame:
-    """EXAMPLES rows of a split.
-
-    Args:
-        path: the file.
-        items: size of the catalogue that histories and targets are in.
+    """EXAMPLES rows of a split, whose histories and targets are in a catalogue of so many items.
 
     Raises:
         InputError: an item is not in the catalogue.

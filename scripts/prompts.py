@@ -159,15 +159,9 @@ def prompt_limit(
 ) -> int:
     """Longest prompt in tokens, the same for training, validation and all decoding.
 
-    It is `max_tokens`, or what the longest title as the answer leaves of the backbone's context.
-
-    Args:
-        tokenizer: the backbone's.
-        prompt: the data set's sentences.
-        titles: of the catalogue, in the order of `item_id`.
-        answers: their tokens, see `answers_of`.
-        max_tokens: longest prompt that is wanted.
-        context: tokens that the backbone sees at most.
+    It is `max_tokens`, or what the longest title as the answer leaves of the backbone's context
+    of so many tokens. The titles are those of the catalogue, in the order of `item_id`, and
+    `answers` their tokens, see `answers_of`.
 
     Raises:
         InputError: the longest title does not fit, not even alone in a prompt.

@@ -13,16 +13,11 @@ from scripts.files import read_table
 
 
 def popularity(items: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Interactions per item over the item's rank, from 1 for the most popular.
+    """Interactions per item over the item's rank, from 1 for the most popular, from the item of
+    every interaction: ranks and counts, int64 (p,) each.
 
     Of the items with equally many interactions only the first and the last rank are given: the
     line through the points is the same.
-
-    Args:
-        items: item of every interaction.
-
-    Returns:
-        ranks and counts, int64 (p,) each.
     """
     counts = np.sort(items.value_counts().to_numpy())[::-1]
     changes = np.flatnonzero(np.diff(counts))

@@ -81,11 +81,8 @@ def history_length(
 def accuracy_by_length(
     cells: dict[Cell, Path], test_of: dict[str, Path], block: str, draws: Draws
 ) -> pd.DataFrame:
-    """Accuracy of the cells of one block, the shortest length first, and their mean history.
-
-    Returns:
-        `COLUMNS`, without length and device.
-    """
+    """Accuracy of the cells of one block, the shortest length first, and their mean history:
+    `COLUMNS`, without length and device."""
     frames = read_block(cells, PER_EXAMPLE, ["user", *METRICS])
     shortest: dict[Cell, Cell] = {}
     for cell in frames:

@@ -13,15 +13,9 @@ from scripts.files import entries, read_json, read_table
 
 
 def lengths(folder: Path) -> dict[str, dict[str, float]]:
-    """Lengths of the histories and titles of a prepared data set.
-
-    Args:
-        folder: a data set as the preparation wrote it.
-
-    Returns:
-        summaries of `history_length` (items, as the examples hold them), `earlier_interactions`
-        (the histories before they were cut) and `title_words` (of the catalogue).
-    """
+    """Lengths in a data set as the preparation wrote it: summaries of `history_length` (items, as
+    the examples hold them), `earlier_interactions` (the histories before they were cut) and
+    `title_words` (of the catalogue)."""
     titles = read_table(folder / "catalogue.parquet", CATALOGUE, ["title"])["title"]
     interactions = read_table(folder / "interactions.parquet", INTERACTIONS, ["user"])
     histories = read_splits(folder, ["history"])["history"]

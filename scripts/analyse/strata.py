@@ -37,16 +37,12 @@ Strata = dict[str, np.ndarray]
 
 
 def by_activity(activity: np.ndarray) -> Strata:
-    """`ACTIVITY_STRATA` strata of about equally many examples, the least active users first.
+    """`ACTIVITY_STRATA` strata of about equally many examples, the least active users first, by the
+    number of the user's earlier interactions, int (n,).
 
     An example belongs to the stratum in which the middle of its ties falls, so that examples of
-    equal activity stay together.
-
-    Args:
-        activity: int (n,), number of the user's earlier interactions.
-
-    Returns:
-        the strata, named by their least and greatest activity; one that ties leave empty is absent.
+    equal activity stay together. The strata are named by their least and greatest activity; one
+    that ties leave empty is absent.
     """
     middle = pd.Series(activity).rank().to_numpy() - 1
     stratum = ACTIVITY_STRATA * middle // len(activity)
@@ -58,14 +54,10 @@ def by_activity(activity: np.ndarray) -> Strata:
 
 
 def by_popularity(group: np.ndarray, train_count: np.ndarray) -> Strata:
-    """The popularity groups of the targets, those that never were a training target apart.
+    """The popularity groups of the targets' titles, int (n,), those that never were a training
+    target apart, by their numbers of training targets, int (n,).
 
-    Args:
-        group: int (n,), popularity group of the target's title.
-        train_count: int (n,), its training targets.
-
-    Returns:
-        `cold`, then `0` (rarest) to the most popular; one without examples is absent.
+    They are `cold`, then `0` (rarest) to the most popular; one without examples is absent.
     """
     strata = {"cold": train_count == 0}
     strata |= {f"{g}": (group == g) & (train_count > 0) for g in range(GROUPS)}

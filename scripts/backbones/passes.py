@@ -50,16 +50,8 @@ def padded(
 
 
 def kept_logits(model: Any, keep: Tensor, **inputs: Any) -> Tensor:
-    """Run a model, with the head on some positions alone.
-
-    Args:
-        model: a causal language model.
-        keep: (B, L) bool.
-        inputs: of the model, (B, L) each.
-
-    Returns:
-        (N, V) logits of the kept positions, row after row.
-    """
+    """Run a causal language model on its inputs, (B, L) each, with the head on some positions
+    alone, (B, L) bool: their (N, V) logits, row after row."""
     whole = getattr(model, "get_base_model", lambda: model)()
     if "logits_to_keep" in inspect.signature(whole.forward).parameters:
         return model(**inputs, logits_to_keep=keep).logits

@@ -29,13 +29,11 @@ class Titles(NamedTuple):
 
 
 def standing_items(catalogue: pd.DataFrame) -> np.ndarray:
-    """The item that stands for the title of each, int64 (items,).
+    """The item that stands for the title of each, int64 (items,), from the columns item_id (0, 1,
+    2, …), title and train_count.
 
     As in the decoders of language models, it is the one with the most training targets, of equal
     counts the one with the lower item_id.
-
-    Args:
-        catalogue: columns item_id (0, 1, 2, …), title and train_count.
     """
     best_first = catalogue.sort_values(["train_count", "item_id"], ascending=[False, True])
     standing = best_first.drop_duplicates("title").set_index("title")["item_id"]
@@ -84,14 +82,8 @@ def top(scores: np.ndarray, titles: Titles, depth: int) -> tuple[np.ndarray, np.
 def rank_in_blocks(
     score: Callable[[slice], np.ndarray], examples: int, catalogue: pd.DataFrame, depth: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`top` of many examples, a block of rows at a time.
-
-    Args:
-        score: gives the scores, float (rows, items), of a slice of the examples.
-        examples: number of examples.
-        catalogue: the items, see `titles_of`.
-        depth: length of the lists.
-    """
+    """`top` of many examples, a block of rows at a time; `score` gives the scores, float (rows,
+    items), of a slice of the examples."""
     titles = titles_of(catalogue)
     rows = max(1, BLOCK // len(catalogue))
     starts = range(0, examples, rows)
@@ -104,14 +96,8 @@ def rank_in_blocks(
 
 
 def write_lists(example_id: np.ndarray, ids: np.ndarray, scores: np.ndarray, output: Path) -> None:
-    """Write RECOMMENDATIONS.
-
-    Args:
-        example_id: int (n,), ascending.
-        ids: int (n, depth), the items of each example, best first.
-        scores: float (n, depth).
-        output: Parquet file to write.
-    """
+    """Write RECOMMENDATIONS of the examples, int (n,), ascending: the items of each, int (n,
+    depth), best first, and their scores, float (n, depth)."""
     examples, depth = ids.shape
     frame = pd.DataFrame(
         {

@@ -70,15 +70,8 @@ class CaserNetwork(nn.Module):
         nn.init.normal_(self.items.weight, std=1 / width)
 
     def forward(self, items: Tensor, wanted: Tensor) -> Tensor:
-        """Encode the window that ends at each of the m wanted positions.
-
-        Args:
-            items: int64 (n, length).
-            wanted: bool (n, length).
-
-        Returns:
-            float (m, width).
-        """
+        """Encode the window of items, int64 (n, length), that ends at each of the m wanted
+        positions, bool (n, length), to float (m, width)."""
         before = functional.pad(items, (self.longest - 1, 0), value=-1)
         windows = before.unfold(1, self.longest, 1)[wanted]
         # Nothing stands before the first item.

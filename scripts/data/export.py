@@ -30,15 +30,11 @@ HEADER = [
 
 
 def export_d3(dataset: Path, output: Path) -> None:
-    """Write a data set's splits in D3's 11 columns, and its list of items.
+    """Write `train.csv`, `valid.csv` and `test.csv` in D3's 11 columns, and `info.txt` with title
+    and item id of every item.
 
     Lists are written as Python writes them; a missing rating is None in a list and empty outside.
     Item ids are ours, in the order of the source ids; D3's follow its raw files.
-
-    Args:
-        dataset: Folder of a prepared data set.
-        output: Folder to write: `train.csv`, `valid.csv`, `test.csv`, and `info.txt` with title and
-            item id of every item.
     """
     items = read_table(dataset / "catalogue.parquet", CATALOGUE)
     source, titles = items["item"].tolist(), items["title"].tolist()
@@ -82,12 +78,8 @@ def export_recbole(dataset: Path, output: Path) -> None:
     `benchmark_filename: [train, valid, test]` and `alias_of_item_id: [item_id_list]`.
 
     Ids are the source's, as `as_words` writes them. The column `example` names the examples for
-    ranked lists that come back.
-
-    Args:
-        dataset: Folder of a prepared data set.
-        output: Folder to write, whose name is the data set's for RecBole: `<name>.train.inter`,
-            `<name>.valid.inter`, `<name>.test.inter` and `<name>.item`.
+    ranked lists that come back. The name of the folder is the data set's for RecBole: it gets
+    `<name>.train.inter`, `<name>.valid.inter`, `<name>.test.inter` and `<name>.item`.
     """
     items = read_table(dataset / "catalogue.parquet", CATALOGUE)
     words = as_words(items["item"]).to_numpy()

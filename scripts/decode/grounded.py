@@ -149,14 +149,11 @@ def distance(queries: Tensor, titles: Tensor) -> Tensor:
 
 
 def merged(lists: Sequence[np.ndarray]) -> Ranking:
-    """Merge equally long lists by rank: all firsts, then all seconds, each title once.
+    """Merge equally long lists, (depth,) int64 titles of each beam, the best beam first, by rank:
+    all firsts, then all seconds, each title once.
 
-    Args:
-        lists: (depth,) int64 titles of each beam, the best beam first.
-
-    Returns:
-        As many titles as each list has; their scores are the ranks with a minus, as distances to
-        several texts have no common order.
+    There are as many titles as each list has; their scores are the ranks with a minus, as
+    distances to several texts have no common order.
     """
     by_rank = np.stack(lists, axis=1).ravel()
     first = np.unique(by_rank, return_index=True)[1]

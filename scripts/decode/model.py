@@ -153,11 +153,8 @@ def catalogue_of(model: Path) -> Path:
 
 
 def backbone_of(model: Path, origin: dict[str, Any]) -> Path:
-    """Folder of the backbone of an adapter, known by its weights, where studies keep them.
-
-    Args:
-        model: folder of the adapter.
-        origin: what its record says of the backbone, see `origin_of` of the training.
+    """Folder of the backbone of an adapter in this folder, known by its weights, where studies keep
+    them; `origin` is what the adapter's record says of it, see `origin_of` of the training.
 
     Raises:
         InputError: it is not there.

@@ -21,16 +21,11 @@ Blocks = dict[tuple[str, str], dict[Cell, Path]]
 
 
 def blocks_of(paths: Iterable[Path]) -> Blocks:
-    """Sort per-cell files into blocks.
+    """Sort per-cell files, laid out as `Cell.path`, into blocks, in the order of the paths,
+    `FULL_TEST` (baselines alone) last per data set.
 
     A backbone is evaluated on a sub-sample of its own, so each (data set, backbone) is a block,
     and the data set's baselines belong to every block of it.
-
-    Args:
-        paths: per-cell files laid out as `Cell.path`.
-
-    Returns:
-        the blocks in the order of the paths, `FULL_TEST` (baselines alone) last per data set.
     """
     cells = {cell_of(path): Path(path) for path in paths}
     blocks: Blocks = {}

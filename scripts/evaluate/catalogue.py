@@ -26,11 +26,7 @@ class Catalogue(NamedTuple):
 
 
 def folder_of(dataset: str, datasets: list[Path]) -> Path:
-    """Folder of a prepared data set.
-
-    Args:
-        dataset: its name.
-        datasets: `preparation.json` in the folders of the data sets at hand.
+    """Folder of a prepared data set, among those whose `preparation.json` are at hand.
 
     Raises:
         InputError: it is not among them.

@@ -83,15 +83,9 @@ def estimates(
 
 
 def enough_hits(bases: np.ndarray) -> np.ndarray:
-    """Of which metrics a base has the hits at the same K that a relative gain needs, over all seeds
-    and examples. A gain over a handful of hits says nothing.
-
-    Args:
-        bases: float (seeds, n, m), `METRICS` of every example.
-
-    Returns:
-        bool (m,).
-    """
+    """Of which metrics a base, float (seeds, n, m), `METRICS` of every example, has the hits at the
+    same K that a relative gain needs, over all seeds and examples: bool (m,). A gain over a
+    handful of hits says nothing."""
     hits = bases[..., [METRICS.index(f"hr@{name.split('@')[1]}") for name in METRICS]]
     return enough(hits.sum(axis=(0, 1)))
 
@@ -164,15 +158,10 @@ def measured(
 
 
 def pooled_by_objectives(recommenders: dict[Cell, list[np.ndarray]]) -> Between | None:
-    """The between-seed variances of recommenders with equally many seeds, one after the other.
+    """The between-seed variances of recommenders with equally many seeds, each with the (n, m)
+    measurements of every seed, one after the other; null for one seed.
 
     Those that differ in the objective alone share theirs, see `between`.
-
-    Args:
-        recommenders: of each the (n, m) measurements of every seed.
-
-    Returns:
-        variances, one recommender's after the other's; null for one seed.
     """
     groups: dict[Cell, list[np.ndarray]] = {}
     for cell, seeds in recommenders.items():

@@ -75,13 +75,8 @@ def evaluate(
 
 
 def measured(lists: pd.DataFrame, known: pd.DataFrame, title: pd.Series) -> pd.DataFrame:
-    """PER_EXAMPLE rows of lists.
-
-    Args:
-        lists: RECOMMENDATIONS rows in their order.
-        known: user and target by `example_id`.
-        title: a number of the title by `item_id`.
-    """
+    """PER_EXAMPLE rows of lists, RECOMMENDATIONS rows in their order; `known` are user and target
+    by `example_id`, `title` is a number of the title by `item_id`."""
     lengths = lists.groupby("example_id").size()
     known = known.loc[lengths.index]
     listed = title.loc[lists["item_id"]].to_numpy()

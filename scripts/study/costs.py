@@ -108,16 +108,9 @@ def own_tokens(items: float, training: Training) -> float:
 def training_seconds(
     parameters: float, training: Training, examples: int, items: float, both: bool, speed: Speed
 ) -> float:
-    """Seconds of a fine-tuning: 6 operations a parameter and token.
-
-    Args:
-        parameters: of the backbone.
-        training: how it is trained; all its epochs count.
-        examples: training examples.
-        items: of a usual history.
-        both: whether the branch without history runs, too; it costs the answers.
-        speed: of one device.
-    """
+    """Seconds of a fine-tuning on so many examples with usual histories of so many items, on one
+    device of this speed: 6 operations a parameter and token. All epochs count; `both` adds the
+    branch without history, which costs the answers."""
     tokens = own_tokens(items, training) + ANSWER_TOKENS * both
     tokens += PROMPT_TOKENS / training.batch_size
     each = 6 * parameters / speed.operations if speed.token is None else speed.token

@@ -22,13 +22,7 @@ from scripts.cells import Cell
 from scripts.gpu import Gpu
 from scripts.study import resources
 from scripts.study.cells import base_of, recut_datasets
-from scripts.study.needs import (
-    device_files,
-    missing_downloads,
-    seconds_of,
-    speed_of,
-    start_seconds,
-)
+from scripts.study.needs import device_files, missing_downloads, seconds_of, speed_of, start_seconds
 from scripts.study.outputs import OUTPUTS, figures, pushed, tables
 from scripts.study.schema import Study
 

@@ -37,11 +37,8 @@ DISK = "Disk: {} stay, at most {} while models train"
 
 
 def preflight(study: Study) -> str:
-    """A short text on what the study still needs, and each stage more than those before it.
-
-    Args:
-        study: the checked study; its files are looked for below the working directory.
-    """
+    """A short text on what the checked study still needs, and each stage more than those before it;
+    its files are looked for below the working directory."""
     gpus, needs = find_gpus(), needs_of(study)
     lines = [
         f"Preflight of the study '{study.study}' (all numbers are rough)",

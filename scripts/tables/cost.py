@@ -52,11 +52,8 @@ def cost(cost: pd.DataFrame, labels: Labels) -> Table:
 
 
 def crowding(frame: pd.DataFrame) -> str:
-    """How many runs had too few cores, in words.
-
-    Args:
-        frame: the columns crowded, load_average, threads and cores of every run.
-    """
+    """How many runs had too few cores, in words, from the columns crowded, load_average, threads
+    and cores of every run."""
     load, crowded = frame["load_average"], frame["crowded"].sum()
     return (
         f"Load average {number(load.min(), 1)} to {number(load.max(), 1)} on "

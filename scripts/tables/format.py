@@ -129,11 +129,8 @@ def names_of(labels: Labels, columns: list[str], values: Iterable[Any]) -> dict[
 
 
 def sample(frame: pd.DataFrame) -> str:
-    """What a table rests on: the range of examples, users and seeds per row.
-
-    Args:
-        frame: the columns `examples` and `users`, and `seeds` or `seed` where known.
-    """
+    """What a table rests on: the range of examples, users and seeds per row, from the columns
+    `examples` and `users`, and `seeds` or `seed` where known."""
     if frame.empty:
         return ""
     parts = [f"{span(frame['examples'])} test examples of {span(frame['users'])} users"]
