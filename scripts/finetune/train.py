@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
+from transformers import EarlyStoppingCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from scripts.backbones.load import (
@@ -148,7 +148,12 @@ def finetune(
         args=arguments,
         train_dataset=train_set,
         eval_dataset=valid_set,
-        callbacks=training_callbacks(training, checkpoints),
+        callbacks=[
+            EarlyStoppingCallback(training.patience),
+            EpochLog(),
+            MetricsLog(checkpoints / METRICS),
+            CheckpointSums(),
+        ],
     )
     train_from(resume, trainer)
     if not is_main_process():
@@ -275,7 +280,8 @@ def last_checkpoint(folder: Path) -> Path | None:
     """The last checkpoint that is whole, as is the one of its best epoch, which ends the run; None
     where there is none: a kill or a power cut can leave a part of one."""
     whole = {path for path in folder.glob("checkpoint-*") if is_whole(path)}
-    return max((path for path in whole if best_of(path) in whole), key=step_of, default=None)
+    able = [path for path in whole if best_of(path) in whole]
+    return max(able, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -302,17 +308,6 @@ def delete_others(folder: Path, resume: Path | None) -> None:
     for checkpoint in folder.glob("checkpoint-*"):
         if checkpoint not in needed:
             shutil.rmtree(checkpoint)
-
-
-def step_of(checkpoint: Path) -> int:
-    """Number of optimiser steps behind a checkpoint."""
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def training_callbacks(training: Training, checkpoints: Path) -> list[TrainerCallback]:
-    """What stops the training, writes its metrics beside the checkpoints, and seals these."""
-    stop = EarlyStoppingCallback(training.patience)
-    return [stop, EpochLog(), MetricsLog(checkpoints / METRICS), CheckpointSums()]
 
 
 def train_from(resume: Path | None, trainer: CounterfactualTrainer) -> None:

@@ -157,12 +157,6 @@ class CounterfactualTrainer(Trainer):
         running = torch.tensor(self.position_losses.running, dtype=torch.float64)
         return learned_weights(running, lengths)
 
-    def weigh_validation(self, lengths: Tensor) -> Tensor:
-        """(N,) weights in the validation; equal where they are learned in training, as its losses
-        must compare over the epochs."""
-        beta = self.objective.beta if self.objective.token_weights == "linear" else 1.0
-        return token_weights(lengths, beta)
-
     @property
     def timer(self) -> StepTimer:
         """The times; a resumed Trainer puts another one in its place."""
@@ -270,9 +264,9 @@ class CounterfactualTrainer(Trainer):
         model = self.model.eval()
         # Of the validation examples there is one loss, whatever the training normalises by.
         whole = self.training.model_copy(update={"normalisation": "step"})
-        inputs = self._prepare_inputs(
-            self.inputs(self.eval_dataset, self.weigh_validation, None, whole)
-        )
+        # Equal weights, as beta is 1, where they are learned: the losses compare over the epochs.
+        weigh = partial(token_weights, beta=self.objective.beta)
+        inputs = self._prepare_inputs(self.inputs(self.eval_dataset, weigh, None, whole))
         shared = trunk_outputs(model, inputs["branches"])
         parts = [part_losses(model, inputs, shared, i) for i in range(len(inputs["targets"]))]
         model.train()

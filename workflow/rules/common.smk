@@ -127,7 +127,8 @@ ORDER = list(
 #: Data sets that are cut from another one at a length of their own, each with these two.
 RECUT = study_cells.recut_datasets(STUDY)
 
-ON_GPU = on_gpu(STUDY, find_gpus())
+#: GPUs that a job on a model asks for; `scripts.gpu` gives it its own.
+GPUS = int(on_gpu(STUDY, find_gpus()))
 
 #: Same shape as the names that the configuration allows.
 NAME = r"[A-Za-z0-9][A-Za-z0-9.+-]*"
@@ -216,11 +217,6 @@ def prompt_of(wildcards) -> str:
     return as_json(STUDY.datasets[base_of(wildcards)].prompt)
 
 
-def needs_gpu(wildcards) -> int:
-    """GPUs that a job on a model asks for; `scripts.gpu` gives it its own."""
-    return int(ON_GPU)
-
-
 def model_of(wildcards) -> str:
     """Path of a model, relative to a folder of the results."""
     return MODEL.format(**dict(wildcards.items()))
@@ -252,7 +248,7 @@ def parameters_of(wildcards) -> float:
 
 
 #: What a job on a model asks a cluster for. A single machine heeds `gpu` alone.
-FOR_MODEL = {"gpu": needs_gpu, "mem_mb": memory_of, "runtime": minutes_of}
+FOR_MODEL = {"gpu": GPUS, "mem_mb": memory_of, "runtime": minutes_of}
 
 
 def processes_of(wildcards) -> int:

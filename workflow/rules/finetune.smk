@@ -20,7 +20,7 @@ rule finetune:
     priority: sooner
     threads: lambda wildcards: threads_of(wildcards) * processes_of(wildcards)
     resources:
-        gpu=lambda wildcards: needs_gpu(wildcards) * processes_of(wildcards),
+        gpu=lambda wildcards: GPUS * processes_of(wildcards),
         mem_mb=lambda wildcards, attempt: memory_of(wildcards, attempt) * processes_of(wildcards),
         runtime=minutes_of,
     params:
@@ -34,7 +34,7 @@ rule finetune:
         ),
         launcher=finetune_launcher,
         # Not `resources.gpu`, which Snakemake lowers to its limit.
-        gpus=lambda wildcards, output: needs_gpu(wildcards) * processes_of(wildcards),
+        gpus=lambda wildcards, output: GPUS * processes_of(wildcards),
         tuning=lambda wildcards, input: as_options({"tuning": input.tuning} if input.tuning else {}),
         device=device_of,
     shell:
