@@ -155,11 +155,8 @@ def wrapped(count: int, width: float, height: float, across: int) -> tuple[Figur
 
 def grouped(count: int, each: int, height: float) -> tuple[Figure, np.ndarray]:
     """Panels of groups of `each` (2 or 4) that belong together: one group is as wide as a column,
-    two panels in a row; several are as wide as a page, four in a row.
-
-    Returns:
-        the figure and its axes, object (count, each).
-    """
+    two panels in a row; several are as wide as a page, four in a row. The axes are object
+    (count, each)."""
     width, across = (COLUMN, 2) if count == 1 else (PAGE, 4)
     figure, axes = wrapped(count * each, width, height, across)
     return figure, np.reshape(axes, (count, each))

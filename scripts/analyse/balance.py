@@ -194,12 +194,8 @@ def _block(examples: pd.Index, dataset: Path, draws: Draws) -> tuple[Block, pd.D
 def _count(
     cells: dict[Cell, Path], first: Cell, method: Cell, seeds: list[int], block: Block
 ) -> tuple[list[int], Counted]:
-    """Read the lists of a method, one seed at a time, and keep what is counted of them; the block's
-    examples are those of the cell `first`.
-
-    Returns:
-        the cut-offs that every list reaches, and the counts.
-    """
+    """Read the lists of a method, one seed at a time, and give the cut-offs that every list reaches
+    and what is counted of them; the block's examples are those of the cell `first`."""
     listed = []
     for s in seeds:
         cell = method._replace(seed=s)
@@ -242,11 +238,8 @@ def _cut(method: Counted, cutoffs: int) -> Counted:
 
 
 def _resampled(groups: np.ndarray, block: Block) -> np.ndarray:
-    """`spread` of a method's groups, float (S, n, C, GROUPS), resampled.
-
-    Returns:
-        float64 (resamples, C, GROUPS + 2).
-    """
+    """`spread` of a method's groups, float (S, n, C, GROUPS), resampled: float64 (resamples, C,
+    GROUPS + 2)."""
     seeds, examples = groups.shape[:2]
     history = np.broadcast_to(block.history, (seeds, examples, GROUPS))
 

@@ -48,11 +48,8 @@ ADJUSTED = ["p_holm", "contrast_p_holm", "kept_contrast_p_holm"]
 
 def overlaps(first: Path, second: Path, top: int) -> pd.Series:
     """Share of the first list's top items that the second list's top holds as well, for lists of
-    the same examples.
-
-    Returns:
-        float64 by `example_id`, in ascending order; all NaN where a list is shorter than `top`.
-    """
+    the same examples: float64 by `example_id`, ascending; all NaN where a list is shorter than
+    `top`."""
     one, two = (
         table[table["rank"] <= top]
         for table in (

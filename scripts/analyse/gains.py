@@ -43,12 +43,8 @@ class Pair(NamedTuple):
 
 
 def pairs(metrics: list[Path], objectives: dict[str, list[str]]) -> Iterator[Pair]:
-    """Objectives with their bases on the same backbone, decoder, history and seeds.
-
-    Args:
-        metrics: per-example metrics of all cells; baselines are ignored.
-        objectives: by the name of a base those that are compared with it, none for all others.
-    """
+    """Objectives with their bases on the same backbone, decoder, history and seeds. Args are those
+    of `gains`."""
     llms = [path for path in metrics if not cell_of(path).baseline]
     for cells in blocks_of(llms).values():
         frames = read_block(cells, PER_EXAMPLE, ["user", *METRICS])

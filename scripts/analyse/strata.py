@@ -65,15 +65,9 @@ def by_popularity(group: np.ndarray, train_count: np.ndarray) -> Strata:
 
 
 def read_strata(dataset: Path) -> tuple[pd.Index, list[tuple[str, str, np.ndarray]]]:
-    """The strata of a data set's whole test split, whatever sub-sample a backbone is tested on.
-
-    Args:
-        dataset: a data set as the preparation wrote it.
-
-    Returns:
-        `example_id` of the test examples; and of every stratum what it is by (`activity` or
-            `popularity`), its name and its members, bool (n,).
-    """
+    """The strata of a prepared data set's whole test split, whatever sub-sample a backbone is
+    tested on: `example_id` of the test examples; and of every stratum what it is by (`activity`
+    or `popularity`), its name and its members, bool (n,)."""
     every = read_splits(dataset, ["example_id", "user"]).sort_values("example_id")
     # Every interaction of a user but the first is an example.
     every["activity"] = every.groupby("user").cumcount() + 1

@@ -139,11 +139,8 @@ def is_refusal(error: Exception) -> bool:
 
 
 def out_of_reach(id: str, revision: str) -> bool:
-    """Ask the hub for the commit of a revision, and tell what changed since the cache was filled.
-
-    Returns:
-        whether it gave no answer, and the cache has one.
-    """
+    """Ask the hub for the commit of a revision, and tell what changed since the cache was filled;
+    true where it gave no answer, and the cache has one."""
     api = HfApi()
     try:
         known = api.resolve_revision(id, revision=revision, local_files_only=True).resolved
@@ -165,15 +162,11 @@ def out_of_reach(id: str, revision: str) -> bool:
 
 
 def cached_files(id: str, revision: str, verify: bool) -> list[Path]:
-    """The files that a model is loaded from, in the hub's cache, fetched where they are missing.
+    """The files that a model is loaded from, in the hub's cache, fetched where they are missing
+    and, to `verify` them, compared with the hub's checksums.
 
     What lies in folders (`original/`) and weights besides those that are loaded (`consolidated`,
     pickles) are left out.
-
-    Args:
-        id: repository on the hub.
-        revision: commit, tag or branch.
-        verify: compare the files with the hub's checksums.
 
     Raises:
         InputError: the model has code of its own, or no safetensors.

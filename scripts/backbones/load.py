@@ -190,14 +190,8 @@ def check_commit(adapter: Path, backbone: Path) -> None:
 def load_finetuned(
     model: Path, backbone: Path, device: torch.device, precision: Precision
 ) -> PreTrainedModel:
-    """A fine-tuned model for inference; an adapter is merged into its backbone.
-
-    Args:
-        model: folder that the fine-tuning wrote, whole model or PEFT adapter.
-        backbone: folder of the backbone that it was fine-tuned from.
-        device: where to put it.
-        precision: bf16 is used on a GPU only, as CPUs are slower in it.
-    """
+    """A fine-tuned model for inference, whole or an adapter, which is merged into the backbone that
+    it was fine-tuned from; bf16 is used on a GPU only, as CPUs are slower in it."""
     if device.type == "cpu":
         precision = "fp32"
     if (Path(model) / "adapter_config.json").is_file():

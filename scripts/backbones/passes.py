@@ -7,6 +7,9 @@ the position that it has in its own sequence. Nothing is copied when beams are r
 Whole: every sequence is a pass of its own, padded behind its end, where no causal model looks. It
 takes many times as long, and asks of a model nothing but causality. Which of the two a model gets
 is decided by what it does, see `scripts.finetune.shortcuts`.
+
+A `model` is a causal language model in inference mode. Prompts are `input_ids`, (B, L) int64,
+padded on the left, with their `attention_mask`, (B, L) int64.
 """
 
 from __future__ import annotations
@@ -64,7 +67,6 @@ def layer_masks(
     """The additive attention mask, one by kind of layer where the model says that it mixes them.
 
     Args:
-        model: a causal language model.
         visible: (B, Q, K) bool, what each token may see.
         query_positions: (B, Q) int64.
         key_positions: (B, K) int64.
@@ -89,17 +91,8 @@ def layer_masks(
 def encode(
     model: Any, input_ids: Tensor, attention_mask: Tensor, shared: bool
 ) -> tuple[Prompts, Tensor]:
-    """Run the prompts.
-
-    Args:
-        model: a causal language model in inference mode.
-        input_ids: (B, L) int64 prompts, padded on the left.
-        attention_mask: (B, L) int64.
-        shared: whether their continuations will share the prompts.
-
-    Returns:
-        The prompts, and the (B, V) logits that follow them.
-    """
+    """Run the prompts, which their continuations may share: what is kept of them, and the (B, V)
+    logits that follow them."""
     real = attention_mask.bool()
     positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
     if not shared:
@@ -133,7 +126,6 @@ def extend(
     """Run more tokens of the trees behind the prompts.
 
     Args:
-        model: a causal language model in inference mode.
         prompts: what has been run so far; its cache grows.
         tokens: (B, Q) int64.
         positions: (B, Q) int64, of the tokens in their sequences.
@@ -178,7 +170,6 @@ def whole_logits(
     """Logits behind beginnings of sequences that are each run whole.
 
     Args:
-        model: a causal language model in inference mode.
         tokens: (N, K) int64.
         visible: (N, K) bool, the tokens of each sequence, in their order.
         sequence: (M,) int64, the sequence of each beginning.

@@ -63,11 +63,7 @@ def windows(
 
 
 def whole_examples(train: pd.DataFrame, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """The examples as windows, each with one target, that of its last position.
-
-    Returns:
-        inputs and targets, both int64 (examples, longest), as `windows` gives them.
-    """
+    """The examples as windows, see `windows`, each with one target, that of its last position."""
     inputs, lengths = padded(train["history"], longest)
     targets = np.full_like(inputs, NONE)
     targets[np.arange(len(train)), lengths - 1] = train["target"]
@@ -111,12 +107,8 @@ def train_epoch(
     parts: Iterator[tuple[np.ndarray, np.ndarray]],
     device: torch.device,
 ) -> float:
-    """One pass over the batches: inputs and targets, both int64 (n, length), a target `NONE` where
-    there is none.
-
-    Returns:
-        The mean of the batches' losses.
-    """
+    """The mean loss of one pass over the batches: inputs and targets, both int64 (n, length), a
+    target `NONE` where there is none."""
     model.train()
     losses = []
     for inputs, targets in parts:

@@ -37,11 +37,8 @@ def make_model(items: int, longest: int, settings: Sequential) -> Model:
 
 
 def padded(histories: pd.Series, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """The last items of each history, filled from the left.
-
-    Returns:
-        items, int64 (n, longest), and lengths, int64 (n,).
-    """
+    """The last items of each history, filled from the left, int64 (n, longest), and how many they
+    are, int64 (n,)."""
     cut = [history[-longest:] for history in histories]
     lengths = np.array([len(history) for history in cut])
     items = np.zeros((len(cut), longest), np.int64)

@@ -22,11 +22,8 @@ from scripts.files import read_table
 
 
 def nearness(histories: pd.Series, items: int) -> sparse.csr_array:
-    """Weight of every item in every history: 1 / k for the k-th from the end.
-
-    Returns:
-        (histories, items) float64; the weights of an item that occurs twice add up.
-    """
+    """Weight of every item in every history: 1 / k for the k-th from the end. (histories, items)
+    float64; the weights of an item that occurs twice add up."""
     lengths = histories.str.len().to_numpy().astype(int)
     ends = np.cumsum(lengths)
     flat = np.concatenate(histories.to_list())

@@ -52,8 +52,7 @@ def difference(url: str, path: Path, found: Checksum, lock: Path, learn: bool = 
 
     Args:
         url: The primary address of the file, its key in the lock file, wherever the file is from.
-        path: The file, for the message.
-        found: Its checksum.
+        path: The file, for the message; `found` is its checksum.
         lock: JSON, `{address: {"sha256": …, "bytes": …}}`; it need not exist.
         learn: Whether the lock file learns the file where it does not know it yet, which only a
             file may that has been read to its end. Where it cannot be written, a warning says so.

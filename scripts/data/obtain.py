@@ -80,10 +80,7 @@ def obtain_url(urls: list[str], output: Path, checksums: Path | None = None) -> 
     checksums inside a packed file always, and that of the lock file where it is recorded: the
     preparation records it, once it has read the file.
 
-    Args:
-        urls: Address of the file and its mirrors, the preferred first.
-        output: Where it goes. A file that is there already is verified, and no address asked.
-        checksums: Lock file (see `scripts.data.checksums`), which knows the file by `urls[0]`.
+    Args are those of `obtain`. A file that is there already is verified, and no address asked.
 
     Raises:
         InputError: no address gives an intact file, or the file that is there is damaged.

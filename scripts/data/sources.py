@@ -44,11 +44,7 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=631_152_000_000, le=253_402_300_79
 
 
 def read(source: Source, files: dict[str, Path]) -> RawData:
-    """Read the raw files of a source.
-
-    Args:
-        source: Where the data come from, and how they are laid out.
-        files: The local files by the names that `addresses` of the settings gives them.
+    """Read the raw files of a source, by the names that `addresses` of the settings gives them.
 
     Raises:
         InputError: a file is missing, empty, truncated or corrupt, or nothing that is read here.

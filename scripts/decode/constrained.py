@@ -242,14 +242,12 @@ def search(
     the bound is loose, and where the search stops is the heuristic of `generate`.
 
     Args:
-        model: a causal language model in inference mode.
+        model, input_ids, attention_mask: see `scripts.backbones.passes`.
         trie: the catalogue, whose sequences end in eos.
-        input_ids: (B, L) int64 prompts, padded on the left.
-        attention_mask: (B, L) int64.
         beams: width of the search and length of the lists.
         length_penalty: finished scores are divided by length ** length_penalty.
         guide: an assistant whose shares are mixed into the scores.
-        shared: whether the beams share their prompt, see `scripts.backbones.passes`.
+        shared: whether the beams share their prompt.
 
     Returns:
         The list of each prompt, equal scores by the lower number of the sequence; shorter than

@@ -58,11 +58,9 @@ def score_catalogue(
     """Sum of the log-probabilities of every sequence after each prompt.
 
     Args:
-        model: a causal language model in inference mode.
+        model, input_ids, attention_mask: see `scripts.backbones.passes`.
         trie: the catalogue.
-        input_ids: (B, L) int64 prompts, padded on the left.
-        attention_mask: (B, L) int64.
-        shared: whether the titles share their prompt, see `scripts.backbones.passes`.
+        shared: whether the titles share their prompt.
 
     Returns:
         (B, S) float32, in the order in which the sequences were given.

@@ -86,11 +86,8 @@ def rank(
     assistant: Path | None,
     tuning: Path | None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rank the titles for examples, EXAMPLES rows with the histories that the model is shown.
-
-    Returns:
-        RECOMMENDATIONS rows; the record of the run, without its memory.
-    """
+    """RECOMMENDATIONS of titles for examples, EXAMPLES rows with the histories that the model is
+    shown, and the record of the run, without its memory."""
     titles = recommender.titles
     queries, shortened = queries_of(examples, recommender)
     started = time.perf_counter()

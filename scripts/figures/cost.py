@@ -71,15 +71,8 @@ def draw(
     looks: dict[str, tuple[str, str]],
     headed: bool,
 ) -> None:
-    """Draw the measures of every line; points are seeds.
-
-    Args:
-        axes: one panel per measure.
-        blocks: the runs of every line.
-        measures: column and name of each panel.
-        looks: colour and marker of the objectives.
-        headed: name every line, below the name of its block; else the block alone, beside it.
-    """
+    """Draw the measures of every line, a panel each; points are seeds. Where it is `headed`, every
+    line is named, below the name of its block; else the block alone, beside it."""
     ticks: dict[float, str] = {}
     y = 0.0
     axes = list(axes)

@@ -60,8 +60,7 @@ def find_shortcuts(
 
     Args:
         model: a causal language model, on any device; its gradients are left alone.
-        tokenizer: its tokenizer.
-        prompt: the data set's sentences.
+        tokenizer, prompt: its tokenizer, and the data set's sentences.
         titles: of the catalogue; they fill the long prompt.
         limit: tokens of the long prompt, see `prompt_limit`.
 

@@ -12,15 +12,13 @@ LISTS = ("experiments", "sensitivity", "history_length")
 
 
 def part(study: Study) -> Study:
-    """The study without what its keys `stage` and `only` leave out.
+    """The study without what its keys `stage` and `only` leave out; it may have no experiments, and
+    then is no study that can run.
 
-    Data sets, with their baselines, and backbones go with the last block that uses them. Decoders
-    and the baselines' seeds stay, as the primary claims and the assistant hang on which is first;
-    objectives and methods, as nothing is made of them alone; so does a data set that decides the
-    tuning of another. A part of a part is the same again.
-
-    Returns:
-        may have no experiments, and then is no study that can run.
+    Data sets, with their baselines, and backbones go with the last block that uses them.
+    Decoders and the baselines' seeds stay, as the primary claims and the assistant hang on which
+    is first; objectives and methods, as nothing is made of them alone; so does a data set that
+    decides the tuning of another. A part of a part is the same again.
     """
     kept = {
         key: [cut for block in getattr(study, key) if (cut := _asked(study, block))]

@@ -230,12 +230,8 @@ def latex(frame: pd.DataFrame, notes: list[str], bold: set[tuple[int, str]], lef
 
 
 def write(table: Table, provenance: pd.DataFrame | None, output: Path) -> None:
-    """Write a table as `output` (.csv) and beside it as .md, .tex and, for the report, .json.
-
-    Args:
-        table: the table.
-        provenance: `provenance.csv` of the analyses, the last note; null leaves it out.
-        output: the CSV to write; the others differ in their ending.
+    """Write a table as `output` (.csv) and beside it as .md, .tex and, for the report, .json; the
+    analysis `provenance` is its last note, where there is one.
 
     Raises:
         InputError: the table has no row.
