@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from scripts.baselines.settings import Trained
-from scripts.cells import BASELINES, Cell, baseline_cell
+from scripts.cells import BASE, BASELINES, Cell, baseline_cell
 from scripts.contracts import CUTOFFS
 from scripts.decode.settings import HISTORIES
 from scripts.finetune.settings import TUNED, Objective, Training
@@ -161,7 +161,7 @@ def sensitivity_cells(study: Study) -> list[Cell]:
 def grid_cells(study: Study) -> list[Cell]:
     """The cells of the grids, after those of plain fine-tuning that share a setting with them."""
     points = sensitivity_cells(study)
-    settings = {point._replace(objective="plain") for point in points}
+    settings = {point._replace(objective=BASE) for point in points}
     bases = [cell for cell in experiment_cells(study) if cell in settings]
     return list(dict.fromkeys(bases + points))
 
@@ -242,11 +242,11 @@ def case_cells(study: Study) -> list[Cell]:
     then the objective, then the same without the history if the experiment has it, then the first
     seed of each baseline; empty where nothing is compared."""
     for block in study.experiments:
-        others = [name for name in block.objectives if name != "plain"]
-        if not others or "plain" not in block.objectives or "with" not in block.histories:
+        others = [name for name in block.objectives if name != BASE]
+        if not others or BASE not in block.objectives or "with" not in block.histories:
             continue
         first = (block.seeds[0], block.decoders[0])
-        shown = [("plain", "with"), (others[-1], "with"), (others[-1], "without")]
+        shown = [(BASE, "with"), (others[-1], "with"), (others[-1], "without")]
         models = [
             Cell(block.datasets[0], block.backbones[0], objective, *first, history)
             for objective, history in shown
@@ -271,9 +271,7 @@ def headline_k(study: Study) -> int:
 def compares_objectives(study: Study) -> bool:
     """Whether the experiments compare an objective, with the history, with `plain`."""
     cells = set(shown_cells(study))
-    return any(
-        cell.objective != "plain" and cell._replace(objective="plain") in cells for cell in cells
-    )
+    return any(cell.objective != BASE and cell._replace(objective=BASE) in cells for cell in cells)
 
 
 def probes_histories(study: Study) -> bool:
@@ -318,9 +316,9 @@ def compared_objectives(study: Study) -> dict[str, list[str]]:
     parts = {"weighted": "cft", "causal": "cft", "cft": "cft-learned"}
     pairs = [(base, name) for base, name in parts.items() if {base, name} <= used]
     pairs += [(base, name) for name, base in equal_weight_bases(study).items()]
-    compared: dict[str, list[str]] = {"plain": []}
+    compared: dict[str, list[str]] = {BASE: []}
     for base, name in pairs:
-        if base != "plain" and name not in compared.setdefault(base, []):
+        if base != BASE and name not in compared.setdefault(base, []):
             compared[base].append(name)
     return compared
 
