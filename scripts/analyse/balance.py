@@ -139,22 +139,11 @@ def balance(
                 rows = rows.assign(
                     base=BASE, shared_seeds=len(common), **_differences(same, theirs, alike, block)
                 )
-            found.append(
-                rows.assign(
-                    baseline=method.baseline,
-                    objective=method.objective,
-                    decoder=method.decoder,
-                    seeds=len(seeds),
-                )
-            )
-        parts.append(
-            pd.concat(found, ignore_index=True).assign(
-                dataset=dataset,
-                block=name,
-                examples=len(block.examples),
-                users=block.users.max() + 1,
-            )
-        )
+            names = {key: getattr(method, key) for key in ("baseline", "objective", "decoder")}
+            found.append(rows.assign(**names, seeds=len(seeds)))
+        sizes = {"examples": len(block.examples), "users": block.users.max() + 1}
+        part = pd.concat(found, ignore_index=True)
+        parts.append(part.assign(dataset=dataset, block=name, **sizes))
     frame = pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS)
     frame["p_holm"] = np.nan
     for family in FAMILIES:

@@ -50,13 +50,9 @@ def overlaps(first: Path, second: Path, top: int) -> pd.Series:
     """Share of the first list's top items that the second list's top holds as well, for lists of
     the same examples: float64 by `example_id`, ascending; all NaN where a list is shorter than
     `top`."""
-    one, two = (
-        table[table["rank"] <= top]
-        for table in (
-            read_table(path, RECOMMENDATIONS, ["example_id", "rank", "item_id"])
-            for path in (first, second)
-        )
-    )
+    columns = ["example_id", "rank", "item_id"]
+    tables = (read_table(path, RECOMMENDATIONS, columns) for path in (first, second))
+    one, two = (table[table["rank"] <= top] for table in tables)
     shared = one.merge(two, on=["example_id", "item_id"]).groupby("example_id").size()
     listed = [table.groupby("example_id").size() for table in (one, two)]
     known = min(sizes.min() for sizes in listed) >= top

@@ -62,13 +62,8 @@ def pairs(metrics: list[Path], objectives: dict[str, list[str]]) -> Iterator[Pai
                 bases = np.stack([values[one._replace(objective=base)] for one in of_seeds])
                 names = dict.fromkeys(one.objective for one in values if one.objective != base)
                 alike = [[one._replace(objective=name) for one in of_seeds] for name in names]
-                trainings = np.stack(
-                    [
-                        np.stack([values[one].mean(axis=0) for one in row])
-                        for row in alike
-                        if all(one in values for one in row)
-                    ]
-                )
+                known = [row for row in alike if values.keys() >= {*row}]
+                trainings = np.array([[values[one].mean(axis=0) for one in row] for row in known])
                 yield Pair(cell, base, ours, bases, users, first.index, trainings)
 
 

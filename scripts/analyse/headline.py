@@ -67,12 +67,8 @@ def headline(metrics: list[Path], datasets: list[str], draws: Draws = DRAWS) -> 
         # A K beyond the decoder's lists is not known, and neither is the gain.
         if not np.isnan(both).any() and enough_hits(pair.bases)[columns].all():
             base_means = pair.bases[:, :, columns].mean(axis=1)
-            peers = np.stack(
-                [
-                    relative_gain(np.hstack([one, base_means]))
-                    for one in pair.trainings[..., columns]
-                ]
-            )
+            others = pair.trainings[..., columns]
+            peers = np.stack([relative_gain(np.hstack([one, base_means])) for one in others])
             sample = relative_gain(cluster_bootstrap(both, users, own_draws))[:, None]
             pooled = between(peers[..., None]) if seeds > 1 else None
             sample = widened(sample, value, per_seed[:, None], pooled)[:, 0]
