@@ -36,8 +36,8 @@ Both = tuple[Any, Any]
 def manifest_of(folder: Path) -> dict[str, Any]:
     """The manifest of a results folder; an InputError where there is none."""
     file = folder / "manifest.json"
-    found = read_json(file) if file.is_file() else {}
-    parts = [found.get(key) for key in ("data", "trainings")] if isinstance(found, dict) else [None]
+    found = read_json(file, needed=False)
+    parts = [found.get(key) for key in ("data", "trainings")]
     if not all(isinstance(part, dict) for part in parts) or found.get("k") not in CUTOFFS:
         raise InputError(
             f"{file}: is no manifest of a study; name a folder of results, such as results/paper, "

@@ -107,13 +107,16 @@ def _seal(keys: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read the keys of a JSON file; one that `write_json` has sealed holds what was written.
+def read_json(path: Path, needed: bool = True) -> dict[str, Any]:
+    """Read the keys of a JSON file; one that `write_json` has sealed holds what was written. One
+    that is not `needed` may be missing, and then has none.
 
     Raises:
         InputError: the file is missing, is no JSON, holds no keys, or was changed since it was
             sealed.
     """
+    if not needed and not Path(path).is_file():
+        return {}
     try:
         keys = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(keys, dict):

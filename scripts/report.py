@@ -184,7 +184,7 @@ def manifest(study: dict[str, Any], k: int, tests: list[Path], runs: list[Path])
         folder = path.parents[1]
         record = folder / "preparation.json"  # One that is cut from another data set has none.
         data[folder.name] = {
-            "raw": read_json(record).get("raw_sha256") if record.exists() else None,
+            "raw": read_json(record, needed=False).get("raw_sha256"),
             "catalogue": _content(folder / "catalogue.parquet", CATALOGUE),
             "test": _content(path, EXAMPLES),
         }

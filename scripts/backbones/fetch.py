@@ -176,9 +176,8 @@ def cached_files(id: str, revision: str, verify: bool) -> list[Path]:
         snapshot_download(id, revision=revision, allow_patterns=SMALL, ignore_patterns="*/*")
     )
     check_code(snapshot)
-    index = snapshot / "model.safetensors.index.json"
-    shards = read_json(index).get("weight_map", {}) if index.is_file() else {}
-    weights = sorted(set(map(str, shards.values()))) or ["model.safetensors"]
+    index = read_json(snapshot / "model.safetensors.index.json", needed=False)
+    weights = sorted(set(map(str, index.get("weight_map", {}).values()))) or ["model.safetensors"]
     snapshot_download(id, revision=snapshot.name, allow_patterns=weights)
     for name in weights:
         if "/" in name or not (snapshot / name).is_file():

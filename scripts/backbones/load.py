@@ -40,7 +40,7 @@ def check_folder(folder: Path, weights: bool = True) -> None:
         raise InputError(f"{folder}: no such model folder; run the step that makes it first")
     written: dict[str, str] = {}
     for record in (Path(folder) / name for name in RECORDS):
-        written |= read_json(record).get("files", {}) if record.is_file() else {}
+        written |= read_json(record, needed=False).get("files", {})
     for file in sorted(path for path in Path(folder).iterdir() if path.is_file()):
         with file.open("rb") as stream:
             pointer = stream.read(len(LFS)) == LFS
@@ -64,7 +64,7 @@ def check_code(folder: Path) -> None:
         InputError: it has not.
     """
     file = folder / "config.json"
-    config = read_json(file) if file.is_file() else {}
+    config = read_json(file, needed=False)
     if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
         raise InputError(
             f"{file}: the model needs code of its own (auto_map), which is not "
@@ -177,9 +177,8 @@ def check_commit(adapter: Path, backbone: Path) -> None:
     Raises:
         InputError: the revision has moved between.
     """
-    trained, record = read_json(adapter / "adapter_config.json").get("revision"), {}
-    if (backbone / "backbone.json").is_file():
-        record = read_json(backbone / "backbone.json")
+    trained = read_json(adapter / "adapter_config.json").get("revision")
+    record = read_json(backbone / "backbone.json", needed=False)
     if trained and record.get("commit", trained) != trained:
         raise InputError(
             f"{adapter}: was trained from commit {trained} of {record['id']}, but {backbone} is "

@@ -129,8 +129,7 @@ def _origin_file(part: Path) -> Path:
 
 def _origin(part: Path) -> dict[str, Any]:
     """Where a part is from: `url`, `validator` and `total` length, the last two where known."""
-    file = _origin_file(part)
-    return read_json(file) if file.exists() else {}
+    return read_json(_origin_file(part), needed=False)
 
 
 def _discard(part: Path) -> None:

@@ -39,14 +39,10 @@ def month_start(month: str) -> int:
 def in_window(
     timestamp: np.ndarray, start: str | None, end: str | None, ticks: int = 1
 ) -> np.ndarray:
-    """Which times, in ticks, lie in the window, bool [n].
+    """Which times, int [n], UTC, in so many ticks a second, lie in the window, bool [n].
 
-    Args:
-        timestamp: The times.
-        start: First month; null sets no bound.
-        end: Month at whose beginning the window ends; that very second still belongs to it, as in
-            D3's code. Null sets no bound.
-        ticks: Ticks in a second.
+    It goes from the beginning of the month `start` to that of `end`; that very second still
+    belongs to it, as in D3's code. Null sets no bound.
     """
     inside = np.ones(len(timestamp), bool)
     if start is not None:

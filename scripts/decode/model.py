@@ -190,8 +190,7 @@ def load(finetuned: Finetuned) -> Recommender:
     text = catalogue["title"].tolist()
     answers = [titles.tokens[i] for i in titles.sequence[titles.of_item]]
     limit = prompt_limit(tokenizer, finetuned.prompt, text, answers, finetuned.max_tokens, context)
-    record = finetuned.model / "run.json"
-    found = read_json(record).get("shortcuts") if record.is_file() else None
+    found = read_json(finetuned.model / "run.json", needed=False).get("shortcuts")
     return Recommender(
         model=model,
         tokenizer=tokenizer,

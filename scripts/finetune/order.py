@@ -13,8 +13,8 @@ STEPS_SORTED = 16
 
 
 class StepOrder(Sampler[list[int]]):
-    """Optimiser steps in a random order, given by seed and epoch, of the examples with these
-    lengths.
+    """Optimiser steps of `step` examples in a random order, given by seed and epoch, of examples
+    with these lengths.
 
     A random permutation is cut into steps, whose order is random again; an incomplete step comes
     last. For steps of like length, `grouped`, chunks of the permutation are sorted by length

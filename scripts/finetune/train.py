@@ -126,9 +126,10 @@ def finetune(
     checkpoints = checkpoint_folder(
         output, [backbone, train, valid, catalogue], [prompt, objective, training], seed, code
     )
-    if is_finished(output, checkpoints.name):
+    # Its folder is put there as a whole.
+    record = read_json(output / "run.json", needed=False)
+    if record.get("made_from") == checkpoints.name:
         logger.info("%s is finished already, from the same data, settings and code", output)
-        record = read_json(output / "run.json")
         # The same may have been chosen from others.
         if is_main_process() and record["tuned"] != choice:
             write_json(record | {"tuned": choice}, output / "run.json")
@@ -269,13 +270,6 @@ def checkpoint_folder(
     return parent / key
 
 
-def is_finished(output: Path, made_from: str) -> bool:
-    """Whether a model folder is there, which is put there whole, and made from the same data,
-    settings, seed and code."""
-    record = output / "run.json"
-    return record.is_file() and read_json(record).get("made_from") == made_from
-
-
 def last_checkpoint(folder: Path) -> Path | None:
     """The last checkpoint that is whole, as is the one of its best epoch, which ends the run; None
     where there is none: a kill or a power cut can leave a part of one."""
@@ -370,9 +364,8 @@ def facts_of(trainer: CounterfactualTrainer) -> dict[str, Any]:
 def origin_of(backbone: Path) -> dict[str, Any]:
     """What a backbone is known by on any machine: its folder's `name`, the `sha256` of its weights,
     and what its backbone.json says: `id` and `commit` on the hub, or how it was made."""
-    file = backbone / "backbone.json"
     weights = sorted(backbone.glob("*.safetensors"))
-    return (read_json(file) if file.is_file() else {}) | {
+    return read_json(backbone / "backbone.json", needed=False) | {
         "name": backbone.resolve().name,
         "sha256": {path.name: sha256(path) for path in weights},
     }

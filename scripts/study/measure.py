@@ -51,7 +51,7 @@ def measure_backbones(study: Study, gpus: list[Gpu]) -> Iterator[str]:
             except InputError as error:
                 yield f"{name}: not measured, as {error}"
                 continue
-        known = read_json(MEASURED) if MEASURED.is_file() else {}
+        known = read_json(MEASURED, needed=False)
         machine = known.setdefault(machine_of(study, name, gpus), {})
         machine[shape_of(backbone)] = found
         write_json(known, MEASURED, sealed=False)

@@ -119,8 +119,8 @@ def missing_downloads(study: Study, backbones: set[str]) -> dict[str, float]:
 
 def preparation(study: Study, dataset: str) -> dict[str, Any]:
     """The counts that the preparation of a data set has left; empty where it is not prepared."""
-    file = Path("results") / study.study / "data" / dataset / "preparation.json"
-    return read_json(file) if file.is_file() else {}
+    folder = Path("results") / study.study / "data" / dataset
+    return read_json(folder / "preparation.json", needed=False)
 
 
 def number_of_examples(study: Study, dataset: str, split: str, limit: int | None) -> int | None:
@@ -222,7 +222,7 @@ def speed_of(study: Study, backbone: str, gpus: list[Gpu]) -> Speed:
     speed = Speed(costs.CORE_OPERATIONS * cores_of(study, backbone))
     if on_gpu(study, gpus):
         speed = costs.gpu_speed(machine)
-    measured = read_json(MEASURED) if MEASURED.is_file() else {}
+    measured = read_json(MEASURED, needed=False)
     found = measured.get(machine, {}).get(shape_of(study.backbones[backbone]))
     return speed._replace(token=found["token"], decoded=found["decoded"]) if found else speed
 
