@@ -15,11 +15,10 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from scripts.command import InputError
 from scripts.study.config import load
 from scripts.study.jobs import Job, files_of, jobs_of, seconds_left
-from scripts.study.leftovers import downloads
 from scripts.study.progress import follow
 from scripts.study.resources import wheels
 from scripts.study.schema import Study
-from scripts.study.status import free_of, overview, time_left
+from scripts.study.status import downloads, free_of, overview, time_left
 
 CONFIG = Path(__file__).resolve().parent.parent / "config/smoke.yaml"
 MODEL = "results/smoke/models/generated/tiny/cft/seed-0"

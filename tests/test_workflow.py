@@ -22,9 +22,8 @@ import yaml
 
 from scripts.study.config import load
 from scripts.study.jobs import jobs_of
-from scripts.study.leftovers import strangers
 from scripts.study.outputs import OUTPUTS
-from scripts.study.status import so_far
+from scripts.study.status import so_far, strangers
 from tests.generate_amazon import generate
 from tests.hub_server import commit_of, serve
 from tests.torture import torture
