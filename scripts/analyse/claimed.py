@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -78,18 +79,14 @@ class Claim(NamedTuple):
         return UNITS.get(self.analysis, "")
 
 
-def _headline(grounds: bool, primary: bool) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+def _headline(headline: pd.DataFrame, study: Study, grounds: bool, primary: bool) -> pd.DataFrame:
     """Gains of cft with decoders of one kind and the study's first backbone: the primary one, of
     the first decoder and as the mean over the headline's data sets, or all others."""
-
-    def lines(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
-        rows = _cft(headline)
-        rows = rows[rows["decoder"].isin(study.grounding) == grounds]
-        means = study.headline if len(study.headline) == 1 else [ALL]
-        named = rows["decoder"].isin(study.primary) & rows["dataset"].isin(means)
-        return rows[(named == primary) & (rows["backbone"] == next(iter(headline["backbone"]), ""))]
-
-    return lines
+    rows = _cft(headline)
+    rows = rows[rows["decoder"].isin(study.grounding) == grounds]
+    means = study.headline if len(study.headline) == 1 else [ALL]
+    named = rows["decoder"].isin(study.primary) & rows["dataset"].isin(means)
+    return rows[(named == primary) & (rows["backbone"] == next(iter(headline["backbone"]), ""))]
 
 
 def _cft(headline: pd.DataFrame) -> pd.DataFrame:
@@ -110,16 +107,12 @@ def _beyond_amazon(headline: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def _gain(
-    objective: str, base: str = BASE, history: str = "with"
-) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    gains: pd.DataFrame, study: Study, objective: str, base: str = BASE, history: str = "with"
+) -> pd.DataFrame:
     """Gains of an objective over a base."""
-
-    def lines(gains: pd.DataFrame, study: Study) -> pd.DataFrame:
-        compared = (gains["objective"] == objective) & (gains["base"] == base)
-        point = (gains["history"] == history) & (gains["metric"] == METRIC) & (gains["k"] == K)
-        return gains[compared & point].rename(columns={"difference": "effect"})
-
-    return lines
+    compared = (gains["objective"] == objective) & (gains["base"] == base)
+    point = (gains["history"] == history) & (gains["metric"] == METRIC) & (gains["k"] == K)
+    return gains[compared & point].rename(columns={"difference": "effect"})
 
 
 def _other_history(dependence: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -168,33 +161,25 @@ def _halves(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def _target(
-    measure: str, position: str = "target"
-) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+    positions: pd.DataFrame, study: Study, measure: str, position: str = "target"
+) -> pd.DataFrame:
     """The whole target's log-probability of cft less that of plain, in one branch."""
-
-    def lines(positions: pd.DataFrame, study: Study) -> pd.DataFrame:
-        target = (positions["position"] == position) & (positions["measure"] == measure)
-        compared = (positions["objective"] == "cft") & (positions["base"] == BASE)
-        return positions[target & compared].rename(columns={"n": "examples", "value": "effect"})
-
-    return lines
+    target = (positions["position"] == position) & (positions["measure"] == measure)
+    compared = (positions["objective"] == "cft") & (positions["base"] == BASE)
+    return positions[target & compared].rename(columns={"n": "examples", "value": "effect"})
 
 
-def _range(parameter: str) -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+def _range(sensitivity: pd.DataFrame, study: Study, parameter: str) -> pd.DataFrame:
     """The range over a grid in percent of plain's accuracy, whether there is a gain or not."""
-
-    def lines(sensitivity: pd.DataFrame, study: Study) -> pd.DataFrame:
-        keys = ["dataset", "backbone", "decoder"]
-        rows = sensitivity[(sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)]
-        base = rows[rows["parameter"] == "base"].set_index(keys)["value"]
-        rows = rows[rows["parameter"] == parameter].dropna(subset="range")
-        rows = rows.loc[rows.groupby(keys, sort=False).head(1).index]
-        per_cent = 100 / base.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
-        ends = {"effect": "range", "low": "range_low", "high": "range_high"}
-        shares = {name: rows[column] * per_cent for name, column in ends.items()}
-        return rows.drop(columns=["p", "seed_sd"], errors="ignore").assign(**shares)
-
-    return lines
+    keys = ["dataset", "backbone", "decoder"]
+    rows = sensitivity[(sensitivity["metric"] == METRIC) & (sensitivity["k"] == K)]
+    base = rows[rows["parameter"] == "base"].set_index(keys)["value"]
+    rows = rows[rows["parameter"] == parameter].dropna(subset="range")
+    rows = rows.loc[rows.groupby(keys, sort=False).head(1).index]
+    per_cent = 100 / base.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
+    ends = {"effect": "range", "low": "range_low", "high": "range_high"}
+    shares = {name: rows[column] * per_cent for name, column in ends.items()}
+    return rows.drop(columns=["p", "seed_sd"], errors="ignore").assign(**shares)
 
 
 def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -204,31 +189,27 @@ def _longest(lengths: pd.DataFrame, study: Study) -> pd.DataFrame:
     return _differences(_greatest(rows, "length", ["dataset", "backbone", "decoder"]))
 
 
-def _cost(phase: str, column: str = "") -> Callable[[pd.DataFrame, Study], pd.DataFrame]:
+def _cost(cost: pd.DataFrame, study: Study, phase: str, column: str = "") -> pd.DataFrame:
     """What cft costs over plain's: the geometric mean over seeds, and Student's interval of their
     logarithms. One seed has none; times, which are taken where no column is named, are not listed
     where any was taken on a crowded machine: they say nothing."""
-
-    def lines(cost: pd.DataFrame, study: Study) -> pd.DataFrame:
-        shown = (cost["phase"] == phase) & cost["history"].isin(["", "with"])
-        keys = ["dataset", "backbone", "decoder"]
-        both = cost[shown & cost["objective"].isin(["cft", BASE])]
-        ours = both[both["objective"] == "cft"]
-        crowded = both.groupby(keys)["crowded"].any()
-        if column:
-            bases = both[both["objective"] == BASE].set_index([*keys, "seed"])[column]
-            own = pd.MultiIndex.from_frame(ours[[*keys, "seed"]])
-            ours = ours.assign(relative=ours[column] / bases.reindex(own).to_numpy())
-            crowded &= False
-        groups = ours.assign(log=np.log(ours["relative"].astype(float))).groupby(keys, sort=False)
-        logs, spread, seeds = (groups["log"].agg(how) for how in ("mean", "std", "count"))
-        margin = special.stdtrit(seeds - 1, 0.975) * spread / np.sqrt(seeds)
-        effect = logs.mask(crowded.reindex(seeds.index))
-        bounds = {"effect": effect, "low": logs - margin, "high": logs + margin}
-        ratios = pd.DataFrame({name: np.exp(log) for name, log in bounds.items()})
-        return ratios.assign(seeds=seeds, examples=groups["examples"].first()).reset_index()
-
-    return lines
+    shown = (cost["phase"] == phase) & cost["history"].isin(["", "with"])
+    keys = ["dataset", "backbone", "decoder"]
+    both = cost[shown & cost["objective"].isin(["cft", BASE])]
+    ours = both[both["objective"] == "cft"]
+    crowded = both.groupby(keys)["crowded"].any()
+    if column:
+        bases = both[both["objective"] == BASE].set_index([*keys, "seed"])[column]
+        own = pd.MultiIndex.from_frame(ours[[*keys, "seed"]])
+        ours = ours.assign(relative=ours[column] / bases.reindex(own).to_numpy())
+        crowded &= False
+    groups = ours.assign(log=np.log(ours["relative"].astype(float))).groupby(keys, sort=False)
+    logs, spread, seeds = (groups["log"].agg(how) for how in ("mean", "std", "count"))
+    margin = special.stdtrit(seeds - 1, 0.975) * spread / np.sqrt(seeds)
+    effect = logs.mask(crowded.reindex(seeds.index))
+    bounds = {"effect": effect, "low": logs - margin, "high": logs + margin}
+    ratios = pd.DataFrame({name: np.exp(log) for name, log in bounds.items()})
+    return ratios.assign(seeds=seeds, examples=groups["examples"].first()).reset_index()
 
 
 def _exact(search_error: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -245,7 +226,7 @@ CLAIMS = [
         "CFT is more accurate than BIGRec",
         "paper",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
-        *("headline", _headline(grounds=True, primary=True)),
+        *("headline", partial(_headline, grounds=True, primary=True)),
         published=(9.8, 4.0),
     ),
     Claim(
@@ -253,7 +234,7 @@ CLAIMS = [
         "CFT is more accurate than D3",
         "paper",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
-        *("headline", _headline(grounds=False, primary=True)),
+        *("headline", partial(_headline, grounds=False, primary=True)),
         published=(9.5, 3.3),
     ),
     Claim(
@@ -261,35 +242,35 @@ CLAIMS = [
         "The causal loss helps by itself",
         "paper's analyses",
         "NDCG@5 of causal less that of plain",
-        *("gains", _gain("causal")),
+        *("gains", partial(_gain, objective="causal")),
     ),
     Claim(
         "parts",
         "The token weights help by themselves",
         "paper's analyses",
         "NDCG@5 of weighted less that of plain",
-        *("gains", _gain("weighted")),
+        *("gains", partial(_gain, objective="weighted")),
     ),
     Claim(
         "parts",
         "Both parts together beat the token weights",
         "paper's analyses",
         "NDCG@5 of cft less that of weighted",
-        *("gains", _gain("cft", base="weighted")),
+        *("gains", partial(_gain, objective="cft", base="weighted")),
     ),
     Claim(
         "parts",
         "Both parts together beat the causal loss: falling weights beat equal ones",
         "paper's analyses",
         "NDCG@5 of cft less that of causal",
-        *("gains", _gain("cft", base="causal")),
+        *("gains", partial(_gain, objective="cft", base="causal")),
     ),
     Claim(
         "parts",
         "Learned token weights beat falling ones",
         "readers",
         "NDCG@5 of cft-learned less that of cft",
-        *("gains", _gain("cft-learned", base="cft")),
+        *("gains", partial(_gain, objective="cft-learned", base="cft")),
     ),
     Claim(
         "balance",
@@ -303,7 +284,7 @@ CLAIMS = [
         "Without its history, the model leans less on other knowledge (trained directly)",
         "paper",
         "NDCG@5 without the history, cft less plain; the causal loss trains this itself",
-        *("gains", _gain("cft", history="without"), "below"),
+        *("gains", partial(_gain, objective="cft", history="without"), "below"),
     ),
     Claim(
         "history",
@@ -324,35 +305,35 @@ CLAIMS = [
         "With its history, CFT makes the target more likely",
         "readers",
         "log-probability of the whole target with its history, cft less plain",
-        *("positions", _target("with_history")),
+        *("positions", partial(_target, measure="with_history")),
     ),
     Claim(
         "history",
         "With its history, CFT makes the target more likely among all titles",
         "readers",
         "log-probability of the whole target among all titles, cft less plain, a sample",
-        *("positions", _target("with_history", "titles")),
+        *("positions", partial(_target, measure="with_history", position="titles")),
     ),
     Claim(
         "history",
         "Without its history, CFT makes the target less likely (trained directly)",
         "readers",
         "log-probability of the whole target without its history, cft less plain",
-        *("positions", _target("without_history"), "below"),
+        *("positions", partial(_target, measure="without_history"), "below"),
     ),
     Claim(
         "robustness",
         "CFT beats BIGRec on single data sets, and with other decoders of its kind",
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, grounded decoding",
-        *("headline", _headline(grounds=True, primary=False)),
+        *("headline", partial(_headline, grounds=True, primary=False)),
     ),
     Claim(
         "robustness",
         "CFT beats D3 on single data sets, and with other decoders of its kind",
         "paper's analyses",
         "mean relative gain in NDCG@5 and HR@5 over plain fine-tuning, search over the titles",
-        *("headline", _headline(grounds=False, primary=False)),
+        *("headline", partial(_headline, grounds=False, primary=False)),
     ),
     Claim(
         "robustness",
@@ -375,7 +356,7 @@ CLAIMS = [
             "paper's analyses",
             "NDCG@5 of the best point of the grid less the worst, in percent of plain's; whether "
             "there is a gain is another question",
-            *("sensitivity", _range(parameter), "below", RELEVANT),
+            *("sensitivity", partial(_range, parameter=parameter), "below", RELEVANT),
             least_seeds=GRID_SEEDS,
         )
         for parameter in ("alpha", "beta")
@@ -394,7 +375,7 @@ CLAIMS = [
         "readers",
         "time per step of cft over plain's, both with our shared prompts; the released step runs "
         "two whole passes, about twice its plain one",
-        *("cost", _cost("training"), "above", 2.0),
+        *("cost", partial(_cost, phase="training"), "above", 2.0),
     ),
     Claim(
         "cost",
@@ -402,21 +383,21 @@ CLAIMS = [
         "readers",
         "tokens that the model runs over in a training step, cft over plain's, both with our "
         "shared prompts; no matter how crowded the machine",
-        *("cost", _cost("training", "tokens_per_step"), "above", 2.0),
+        *("cost", partial(_cost, phase="training", column="tokens_per_step"), "above", 2.0),
     ),
     Claim(
         "cost",
         f"CFT takes no more memory to train (up to {MARGIN:.0%})",
         "readers",
         "peak memory of a training, cft over plain's",
-        *("cost", _cost("training", "peak_memory_mb"), "below", 1 + MARGIN),
+        *("cost", partial(_cost, phase="training", column="peak_memory_mb"), "below", 1 + MARGIN),
     ),
     Claim(
         "cost",
         f"CFT takes no more time to recommend (up to {MARGIN:.0%})",
         "readers",
         "decoding time of cft over plain's",
-        *("cost", _cost("decoding"), "below", 1 + MARGIN),
+        *("cost", partial(_cost, phase="decoding"), "below", 1 + MARGIN),
     ),
     Claim(
         "cost",
