@@ -24,9 +24,7 @@ CHECKSUMS = "checksums.json"
 class EpochLog(TrainerCallback):
     """Ends a window of the training curve with each epoch, where a resumed run begins one."""
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_end(self, args: Any, state: Any, control: TrainerControl, **kwargs: Any) -> None:
         """Log the steps since the last log."""
         control.should_log = True
 
@@ -37,15 +35,11 @@ class MetricsLog(TrainerCallback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, *others: Any, **kwargs: Any) -> None:
         """Begin the file anew, without the steps behind the checkpoint that a run resumes from."""
         self.write(state, "w", state.log_history)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, *others: Any, **kwargs: Any) -> None:
         """Add the last log."""
         self.write(state, "a", state.log_history[-1:])
 

@@ -103,12 +103,11 @@ def title_tokens(study: Study) -> list[str]:
 
 def keys_of_datasets(key: str) -> Value:
     """A key of the data sets, by the name of those that have it."""
-
-    def values(study: Study) -> dict[str, Any]:
-        entries = {name: getattr(dataset, key) for name, dataset in study.datasets.items()}
-        return {name: e.model_dump(exclude_none=True) for name, e in entries.items() if e}
-
-    return values
+    return lambda study: {
+        name: entry.model_dump(exclude_none=True)
+        for name, dataset in study.datasets.items()
+        if (entry := getattr(dataset, key))
+    }
 
 
 def headline_datasets(study: Study) -> list[str]:
