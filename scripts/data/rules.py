@@ -1,7 +1,4 @@
-"""D3's rules (docs/paper.md §4) as functions on arrays; times are UTC where D3's are local.
-
-Of n reviews or interactions, `user` and `item` are int32 [n], codes, and `timestamp` is int [n].
-"""
+"""D3's rules (docs/paper.md §4) as functions on arrays; times are UTC where D3's are local."""
 
 from __future__ import annotations
 
@@ -39,10 +36,16 @@ def month_start(month: str) -> int:
 def in_window(
     timestamp: np.ndarray, start: str | None, end: str | None, ticks: int = 1
 ) -> np.ndarray:
-    """Which times, int [n], UTC, in so many ticks a second, lie in the window, bool [n].
+    """Which times lie in the window.
 
-    It goes from the beginning of the month `start` to that of `end`; that very second still
-    belongs to it, as in D3's code. Null sets no bound.
+    Args:
+        timestamp: int [n], UTC, in ticks.
+        start: First month; null sets no bound.
+        end: Month at whose beginning the window ends; that very second still belongs to it, as in
+            D3's code. Null sets no bound.
+
+    Returns:
+        bool [n].
     """
     inside = np.ones(len(timestamp), bool)
     if start is not None:
@@ -137,8 +140,17 @@ def usable_titles(
 def first_reviews(
     user: np.ndarray, item: np.ndarray, timestamp: np.ndarray, among: np.ndarray
 ) -> np.ndarray:
-    """Which of the reviews that are looked at, `among`, bool [n], are the first ones of their user
-    and item, bool [n]; ties go to the earlier row."""
+    """Which reviews are the first ones of their user and item; ties go to the earlier row.
+
+    Args:
+        user: int32 [n], codes.
+        item: int32 [n], codes.
+        timestamp: int [n].
+        among: bool [n], the reviews that are looked at.
+
+    Returns:
+        bool [n], false wherever `among` is.
+    """
     rows = np.flatnonzero(among)
     rows = rows[np.argsort(timestamp[rows], kind="stable")]
     pairs = user[rows].astype(np.int64) << 32 | item[rows]
@@ -148,10 +160,18 @@ def first_reviews(
 
 
 def k_core(user: np.ndarray, item: np.ndarray, k: int, among: np.ndarray) -> np.ndarray:
-    """Rows of the largest part in which every user and every item has at least k rows, int64 [m],
-    ascending; `among`, bool [n], are those that may survive.
+    """Rows of the largest part in which every user and every item has at least k rows.
 
     Repeated reviews count as often as they occur (D3's code).
+
+    Args:
+        user: int32 [n], codes.
+        item: int32 [n], codes.
+        k: Least count.
+        among: bool [n], the rows that may survive.
+
+    Returns:
+        int64 [m], the surviving rows in ascending order.
     """
     # The first round runs on masks, for few of a big file's reviews outlive it.
     enough = _often(user, k, among)[user]
@@ -177,8 +197,16 @@ def _often(codes: np.ndarray, k: int, among: np.ndarray) -> np.ndarray:
 
 
 def time_order(user: np.ndarray, timestamp: np.ndarray, seed: int | None = None) -> np.ndarray:
-    """Order by time, a permutation, int64 [n]; ties by the user's first appearance among these
-    rows, then by row. A seed draws the order of a user's rows of one time instead."""
+    """Order by time; ties by the user's first appearance among these rows, then by row.
+
+    Args:
+        user: int32 [n], codes, in file order.
+        timestamp: int [n].
+        seed: Draws the order of a user's rows of one time, instead of taking that of the file.
+
+    Returns:
+        int64 [n], a permutation.
+    """
     _, first, code = np.unique(user, return_index=True, return_inverse=True)
     rows = np.arange(len(user))
     if seed is not None:
@@ -187,8 +215,15 @@ def time_order(user: np.ndarray, timestamp: np.ndarray, seed: int | None = None)
 
 
 def tied_steps(user: np.ndarray, timestamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The steps of users from one interaction to the next, in time order, that take no time: the
-    rows before and after each, int64 [m] each."""
+    """The steps of users from one interaction to the next that take no time.
+
+    Args:
+        user: int32 [n], the user of each interaction, in time order.
+        timestamp: int [n].
+
+    Returns:
+        int64 [m] each, the rows before and after each step.
+    """
     by_user = np.argsort(user, kind="stable")
     before, after = by_user[:-1], by_user[1:]
     tied = (user[before] == user[after]) & (timestamp[before] == timestamp[after])
@@ -196,11 +231,14 @@ def tied_steps(user: np.ndarray, timestamp: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def sortedness(values: Sequence[str], before: np.ndarray, after: np.ndarray) -> float:
-    """Share of the steps that follow the order of some texts, up or down, whichever is more: about
-    a half where the texts decide nothing, and 0.5 where no step leads to another text.
+    """Share of the steps that follow the order of some texts, up or down, whichever is more.
 
-    `before` and `after`, int [m], are the texts' indices around each step; texts that are all
-    digits are ordered as numbers.
+    About a half where the texts decide nothing, and 0.5 where no step leads to another text.
+
+    Args:
+        values: The texts; if all are digits they are ordered as numbers.
+        before: int [m], index of the text before each step.
+        after: int [m], likewise after it.
     """
     keys = [int(text) for text in values] if all(map(str.isdecimal, values)) else list(values)
     rank = np.unique(np.array(keys, object), return_inverse=True)[1]
@@ -220,8 +258,12 @@ class Examples(NamedTuple):
 
 
 def make_examples(user: np.ndarray, max_history: int) -> Examples:
-    """One example for every interaction of a user but the first, in time order (D3), with a history
-    of at most `max_history` items."""
+    """One example for every interaction of a user but the first, in time order (D3).
+
+    Args:
+        user: int32 [n], the user of each interaction, in time order.
+        max_history: Longest history.
+    """
     by_user = np.argsort(user, kind="stable")
     grouped = user[by_user]
     begins = np.r_[True, grouped[1:] != grouped[:-1]]
@@ -244,11 +286,16 @@ def split_bounds(examples: int) -> list[int]:
 
 
 def popularity_groups(train_count: np.ndarray) -> np.ndarray:
-    """`GROUPS` groups of equally many items by their training targets, int [items]: int8 [items], 0
-    the rarest (docs/paper.md, section 7).
+    """`GROUPS` groups of equally many items, 0 the rarest (docs/paper.md, section 7).
 
     Items of equal count that a border parts go to either side by item id, the lower one to the
     rarer group: equal sizes need a rule, and this one looks at nothing else.
+
+    Args:
+        train_count: int [items].
+
+    Returns:
+        int8 [items].
     """
     rank = np.empty(len(train_count), np.int64)
     rank[np.argsort(train_count, kind="stable")] = np.arange(len(train_count))

@@ -206,8 +206,13 @@ def _stretched(sample: np.ndarray, value: float, factor: float, df: np.ndarray) 
 
 
 def freedom(variance: np.ndarray, seeds: np.ndarray, degrees: float) -> np.ndarray:
-    """Satterthwaite's degrees of freedom of a variance, of which the part from few seeds has
-    `degrees` and the rest counts as known."""
+    """Satterthwaite's degrees of freedom of a variance with a part from few seeds.
+
+    Args:
+        variance: the whole, of which the rest counts as known.
+        seeds: the part from the seeds.
+        degrees: degrees of freedom of that part.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         found = degrees * (variance / seeds) ** 2
     # A t of a million degrees of freedom is the normal distribution.
@@ -215,18 +220,29 @@ def freedom(variance: np.ndarray, seeds: np.ndarray, degrees: float) -> np.ndarr
 
 
 def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of resamples, float (resamples, …), over the first axis, which holds this
-    share of them: lower and upper bound, float64 (…)."""
+    """Percentile interval over the first axis.
+
+    Args:
+        samples: float (resamples, …), as of `cluster_bootstrap` or a function of its columns.
+        level: share of the resamples inside.
+
+    Returns:
+        lower and upper bound, float64 (…).
+    """
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
 def unbounded(samples: np.ndarray) -> tuple[float, float, float]:
-    """Interval and p-value of resamples, float (resamples,), of which some are unknown: NaN, where
-    a ratio has no base.
+    """Interval and p-value of resamples of which some are unknown: NaN, where a ratio has no base.
 
-    These count as unbounded on both sides, so that with many of them a bound is unknown, too,
-    and NaN.
+    These count as unbounded on both sides, so that with many of them a bound is unknown, too.
+
+    Args:
+        samples: float (resamples,).
+
+    Returns:
+        lower and upper bound and p; NaN where unknown.
     """
     known = ~np.isnan(samples)
     if not known.any():
@@ -239,21 +255,32 @@ def unbounded(samples: np.ndarray) -> tuple[float, float, float]:
 
 
 def p_value(samples: np.ndarray) -> np.ndarray:
-    """Two-sided bootstrap p-value of resampled differences, float (resamples, …), against 0, over
-    the first axis: float64 (…), up to 1.
+    """Two-sided bootstrap p-value of a difference against 0, over the first axis.
 
-    Twice the share of the resamples on the rarer side of 0, those at 0 on both, each side with
-    one more as if the data themselves were a resample on it: never 0, and below 5 % just where
-    the 95 % percentile interval leaves 0 out (up to interpolation). The smallest value is 2 /
-    (resamples + 1).
+    Twice the share of the resamples on the rarer side of 0, those at 0 on both, each side with one
+    more as if the data themselves were a resample on it: never 0, and below 5 % just where the
+    95 % percentile interval leaves 0 out (up to interpolation). The smallest value is
+    2 / (resamples + 1).
+
+    Args:
+        samples: float (resamples, …), resampled differences.
+
+    Returns:
+        float64 (…), up to 1.
     """
     rarer = np.minimum((samples <= 0).sum(axis=0), (samples >= 0).sum(axis=0))
     return np.minimum(1.0, 2 * (rarer + 1) / (len(samples) + 1))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """P-values of one whole family of comparisons, float (n,), adjusted by Holm's step-down method
-    (1979): float64 (n,), up to 1; NaN is no comparison and stays NaN."""
+    """P-values of one family of comparisons, adjusted by Holm's step-down method (1979).
+
+    Args:
+        p: float (n,), the whole family; NaN is no comparison and stays NaN.
+
+    Returns:
+        float64 (n,), up to 1.
+    """
     p = np.asarray(p, dtype=float)
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]

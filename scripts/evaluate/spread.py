@@ -59,11 +59,16 @@ def spread(counts: np.ndarray, history: np.ndarray) -> np.ndarray:
 
 
 def gini(counts: np.ndarray) -> np.ndarray:
-    """Gini index of counts, int (…, items): float64 (…), 0 all equal, near 1 if one item has them
-    all, NaN where all counts are 0.
+    """Gini index of counts on the last axis: 0 all equal, near 1 if one item has them all.
 
     Items with one count hold successive places in the order of the counts, so that it needs no
     sorting, only how many items have each count; up to the division all numbers are whole.
+
+    Args:
+        counts: int (…, items).
+
+    Returns:
+        float64 (…); NaN where all counts are 0.
     """
     *outer, size = counts.shape
     values = np.arange(counts.max() + 1)
@@ -101,8 +106,15 @@ def concentration(
 
 
 def count_groups(groups: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
-    """How many of the first K items belong to each popularity group, float64 (n, C, GROUPS), from
-    the groups of all listed items, int (n, depth), and the values of K, none above depth."""
+    """How many of the first K items belong to each popularity group.
+
+    Args:
+        groups: int (n, depth), the popularity group of every listed item.
+        cutoffs: the values of K, none above depth.
+
+    Returns:
+        float64 (n, C, GROUPS).
+    """
     last = np.asarray(cutoffs) - 1
     counts = [(groups == g).cumsum(axis=1)[:, last] for g in range(GROUPS)]
     return np.stack(counts, axis=-1).astype(float)

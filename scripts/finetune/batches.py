@@ -120,10 +120,17 @@ class Shared(NamedTuple):
 def encode(
     examples: pd.DataFrame, titles: list[str], tokenizer: Any, prompt: Prompt, limit: int
 ) -> tuple[list[Encoded], int]:
-    """Tokenise examples, EXAMPLES rows, with their history, in prompts of at most so many tokens,
-    see `prompt_limit`; the titles are those of the catalogue, in the order of `item_id`.
+    """Tokenise examples with their history.
 
-    Gives the encoded examples, and how many of them lost history titles to fit.
+    Args:
+        examples: EXAMPLES rows.
+        titles: of the catalogue, in the order of `item_id`.
+        tokenizer: the backbone's.
+        prompt: the data set's sentences.
+        limit: longest prompt, see `prompt_limit`.
+
+    Returns:
+        The encoded examples, and how many of them lost history titles to fit.
     """
     histories = [[titles[item] for item in history] for history in examples["history"]]
     prompts, shortened = fitted_prompts(tokenizer, prompt, histories, limit)
@@ -236,9 +243,15 @@ def trunk(prefix: list[int], no_history: list[int] | None, answers: Sequence[lis
 
 
 def answer_logits(model: Any, batch: Branches) -> tuple[Tensor, Tensor | None]:
-    """Logits of the supervised tokens of a batch on the model's device, examples one after the
-    other, N in all: (N, V) with the history, and (N, V) without it, or None where the batch
-    leaves it out."""
+    """Logits of the supervised tokens, examples one after the other, N in all.
+
+    Args:
+        model: a causal language model.
+        batch: on the model's device.
+
+    Returns:
+        (N, V) with the history, and (N, V) without it, or None where the batch leaves it out.
+    """
     shared = trunk_outputs(model, batch)
     pairs = [part_logits(model, part, shared, i) for i, part in enumerate(batch["parts"])]
     with_history, without = zip(*pairs, strict=True)

@@ -1,8 +1,6 @@
 """The objective of counterfactual fine-tuning (docs/paper.md §2), as plain functions on tensors.
 
-All sums run over the supervised tokens of a batch, laid out flat: N tokens, vocabulary V. Of its B
-examples `lengths` are the tokens, (B,) int64, N = lengths.sum(). `running` are losses by position,
-(POSITIONS,) float64, NaN where no token has been seen yet.
+All sums run over the supervised tokens of a batch, laid out flat: N tokens, vocabulary V.
 """
 
 from __future__ import annotations
@@ -35,10 +33,16 @@ class Loss(NamedTuple):
 
 
 def token_weights(lengths: Tensor, beta: float) -> Tensor:
-    """Weights w_t = 1 - (t-1)(1-beta)/(n-1), from 1 at the first of an example's n tokens down to
-    beta at the last: (N,) float32.
+    """Weights w_t = 1 - (t-1)(1-beta)/(n-1), from 1 at the first token down to beta at the last.
 
     A single token weighs 1. (Released code; docs/paper.md §2.)
+
+    Args:
+        lengths: (B,) int64, the number n of supervised tokens of each example.
+        beta: weight of the last token.
+
+    Returns:
+        (N,) float32, the weights of the examples one after the other, N = lengths.sum().
     """
     weights = [
         1.0 - torch.arange(n, dtype=torch.float32) * ((1.0 - beta) / max(n - 1, 1))
@@ -48,9 +52,14 @@ def token_weights(lengths: Tensor, beta: float) -> Tensor:
 
 
 def effect_losses(logits: Tensor, counterfactual_logits: Tensor, targets: Tensor) -> Tensor:
-    """(N,) cross-entropy of the effect e_t = z_t - z0_t, a difference of raw logits, (N, V) given
-    the history and given none, at the (N,) targets; its gradient flows through both branches
-    (released code)."""
+    """(N,) cross-entropy of the effect e_t = z_t - z0_t, a difference of raw logits; its gradient
+    flows through both branches (released code).
+
+    Args:
+        logits: (N, V), given the history.
+        counterfactual_logits: (N, V), given no history.
+        targets: (N,) int64.
+    """
     return cross_entropy(logits - counterfactual_logits, targets, reduction="none")
 
 
@@ -106,8 +115,15 @@ def positions(lengths: Tensor) -> Tensor:
 
 
 def position_sums(tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Sum of the normal losses, (N,), and number of the tokens at each position: (2, POSITIONS)
-    float64."""
+    """Sum of the normal losses and number of the tokens at each position.
+
+    Args:
+        tokens: (N,) normal losses, see `Loss.tokens`.
+        lengths: (B,) int64, supervised tokens of each example, N = lengths.sum().
+
+    Returns:
+        (2, POSITIONS) float64: sums, numbers.
+    """
     place = positions(lengths)
     sums = torch.zeros(2, POSITIONS, dtype=torch.float64)
     sums[0].index_add_(0, place, tokens.to("cpu", torch.float64))
@@ -116,23 +132,36 @@ def position_sums(tokens: Tensor, lengths: Tensor) -> Tensor:
 
 
 def running_losses(running: Tensor, sums: Tensor) -> Tensor:
-    """Running mean of the normal loss by position, moved on by one optimiser step, whose
-    `position_sums` these are."""
+    """Running mean of the normal loss by position, moved on by one optimiser step.
+
+    Args:
+        running: (POSITIONS,) float64; NaN where no token has been seen yet.
+        sums: (2, POSITIONS) float64 of the whole step, see `position_sums`.
+
+    Returns:
+        (POSITIONS,) float64.
+    """
     means = sums[0] / sums[1]
     moved = torch.where(running.isnan(), means, (1 - RATE) * running + RATE * means)
     return torch.where(sums[1] > 0, moved, running)
 
 
 def learned_weights(running: Tensor, lengths: Tensor) -> Tensor:
-    """(N,) float32 token weights learned by position: w_p proportional to exp(running loss of p).
+    """Token weights learned by position: w_p proportional to exp(running loss of p).
 
-    They solve max_w sum_p w_p L_p - KL(w || uniform) over weights that sum to 1: what the model
-    still gets wrong weighs most, and the KL term bounds how much. To minimise over the weights
-    instead would have a trivial optimum, all weight on the position that is easiest, and teach
-    the model nothing. (Ours, after distributionally robust optimisation over groups, Sagawa et
-    al. 2020; the paper's weights are those of `token_weights`.)
+    They solve max_w sum_p w_p L_p - KL(w || uniform) over weights that sum to 1: what
+    the model still gets wrong weighs most, and the KL term bounds how much. To minimise over the
+    weights instead would have a trivial optimum, all weight on the position that is easiest, and
+    teach the model nothing. (Ours, after distributionally robust optimisation over groups, Sagawa
+    et al. 2020; the paper's weights are those of `token_weights`.)
 
-    They are positive, and their mean over the positions seen so far is 1; others weigh 1.
+    Args:
+        running: (POSITIONS,) float64, see `running_losses`.
+        lengths: (B,) int64, supervised tokens of each example.
+
+    Returns:
+        (N,) float32, positive; their mean over the positions seen so far is 1. Positions that have
+        not been seen yet weigh 1.
     """
     seen = ~running.isnan()
     scores = torch.where(seen, running, -torch.inf)

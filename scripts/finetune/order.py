@@ -13,12 +13,16 @@ STEPS_SORTED = 16
 
 
 class StepOrder(Sampler[list[int]]):
-    """Optimiser steps of `step` examples in a random order, given by seed and epoch, of examples
-    with these lengths.
+    """Optimiser steps in a random order, given by seed and epoch.
 
     A random permutation is cut into steps, whose order is random again; an incomplete step comes
-    last. For steps of like length, `grouped`, chunks of the permutation are sorted by length
-    before.
+    last. For steps of like length, chunks of the permutation are sorted by length before.
+
+    Args:
+        lengths: length of each example.
+        step: examples per optimiser step.
+        seed: of the order.
+        grouped: whether the examples of a step are of like length.
     """
 
     def __init__(self, lengths: list[int], step: int, seed: int, grouped: bool = True) -> None:
