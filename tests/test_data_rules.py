@@ -40,12 +40,6 @@ def test_first_reviews_are_the_earliest_of_their_pair(rows):
     assert set(np.flatnonzero(found)) == expected
 
 
-def test_repeated_reviews_count_for_the_core():
-    user, among = np.zeros(5, np.int32), np.ones(5, bool)
-    assert len(rules.k_core(user, user, 5, among)) == 5
-    assert len(rules.k_core(user, user, 6, among)) == 0
-
-
 def test_window_is_utc_and_holds_both_boundary_seconds():
     first = int(datetime(2017, 10, 1, tzinfo=UTC).timestamp())
     last = int(datetime(2018, 11, 1, tzinfo=UTC).timestamp())

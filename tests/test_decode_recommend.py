@@ -50,31 +50,21 @@ def by_example(lists):
     return lists.groupby("example_id")["item_id"].apply(list).to_dict()
 
 
-def assert_keeps_its_contract(lists, examples, length):
-    assert lists["example_id"].tolist() == np.repeat(examples, length).tolist()
-    assert lists["rank"].tolist() == [*range(1, length + 1)] * len(examples)
+@pytest.mark.parametrize(("history", "prompts"), [("with", 6), ("without", 1)])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_lists_and_their_record(folder, decoder, history, prompts):
+    lists, record = run(folder, DECODERS[decoder], history)
+    assert lists["example_id"].tolist() == np.repeat(range(10, 16), 6).tolist()
+    assert lists["rank"].tolist() == [*range(1, 7)] * 6
     for _, group in lists.groupby("example_id"):
         assert group["item_id"].is_unique
         assert group["score"].is_monotonic_decreasing
     assert 2 not in set(lists["item_id"])  # Item 4 stands for the title of 2.
-
-
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_lists_with_history(folder, decoder):
-    lists, record = run(folder, DECODERS[decoder])
-    assert_keeps_its_contract(lists, range(10, 16), 6)
-    assert record["examples"] == record["prompts"] == 6
+    assert (record["examples"], record["prompts"]) == (6, prompts)
+    assert history == "with" or len(set(map(tuple, by_example(lists).values()))) == 1
     assert record["decoder"]["kind"] == decoder
     assert record["truncated_prompts"] == 0
     assert {"seconds", "peak_memory_mb", "device", "versions"} <= set(record)
-
-
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_without_history_one_list_serves_all(folder, decoder):
-    lists, record = run(folder, DECODERS[decoder], history="without")
-    assert_keeps_its_contract(lists, range(10, 16), 6)
-    assert record["prompts"] == 1
-    assert len({tuple(items) for items in by_example(lists).values()}) == 1
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -358,15 +348,6 @@ def test_other_histories_are_decoded_as_one_s_own(folder, copy):
         pd.testing.assert_frame_equal(found, expected)
         singles = sum(len(history) == 1 for _, history, _ in ROWS)
         assert record["unchanged_histories"] == (singles if condition == "shuffled" else 0)
-
-
-def test_sampling_that_an_instruct_model_asks_for_changes_nothing(folder, copy):
-    sampling = {"do_sample": True, "temperature": 5.0, "top_k": 2, "repetition_penalty": 9.0}
-    change_json(copy / "backbone" / "generation_config.json", **sampling)
-    for name, decoder in DECODERS.items():
-        found, _ = run(copy, decoder)
-        expected, _ = run(folder, decoder)
-        pd.testing.assert_frame_equal(found, expected, obj=name)
 
 
 def test_titles_without_tokens_share_a_leaf():

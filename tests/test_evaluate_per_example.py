@@ -107,8 +107,3 @@ def test_ties_in_the_score_leave_the_rank_as_it_is(tmp_path: Path) -> None:
     found = metrics_of_rows(tmp_path, [*"abcd"], [1], [(0, 3, 0), (0, 1, 2), (0, 2, 1)])
     assert found["rank"].to_list() == [2]
     assert found["ndcg@3"].to_list() == pytest.approx([1 / np.log2(3)])
-
-
-def test_target_outside_the_catalogue_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"test: example_id 1, target: item 4 .*catalogue"):
-        metrics(tmp_path, ["a", "b", "c"], targets=[0, 4], lists={0: [0, 1], 1: [1, 2]})

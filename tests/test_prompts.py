@@ -110,11 +110,6 @@ def test_truncation_drops_the_oldest_titles():
         fitted_prompts(BYTES, PROMPT, [history], lengths[-1] - 1)
 
 
-def test_tokenizers_that_fit():
-    check_tokenizer(BYTES, PROMPT, ["Dune", "a", " blank", '"'])
-    check_tokenizer(byte_tokenizer(merges=[("D", "u"), ("n", "e")]), PROMPT, ["Dune"])
-
-
 def test_a_tokenizer_that_merges_across_the_border_is_refused():
     merging = byte_tokenizer(merges=[("Ċ", '"')])  # Ċ stands for the line's end.
     with pytest.raises(InputError, match='merges the end of the prompt with the answer "Dune"'):
