@@ -46,11 +46,14 @@ def any_hits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in words and a tiny backbone with random weights."""
-    from tests.small_language import make_small_backbone, write_language_data
+    from scripts.files import write_json
+    from tests.small_language import SHORTCUTS, make_small_backbone, write_language_data
 
     folder = tmp_path_factory.mktemp("folder")
     write_language_data(folder)
-    (make_small_backbone(folder) / "backbone.json").unlink()  # Tests change copies of it.
+    backbone = make_small_backbone(folder)
+    (backbone / "backbone.json").unlink()  # Tests change copies of it.
+    write_json(SHORTCUTS, backbone / "run.json")
     return folder
 
 

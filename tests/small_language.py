@@ -21,6 +21,7 @@ from scripts.decode.model import Finetuned
 from scripts.decode.recommend import recommend
 from scripts.decode.settings import Decoder
 from scripts.files import read_table, sha256, write_json
+from scripts.finetune.shortcuts import Shortcuts
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_data import write_catalogue, write_examples
 
@@ -45,6 +46,8 @@ ROWS = [
     ("u4", [6], 7),
     ("u4", [6, 7], 8),
 ]
+#: What the training records of the small backbone: else every run of a step would try it anew.
+SHORTCUTS = {"shortcuts": Shortcuts(tree=True, prefix=True, beams=True)._asdict()}
 
 
 def write_language_data(folder: Path) -> None:
@@ -96,7 +99,7 @@ def write_small_study(root: Path) -> list[Path]:
     load_tokenizer(backbone).save_pretrained(lora)
     settings = {"prompt": PROMPT.model_dump(), "training": {"max_tokens": 512, "precision": "fp32"}}
     weights = {"model.safetensors": sha256(backbone / "model.safetensors")}
-    record = {"settings": settings, "backbone": {"name": "other", "sha256": weights}}
+    record = SHORTCUTS | {"settings": settings, "backbone": {"name": "other", "sha256": weights}}
     for model in (plain, cft, lora):
         write_json(record, model / "run.json")
     return [plain, cft, lora]

@@ -25,7 +25,7 @@ from scripts.decode.tune_assistant import tune_assistant
 from scripts.decode.validate import validate
 from scripts.evaluate.per_example import evaluate
 from scripts.examples import EVALUATION_SEED
-from scripts.files import read_json, read_table, write_json, write_table
+from scripts.files import read_json, read_table, write_table
 from scripts.finetune.settings import Objective, Training
 from scripts.finetune.train import finetune
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
@@ -206,7 +206,7 @@ def test_validation_is_the_mean_ndcg_of_the_lists(folder, tmp_path):
     evaluate([folder / "with.parquet"], *files, [tmp_path / "m.parquet"])
     expected = read_table(tmp_path / "m.parquet", PER_EXAMPLE)["ndcg@5"]
     model = finetuned(folder)
-    write_json({"settings": {"objective": "this"}}, folder / "backbone/run.json")
+    change_json(folder / "backbone/run.json", settings={"objective": "this"})
     validate(model, folder / "examples.parquet", 4, decoder, tmp_path / "v.json")
     record = read_json(tmp_path / "v.json")
     assert expected.gt(0).any()

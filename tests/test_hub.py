@@ -21,7 +21,8 @@ WEIGHTS = f"{NAME}/model.safetensors"
 
 @pytest.fixture
 def hub(folder, tmp_path, monkeypatch, waits):
-    shutil.copytree(folder / "backbone", tmp_path / "hub" / NAME)
+    own = shutil.ignore_patterns("run.json")
+    shutil.copytree(folder / "backbone", tmp_path / "hub" / NAME, ignore=own)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
