@@ -304,9 +304,8 @@ def test_lists_go_out_and_come_back(finished: Path) -> None:
         # All lists of a model are measured together.
         (with_decoder, "wide|^per_example_", DECODED),
         (with_backbone, "small", MADE),
-        (with_data_set, "other", {"prepare", "most_popular", "transitions", "sequential"} | MADE),
     ],
-    ids=["length", "seed", "decoder", "backbone", "data set"],
+    ids=["length", "seed", "decoder", "backbone"],
 )
 def test_what_is_new_runs_its_own_cells(finished: Path, change, own: str, rules: set[str]) -> None:
     jobs = planned(finished, config=variant(finished, change))
@@ -345,7 +344,7 @@ def test_a_backbone_of_a_hub_from_download_to_table(
     assert len(pd.read_csv(results / "tables/accuracy.csv"))
 
 
-def test_setting_of_one_data_set_touches_only_its_cells(finished: Path) -> None:
+def test_a_data_set_and_a_setting_of_another_touch_only_their_own_cells(finished: Path) -> None:
     """Beside a second data set that is still to be made, the change adds the first one's jobs."""
 
     def change(config: dict) -> None:
@@ -353,23 +352,20 @@ def test_setting_of_one_data_set_touches_only_its_cells(finished: Path) -> None:
         config["datasets"]["generated"]["preparation"]["max_history"] = 6
 
     before = planned(finished, config=variant(finished, with_data_set))
+    assert rules_of(before) == {"prepare", "most_popular", "transitions", "sequential"} | MADE
+    assert all("other" in job for job in cells_of(before))
     added = planned(finished, config=variant(finished, change)) - before
     assert {"prepare", "finetune", "sequential", "recommend"} <= rules_of(added)
     assert all("generated" in job for job in cells_of(added))
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("datasets", "generated"),
-        ("backbones", "tiny"),
-        ("decoders", "constrained"),
-        ("baselines", "sasrec"),
-    ],
-)
-def test_label_redraws_without_recomputing(finished: Path, kind: str, name: str) -> None:
-    config = variant(finished, lambda c: c[kind][name].update(label="Another"))
-    jobs = planned(finished, config=config)
+def test_labels_redraw_without_recomputing(finished: Path) -> None:
+    def change(config: dict) -> None:
+        for kind in ("datasets", "backbones", "decoders", "baselines"):
+            for name, entry in config[kind].items():
+                entry["label"] = f"Another {name}"
+
+    jobs = planned(finished, config=variant(finished, change))
     assert "table_accuracy" in jobs
     assert not rules_of(jobs)
 
@@ -484,26 +480,6 @@ def test_what_was_put_there_by_hand_is_not_downloaded(finished: Path) -> None:
     assert not {"download", "prepare", "fetch_backbone"} & rules_of(jobs)
 
 
-def test_malformed_raw_line_is_named(finished: Path) -> None:
-    """A job that fails shows the user the file, the line and the remedy."""
-    bad = finished / "generated/bad.json"
-    bad.write_text('{"reviewerID": "a", "asin": "b"}\nnonsense\n', encoding="utf-8")
-
-    def change(config: dict) -> None:
-        config["study"] = "bad"
-        config["datasets"]["generated"]["source"]["reviews"] = "generated/bad.json"
-
-    done = snakemake(
-        finished, "--configfile", variant(finished, change), "--until", "prepare", check=False
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "FAILED; the end of results/bad/logs/data/generated.log" in output
-    assert "bad.json:2: JSON is malformed" in output
-    assert "mend the files or raise the share" in output
-    assert not (finished / "results/bad/data/generated/catalogue.parquet").exists()
-
-
 def documented() -> dict[str, str]:
     """Every command that the documents show, with the document."""
     found: dict[str, str] = {}
@@ -593,5 +569,7 @@ def test_after_a_failed_training_the_old_model_is_not_the_new_one(finished: Path
     target = "results/smoke/models/generated/tiny/cft/seed-1/run.json"
     options = ("--configfile", "config/smoke.yaml", "--", target)
     done = snakemake(finished, *options, check=False)
+    assert done.returncode != 0
     assert "FAILED; the end of results/smoke/logs/models/generated/tiny/cft/seed-1" in done.stderr
+    assert "invalid literal for int() with base 10: 'no number'" in done.stderr
     assert rules_of(planned(finished, "--", target)) == {"finetune"}
