@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from scripts.analyse.claimed import CLAIMS, Claim
+from scripts.analyse.claimed import CLAIMS
 from scripts.analyse.claims import claims, verdict
 from scripts.cells import ALL
 from scripts.files import read_csv, write_csv
@@ -21,6 +21,15 @@ from tests.tiny_study import as_read
 WHERE = {"dataset": "toy", "backbone": "tiny", "decoder": "search"}
 SIZE = {"seeds": 3, "shared_seeds": 3, "examples": 9, "users": 3}
 GAIN = WHERE | SIZE | {"base": "plain", "history": "with", "metric": "ndcg", "k": 5, "p": 0.01}
+HEADLINE = WHERE | SIZE | {"decoder": "grounded", "objective": "cft", "base": "plain", "p": 0.01}
+BALANCE = {
+    **{"dataset": "toy", "block": "tiny", "decoder": "search", "objective": "cft"},
+    **{"measure": "total_variation", "k": 10, "low": 0.2, "high": 0.4, "p": 0.01},
+    **SIZE,
+}
+CLOSER = {"difference": -0.1, "difference_low": -0.2, "difference_high": -0.05}
+FARTHER = {"difference": 0.1, "difference_low": 0.05, "difference_high": 0.2}
+UNCLEAR = {"low": -4, "high": 4, "p_holm": 0.9}
 
 
 def judged(
@@ -41,70 +50,39 @@ def of(found: pd.DataFrame, words: str) -> pd.DataFrame:
     return found[found["claim"].str.contains(words)]
 
 
-def judge(claim: Claim, **line: float) -> str:
-    """The verdict on one line; what is not given is that of a clear effect of three seeds."""
-    own = {"low": 0.1, "high": 0.2, "low_90": np.nan, "high_90": np.nan}
-    return verdict(SimpleNamespace(**own | {"p_holm": 0.01, "seeds": 3} | line), claim)
-
-
-def claimed(side: str = "above", bound: float = 0.0, trained: bool = True) -> Claim:
-    return CLAIMS[0]._replace(side=side, bound=bound, trained=trained)
-
-
 @pytest.mark.parametrize(
-    ("low", "high", "side", "bound", "expected"),
+    ("line", "claim", "expected"),
     [
-        (0.1, 0.2, "above", 0.0, "supported"),
-        (-0.2, -0.1, "above", 0.0, "not supported"),
-        (-0.1, 0.2, "above", 0.0, "undecided at this size"),
-        (0.0, 0.2, "above", 0.0, "undecided at this size"),
-        (-0.2, -0.1, "below", 0.0, "supported"),
-        (1.2, 1.4, "above", 2.0, "not supported"),
-        (1.0, 1.05, "below", 1.1, "supported"),
-        (float("nan"), float("nan"), "above", 0.0, "undecided at this size"),
+        ({}, {}, "supported"),
+        ({"low": -0.2, "high": -0.1}, {}, "not supported"),
+        ({"low": -0.1}, {}, "undecided at this size"),
+        ({"low": 0.0}, {}, "undecided at this size"),
+        ({"low": -0.2, "high": -0.1}, {"side": "below"}, "supported"),
+        ({"low": 1.2, "high": 1.4}, {"bound": 2.0}, "not supported"),
+        ({"low": 1.0, "high": 1.05}, {"side": "below", "bound": 1.1}, "supported"),
+        ({"low": np.nan, "high": np.nan}, {}, "undecided at this size"),
+        # An interval beside 0 is not enough.
+        ({"p_holm": 0.049, "seeds": 2}, {}, "supported"),
+        ({"p_holm": 0.05}, {}, "undecided at this size"),
+        ({"p_holm": np.nan}, {}, "supported"),
+        ({"p_holm": 0.001, "seeds": 1}, {}, "undecided with one seed"),
+        ({"p_holm": 0.001, "seeds": 1}, {"trained": False}, "supported"),
+        # A narrow interval around 0 excludes a relevant gain.
+        (UNCLEAR | {"low_90": -2.9, "high_90": 2.9}, {}, "no relevant gain"),
+        (UNCLEAR | {"low_90": -3.1, "high_90": 1.0}, {}, "undecided at this size"),
+        (UNCLEAR | {"low_90": -1.0, "high_90": 3.1}, {}, "undecided at this size"),
     ],
 )
-def test_the_verdict_is_the_place_of_the_interval(
-    low: float, high: float, side: str, bound: float, expected: str
-) -> None:
-    assert judge(claimed(side, bound), low=low, high=high) == expected
-
-
-@pytest.mark.parametrize(
-    ("p", "seeds", "trained", "expected"),
-    [
-        (0.049, 2, True, "supported"),
-        (0.05, 3, True, "undecided at this size"),
-        (float("nan"), 3, True, "supported"),
-        (0.001, 1, True, "undecided with one seed"),
-        (0.001, 1, False, "supported"),
-    ],
-)
-def test_an_interval_beside_0_is_not_enough(
-    p: float, seeds: int, trained: bool, expected: str
-) -> None:
-    assert judge(claimed(trained=trained), p_holm=p, seeds=seeds) == expected
-
-
-@pytest.mark.parametrize(
-    ("bounds", "expected"),
-    [
-        ((-2.9, 2.9), "no relevant gain"),
-        ((-3.1, 1.0), "undecided at this size"),
-        ((-1.0, 3.1), "undecided at this size"),
-    ],
-)
-def test_a_narrow_interval_around_0_excludes_a_relevant_gain(
-    bounds: tuple[float, float], expected: str
-) -> None:
-    low, high = bounds
-    assert judge(claimed(), low=-4, high=4, low_90=low, high_90=high, p_holm=0.9) == expected
+def test_the_verdict_is_the_place_of_the_interval(line: dict, claim: dict, expected: str) -> None:
+    """What is not given is that of a clear effect of three seeds, claimed to be above 0."""
+    clear = {"low": 0.1, "high": 0.2, "low_90": np.nan, "high_90": np.nan, "p_holm": 0.01}
+    judged = CLAIMS[0]._replace(**{"side": "above", "bound": 0.0, "trained": True} | claim)
+    assert verdict(SimpleNamespace(**clear | {"seeds": 3} | line), judged) == expected
 
 
 def test_published_effects_are_excluded_by_the_interval_alone(tmp_path: Path) -> None:
     """An effect can be undecided against 0 and yet exclude the published one."""
-    row = WHERE | SIZE | {"decoder": "grounded", "objective": "cft", "base": "plain"}
-    row |= {"relative_gain": -5.3, "low": -11.4, "high": 0.8, "p": 0.09, "seed_sd": 3.0}
+    row = HEADLINE | {"relative_gain": -5.3, "low": -11.4, "high": 0.8, "p": 0.09, "seed_sd": 3.0}
     found = judged(tmp_path, {"headline": [row]})
     (line,) = of(found, "BIGRec").itertuples()
     assert line.family == "primary"
@@ -124,8 +102,8 @@ def test_published_effects_are_excluded_by_the_interval_alone(tmp_path: Path) ->
 def test_what_would_decide_is_solved_for_the_examples_or_the_seeds(tmp_path: Path) -> None:
     """Error 2 (half-width 3.92), of which the seeds' part is 1: sd sqrt(3) of three seeds. To see
     4 % needs the error 4 / 2.80 = 1.43, whose square 2.04 leaves 1.04 for the examples' 3."""
-    row = WHERE | SIZE | {"decoder": "grounded", "objective": "cft", "base": "plain"}
-    row |= {"relative_gain": 1.0, "low": -2.92, "high": 4.92, "p": 0.6, "seed_sd": 3**0.5}
+    row = HEADLINE | {"relative_gain": 1.0, "low": -2.92, "high": 4.92, "p": 0.6}
+    row |= {"seed_sd": 3**0.5}
     (line,) = of(judged(tmp_path, {"headline": [row]}), "BIGRec").itertuples()
     wanted = (4 / (stats.norm.ppf(0.975) + stats.norm.ppf(0.8))) ** 2
     assert line.needed == f"{3 / (wanted - 1):.1f} × the examples"
@@ -144,24 +122,21 @@ def test_what_is_not_given_is_not_listed(tmp_path: Path) -> None:
 
 
 def test_gains_judge_the_parts(tmp_path: Path) -> None:
+    less = {"difference": -0.02, "low": -0.03, "high": -0.01}
+    even = {"difference": 0.0, "low": -0.01, "high": 0.01, "p": 0.9}
     gains = [
         GAIN | {"objective": "causal", "difference": 0.02, "low": 0.01, "high": 0.03},
-        GAIN | {"objective": "weighted", "difference": -0.02, "low": -0.03, "high": -0.01},
+        GAIN | less | {"objective": "weighted"},
         # Other metrics and histories are not read.
         GAIN | {"objective": "causal", "k": 10, "difference": 9, "low": 9, "high": 9},
         GAIN | {"objective": "cft", "difference": 9, "low": 9, "high": 9},
-        GAIN
-        | {"objective": "cft", "history": "without"}
-        | {"difference": -0.02, "low": -0.03, "high": -0.01},
+        GAIN | less | {"objective": "cft", "history": "without"},
+        GAIN | even | {"objective": "cft", "base": "causal"},
     ]
-    gains.append(GAIN | {"objective": "cft", "base": "causal", "difference": 0.0, "p": 0.9})
-    gains[-1] |= {"low": -0.01, "high": 0.01}
     found = judged(tmp_path, {"gains": gains})
     (causal,) = of(found, "causal loss helps").itertuples()
-    assert (causal.effect, causal.low, causal.high, causal.verdict) == (
-        *(0.02, 0.01, 0.03),
-        "supported",
-    )
+    assert (causal.effect, causal.low, causal.high) == (0.02, 0.01, 0.03)
+    assert causal.verdict == "supported"
     assert list(of(found, "weights help by")["verdict"]) == ["not supported"]
     assert list(of(found, "beat the causal loss")["verdict"]) == ["undecided at this size"]
     assert of(found, "beat the token weights").empty
@@ -172,15 +147,14 @@ def test_gains_judge_the_parts(tmp_path: Path) -> None:
 
 
 def test_headlines_go_to_their_claims(tmp_path: Path) -> None:
-    row = WHERE | SIZE | {"objective": "cft", "base": "plain", "datasets": 1, "p": 0.01}
+    row = HEADLINE | {"decoder": "search"}
     headline = [
-        row | {"decoder": "grounded", "relative_gain": 9.0, "low": 1.0, "high": 19.0},
+        HEADLINE | {"relative_gain": 9.0, "low": 1.0, "high": 19.0},
         row | {"relative_gain": -9.0, "low": -19.0, "high": -1.0, "p": 0.02},
         row | {"decoder": "assisted", "relative_gain": 2.0, "low": -1.0, "high": 5.0, "p": 0.2},
-        row
-        | {"backbone": "other", "dataset": "books", "relative_gain": 5.0}
-        | {"low": -1.0, "high": 9.0, "p": 0.5},
+        row | {"backbone": "other", "relative_gain": 5.0, "low": -1.0, "high": 9.0, "p": 0.5},
     ]
+    headline[-1]["dataset"] = "books"
     found = judged(tmp_path, {"headline": headline}, beyond=("toy",))
     primary = found[found["family"] == "primary"]
     assert list(primary["effect"]) == [9.0, -9.0]
@@ -207,9 +181,8 @@ def test_a_line_of_one_seed_is_no_test_of_its_family(tmp_path: Path) -> None:
 
 
 def test_the_primary_claims_are_about_the_mean_of_the_headline(tmp_path: Path) -> None:
-    row = WHERE | SIZE | {"decoder": "grounded", "objective": "cft", "base": "plain", "p": 0.01}
     headline = [
-        row | {"dataset": name, "relative_gain": gain, "low": 1.0, "high": 9.0}
+        HEADLINE | {"dataset": name, "relative_gain": gain, "low": 1.0, "high": 9.0}
         for name, gain in (("toy", 3.0), ("books", 5.0), ("steam", 7.0), (ALL, 4.0))
     ]
     found = judged(tmp_path, {"headline": headline}, headline=("toy", "books"))
@@ -218,11 +191,6 @@ def test_the_primary_claims_are_about_the_mean_of_the_headline(tmp_path: Path) -
 
 
 def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
-    balance = WHERE | SIZE | {"block": "tiny", "objective": "cft", "measure": "total_variation"}
-    del balance["backbone"]
-    bounds = ("difference", "difference_low", "difference_high")
-    closer = dict(zip(bounds, (-0.1, -0.2, -0.05), strict=True))
-    farther = dict(zip(bounds, (0.1, 0.05, 0.2), strict=True))
     grid = GAIN | {"low": 0.5, "high": 0.6, "value": 0.5}
     grid |= {"range": 0.02, "range_low": 0.005, "range_high": 0.03}
     length = GAIN | {"objective": "cft", "low": 0.5, "high": 0.6}
@@ -230,10 +198,7 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
     found = judged(
         tmp_path,
         {
-            "balance": [
-                balance | closer | {"k": 10, "value": 0.3, "low": 0.2, "high": 0.4, "p": 0.01},
-                balance | farther | {"k": 20, "value": 0.3, "low": 0.2, "high": 0.4, "p": 0.01},
-            ],
+            "balance": [BALANCE | CLOSER, BALANCE | FARTHER | {"k": 20}],
             "positions": [
                 WHERE
                 | {"objective": "plain", "position": position, "value": effect, "p": 0.01}
@@ -259,8 +224,8 @@ def test_balance_positions_grid_lengths_and_search(tmp_path: Path) -> None:
             ],
             "history_length": [
                 length | {"length": 10, "difference": None},
-                length | {"length": 20} | closer,
-                length | {"length": 50} | farther,
+                length | {"length": 20} | CLOSER,
+                length | {"length": 50} | FARTHER,
             ],
             "search_error": [
                 search | {"beams": None, "difference": 0.0, "low": 0.0, "high": 0.0},
@@ -296,9 +261,7 @@ def test_another_history_is_judged_by_the_contrast_on_the_seeds_that_the_base_sh
     row |= {"contrast": 0.02, "contrast_low": 0.01, "contrast_high": 0.03, "contrast_p": 0.01}
     row |= {"kept_contrast": -9.0, "kept_contrast_low": -16.0, "kept_contrast_high": -2.0}
     other = row | {"history": "without", "kept_contrast": 9, "kept_contrast_low": 9}
-    balance = WHERE | SIZE | seeds | {"objective": "cft", "measure": "total_variation", "k": 10}
-    balance |= {"difference": -0.1, "difference_low": -0.2, "difference_high": -0.05}
-    balance |= {"block": balance.pop("backbone"), "low": 0.2, "high": 0.4, "p": 0.01}
+    balance = BALANCE | CLOSER | seeds
     analyses = {"dependence": [row | {"kept_contrast_p": 0.04}, other], "balance": [balance]}
     found = judged(tmp_path, analyses)
     (line,) = of(found, "own history").itertuples()
@@ -360,21 +323,12 @@ def test_times_of_a_crowded_machine_are_no_results(tmp_path: Path) -> None:
 
 def test_every_decoder_and_data_set_has_its_own_largest(tmp_path: Path) -> None:
     """A decoder with short lists, and a set with a short ladder, keep their lines."""
-    balance = WHERE | SIZE | {"block": "tiny", "objective": "cft", "measure": "total_variation"}
-    balance |= {"difference": -0.1, "difference_low": -0.2, "difference_high": -0.05}
-    balance |= {"low": 0.2, "high": 0.4, "p": 0.01}
-    del balance["backbone"]
-    length = GAIN | {
-        "objective": "cft",
-        "low": 0.2,
-        "high": 0.4,
-        "difference_low": 0.1,
-        "difference_high": 0.3,
-    }
+    balance = BALANCE | CLOSER
+    length = GAIN | FARTHER | {"objective": "cft", "low": 0.2, "high": 0.4}
     found = judged(
         tmp_path,
         {
-            "balance": [balance | {"k": 10}, balance | {"decoder": "beams-5", "k": 5}],
+            "balance": [balance, balance | {"decoder": "beams-5", "k": 5}],
             "history_length": [
                 length | {"length": 50, "difference": 0.2},
                 length | {"dataset": "other", "length": 100, "difference": 0.1},
