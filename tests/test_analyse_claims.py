@@ -76,8 +76,8 @@ def of(found: pd.DataFrame, words: str) -> pd.DataFrame:
 def test_the_verdict_is_the_place_of_the_interval(line: dict, claim: dict, expected: str) -> None:
     """What is not given is that of a clear effect of three seeds, claimed to be above 0."""
     clear = {"low": 0.1, "high": 0.2, "low_90": np.nan, "high_90": np.nan, "p_holm": 0.01}
-    judged = CLAIMS[0]._replace(**{"side": "above", "bound": 0.0, "trained": True} | claim)
-    assert verdict(SimpleNamespace(**clear | {"seeds": 3} | line), judged) == expected
+    asked = CLAIMS[0]._replace(**{"side": "above", "bound": 0.0, "trained": True} | claim)
+    assert verdict(SimpleNamespace(**clear | {"seeds": 3} | line), asked) == expected
 
 
 def test_published_effects_are_excluded_by_the_interval_alone(tmp_path: Path) -> None:
