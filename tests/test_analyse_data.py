@@ -11,7 +11,6 @@ import pytest
 from scripts.analyse.data import at_least, data, monthly, popularity
 from scripts.analyse.statistics import statistics
 from scripts.contracts import EXAMPLES, INTERACTIONS
-from scripts.data.prepared import earlier_interactions
 from scripts.files import write_json, write_table
 from tests.small_data import write_catalogue
 from tests.tiny_study import as_read
@@ -109,7 +108,3 @@ def test_a_month_without_interactions_is_kept() -> None:
     months, shares = monthly(pd.Series([int(time.timestamp()) for time in times]))
     assert months == ["2017-12", "2018-01", "2018-02"]
     assert shares.tolist() == [0.5, 0, 0.5]
-
-
-def test_earlier_interactions_count_the_same_user() -> None:
-    assert earlier_interactions(pd.Series(list("abaab"))).tolist() == [1, 2, 1]

@@ -126,9 +126,6 @@ def test_what_cannot_be_compared(tmp_path, monkeypatch, changes, users, first, m
         compare(ours, theirs, draws=DRAWS)
 
 
-def test_another_data_set_and_no_manifest(tmp_path: Path) -> None:
-    ours = study(tmp_path / "a", OURS)
-    other = study(tmp_path / "b", {llm()._replace(dataset="else"): [1, 1, 1, 1]})
-    for theirs, message in ((other, "no cell is in both"), (tmp_path, "is no manifest")):
-        with pytest.raises(InputError, match=message):
-            compare(ours, theirs, draws=DRAWS)
+def test_a_folder_without_a_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none/manifest\.json: is no manifest"):
+        compare(study(tmp_path / "a", OURS), tmp_path / "none", draws=DRAWS)

@@ -408,12 +408,11 @@ def test_prompts_that_lost_titles_are_counted(folder, tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"micro_batch_size": 4},
         {"micro_batch_size": 2},
         {"gradient_checkpointing": True},
         {"gradient_checkpointing": True, "lora": LORA.model_dump()},
     ],
-    ids=["4", "2", "checkpointing", "checkpointing lora"],
+    ids=["parts", "checkpointing", "checkpointing lora"],
 )
 def test_saving_memory_changes_nothing_but_rounding(folder, tmp_path, settings):
     step = {"epochs": 1, "train_examples": 8, "warmup_steps": 0, "lora": settings.get("lora")}

@@ -138,29 +138,24 @@ def test_what_no_second_try_can_mend_is_tried_once(hub, tmp_path, waits, monkeyp
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def cut(hub, right):
-    hub.cuts[WEIGHTS] = [1000] * 99
-
-
-def shorter(hub, right):
-    hub.spoiled[WEIGHTS] = right[:-1]
-
-
-def altered(hub, right):
-    hub.spoiled[WEIGHTS] = right[:-1] + bytes([right[-1] ^ 1])
-
-
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("faults", "of", "words"),
     [
-        (cut, "RemoteProtocolError: peer closed connection"),
-        (shorter, "OSError: Consistency check failed"),
-        (altered, "OSError: model.safetensors arrived with another content"),
+        ("cuts", lambda _: [1000] * 99, "RemoteProtocolError: peer closed connection"),
+        ("spoiled", lambda right: right[:-1], "OSError: Consistency check failed"),
+        (
+            "spoiled",
+            lambda right: right[:-1] + bytes([right[-1] ^ 1]),
+            "OSError: model.safetensors arrived with another content",
+        ),
     ],
+    ids=["cut", "shorter", "altered"],
 )
-def test_a_fault_on_the_way_is_tried_again_and_leaves_nothing(hub, tmp_path, waits, fault, words):
+def test_a_fault_on_the_way_is_tried_again_and_leaves_nothing(
+    hub, tmp_path, waits, faults, of, words
+):
     right = (tmp_path / "hub" / WEIGHTS).read_bytes()
-    fault(hub, right)
+    getattr(hub, faults)[WEIGHTS] = of(right)
     with pytest.raises(InputError, match=words + r".*; try again, or put .* by hand$"):
         fetch(tmp_path / "out" / "model", id=NAME)
     assert [wait for wait in waits if wait > 1] == [*fetching.WAITS]  # The library waits a second.
