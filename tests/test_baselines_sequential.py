@@ -262,8 +262,3 @@ def test_best_epoch_is_kept_and_training_stops(monkeypatch) -> None:
     assert len(weights) == 4
     kept = scorer(model, frame["history"], CPU)(slice(1))
     torch.testing.assert_close(kept, weights[1], rtol=0, atol=0)
-
-
-def test_heads_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="heads 3 must divide hidden_size 16"):
-        settings(heads=3)

@@ -133,14 +133,6 @@ def test_awkward_titles_and_ids_arrive_whole_on_one_line_or_are_counted(tmp_path
     }
 
 
-def test_disagreeing_metadata_are_counted_and_the_last_row_wins(tmp_path):
-    more = [{"asin": "p", "title": "P two"}, {"asin": "p", "title": "P two"}]
-    counts = run(tmp_path, GOOD, [*TITLES, *more])
-    assert counts["metadata_rows_that_disagree"] == 2
-    items = read_table(tmp_path / "out" / "catalogue.parquet", CATALOGUE)
-    assert items["title"].tolist() == ["P two", "Q one"]
-
-
 def test_repeated_reviews_are_kept_or_dropped(tmp_path):
     kept = run(tmp_path, GOOD, TITLES)
     assert kept["interactions"] == 20

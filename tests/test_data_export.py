@@ -12,6 +12,7 @@ from scripts.data.export import export, export_d3
 from scripts.data.prepare import prepare
 from scripts.data.settings import Preparation
 from tests.small_data import AMAZON, raw_files
+from tests.test_data_prepare import counts
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -68,13 +69,17 @@ def with_ids(lines, ids, history_times=True):
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data are not here")
 @pytest.mark.parametrize(
-    ("name", "differing", "rebuilt"),
-    [("movies_tv_2017", (10, 0), (22, 17)), ("video_games_2015", (8, 5), (25, 26))],
+    ("name", "sizes", "differing", "rebuilt"),
+    [
+        ("movies_tv_2017", (31_085, 3_663, 2_653, 21_937, 2_742, 2_743), (10, 0), (22, 17)),
+        ("video_games_2015", (70_483, 9_066, 3_858, 49_133, 6_142, 6_142), (8, 5), (25, 26)),
+    ],
 )
-def test_the_published_lines_come_out_byte_for_byte(tmp_path, name, differing, rebuilt):
+def test_the_published_lines_come_out_byte_for_byte(tmp_path, name, sizes, differing, rebuilt):
     folder = SHARED / name
     rules = Preparation(start=None, end=None, minimum_items=0)
     prepare(AMAZON, raw_files(folder), rules, tmp_path / "data")
+    assert counts(tmp_path / "data") == sizes
     export_d3(tmp_path / "data", tmp_path / "d3")
     published = {
         split: gzip.decompress((folder / "d3" / f"{split}.csv.gz").read_bytes()).decode()

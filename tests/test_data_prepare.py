@@ -25,8 +25,6 @@ EVERYTHING = Preparation(start=None, end=None, minimum_items=0)
 DAY = 86_400
 JANUARY, MARCH = 1_514_764_800, 1_519_862_400  # 2018-01-01 and 2018-03-01, UTC.
 
-needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the real data are not here")
-
 
 def write_lines(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -180,7 +178,7 @@ def counts(folder):
     return report["interactions"], report["users"], report["items"], *sizes
 
 
-@needs_shared
+@pytest.mark.skipif(not SHARED.exists(), reason="the real data are not here")
 def test_published_counts_of_gift_cards(tmp_path):
     prepare(
         AMAZON,
@@ -192,20 +190,6 @@ def test_published_counts_of_gift_cards(tmp_path):
         tmp_path,
     )
     assert counts(tmp_path) == (2_960, 456, 147, 2_003, 250, 251)
-
-
-@needs_shared
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("movies_tv_2017", (31_085, 3_663, 2_653, 21_937, 2_742, 2_743)),
-        ("video_games_2015", (70_483, 9_066, 3_858, 49_133, 6_142, 6_142)),
-    ],
-)
-def test_published_counts_of_splits(tmp_path, name, expected):
-    """Their lines are held against the published ones by the test of the export."""
-    prepare(AMAZON, raw_files(SHARED / name), EVERYTHING, tmp_path)
-    assert counts(tmp_path) == expected
 
 
 def test_published_counts_of_movielens(tmp_path):

@@ -98,11 +98,11 @@ def test_titles(raw, title, fault):
 
 
 def test_one_bad_copy_removes_the_item_else_the_last_title_wins():
-    rows = [(0, "First"), (1, "Good"), (2, "Ab"), (1, "<span id="), (0, "Last"), (3, None)]
+    rows = [(0, "First"), (1, "Good"), (2, "Ab"), (1, "<span id="), *[(0, "Last")] * 2, (3, None)]
     titles, reasons, disagreeing = rules.usable_titles(rows, 5, max_words=20, max_characters=1000)
     assert titles == ["Last", None, "Ab", None, None]
     assert reasons == {"markup in the title": 1, "no title": 1, "no metadata": 1}
-    assert disagreeing == 2
+    assert disagreeing == 3
 
 
 def test_ties_in_time_go_by_the_first_appearance_of_the_user_and_then_by_row():

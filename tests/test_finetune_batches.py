@@ -119,11 +119,6 @@ def test_loss_and_gradients_are_those_of_two_separate_passes(architecture, lora,
     assert_exact(model, BATCHES[batch], share=architecture in SHARING)
 
 
-@pytest.mark.parametrize("architecture", SHARING)
-def test_without_sharing_too(architecture):
-    assert_exact(tiny_model(architecture, VOCABULARY), BATCHES["histories"], share=False)
-
-
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "whole"])
 def test_plain_batches_leave_the_branch_without_history_out(batch, share):
