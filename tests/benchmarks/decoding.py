@@ -33,13 +33,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    Qwen2Config,
-)
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from scripts.command import run
 from scripts.data.settings import Prompt
@@ -51,6 +45,7 @@ from scripts.decode.settings import Constrained
 from scripts.decode.trie import build_trie
 from scripts.examples import EVALUATION_SEED, read_examples, subsample
 from tests.benchmarks.measure import alone, bar, machine
+from tests.tiny_models import tiny_model
 
 Part = Literal["trie", "step", "throughput", "passes"]
 Title = tuple[int, ...]
@@ -72,20 +67,9 @@ def make_titles(count: int, words: int, seed: int = 0) -> list[Title]:
 
 def make_model(words: int) -> Any:
     """A random Qwen2 of width 128 with 4 layers, whose logits are far from uniform."""
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=words,
-        hidden_size=128,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.1,
-        bos_token_id=None,
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-    )
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+    model = tiny_model("qwen2", words, initializer_range=0.1, **sizes)
     model.generation_config = GenerationConfig()
     return model
 
