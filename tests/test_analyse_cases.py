@@ -6,14 +6,13 @@ import pytest
 
 from scripts.analyse.cases import cases, choose
 from scripts.command import InputError
-from scripts.contracts import TOKEN_EFFECTS
-from scripts.files import read_csv, write_table
+from scripts.files import read_csv
 from scripts.labels import Labels
 from scripts.tables.cases import cases as table
 from scripts.tables.cases import examples, shortened
 from scripts.tables.format import write
 from tests.small_data import write_catalogue, write_examples
-from tests.tiny_study import as_read, baseline, llm, prepared, recommendations
+from tests.tiny_study import as_read, baseline, llm, prepared, recommendations, token_effects
 
 TITLES = ["Heat", "Dune", "Heat", "Big", "Jaws & 100 % | *Fun*_"]
 
@@ -63,9 +62,7 @@ def tokens(root: Path, objective: str, known: int) -> Path:
         for example in range(known)
         for place, token in enumerate(['"', "NA", "eos"])
     ]
-    path = root / f"{llm(objective).model}.parquet"
-    write_table(pd.DataFrame(rows, columns=TOKEN_EFFECTS.names), path, TOKEN_EFFECTS)
-    return path
+    return token_effects(root, llm(objective), rows)
 
 
 def test_lists_and_ranks_of_the_chosen(found: pd.DataFrame) -> None:

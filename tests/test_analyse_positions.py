@@ -8,8 +8,8 @@ from scripts.analyse.positions import positions
 from scripts.command import InputError
 from scripts.contracts import TOKEN_EFFECTS
 from scripts.evaluate.bootstrap import Draws
-from scripts.files import write_csv, write_table
-from tests.tiny_study import llm
+from scripts.files import write_csv
+from tests.tiny_study import llm, token_effects
 
 
 def test_positions_by_hand(tmp_path: Path) -> None:
@@ -17,10 +17,7 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     for example, (user, tokens) in enumerate([("ann", 3), ("ann", 2), ("bob", 16)]):
         for position in range(1, tokens + 1):
             rows.append((example, user, position, tokens, -0.5, -0.5 - position - example, ""))
-    frame = pd.DataFrame(rows, columns=TOKEN_EFFECTS.names)
-    path = tmp_path / f"{llm('cft', 7).model}.parquet"
-    write_table(frame, path, TOKEN_EFFECTS)
-    found = positions([path], draws=Draws(resamples=50))
+    found = positions([token_effects(tmp_path, llm("cft", 7), rows)], draws=Draws(resamples=50))
     places = [*map(str, range(1, 13)), "13+", "eos", "target"]
     measures = ["with_history", "without_history", "effect"]
     expected = [(place, measure) for place in places for measure in measures]
@@ -57,9 +54,7 @@ def effects(tmp_path: Path, seed: int, tokens: int, shift: float) -> Path:
         for example, user in enumerate("abc")
         for position in range(1, tokens + 1)
     ]
-    path = tmp_path / f"{llm('plain', seed).model}.parquet"
-    write_table(pd.DataFrame(rows, columns=TOKEN_EFFECTS.names), path, TOKEN_EFFECTS)
-    return path
+    return token_effects(tmp_path, llm("plain", seed), rows)
 
 
 def test_halves_leave_out_quotes_end_and_middle(tmp_path: Path) -> None:
@@ -76,12 +71,8 @@ def test_the_target_among_all_titles_is_compared_on_the_audited_examples(tmp_pat
     for objective, values in (("plain", [-2.0, -4.0]), ("cft", [-1.0, -4.5])):
         audits.append(tmp_path / "audits" / f"{llm(objective).model}.csv")
         write_csv(pd.DataFrame(frame | {"among_titles": [*values, None, None]}), audits[-1])
-        rows = [(i, i, p, 2, -1.0, -2.0, "") for i in "abc" for p in (1, 2)]
-        effects = pd.DataFrame(rows, columns=TOKEN_EFFECTS.names).assign(
-            example_id=[0, 0, 1, 1, 2, 2]
-        )
-        paths.append(tmp_path / f"{llm(objective).model}.parquet")
-        write_table(effects, paths[-1], TOKEN_EFFECTS)
+        rows = [(i, user, p, 2, -1.0, -2.0, "") for i, user in enumerate("abc") for p in (1, 2)]
+        paths.append(token_effects(tmp_path, llm(objective), rows))
     found = positions(paths, audits, Draws(resamples=50)).query("position == 'titles'")
     assert found["measure"].tolist() == ["with_history"] * 3
     assert found[["objective", "base"]].to_numpy().tolist() == [
@@ -124,9 +115,8 @@ def test_the_whole_target_is_compared_with_plain_branch_by_branch(tmp_path: Path
         models = {"plain": logs, "cft": [log - first * d for log, d in zip(logs, by, strict=True)]}
         for objective, (known, unknown) in models.items():
             if (objective, seed) not in {("plain", 3), ("cft", 0)}:
-                paths.append(tmp_path / f"{llm(objective, seed).model}.parquet")
                 table = frame.assign(with_history=known, without_history=unknown, token="")
-                write_table(table, paths[-1], TOKEN_EFFECTS)
+                paths.append(token_effects(tmp_path, llm(objective, seed), table))
     found = positions(paths, draws=Draws(resamples=200))
     found = found[found["base"] != ""].set_index("measure")
     assert set(zip(found["objective"], found["base"], found["position"], strict=True)) == {

@@ -10,6 +10,7 @@ import io
 import json
 import lzma
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -85,6 +86,45 @@ def test_a_file_is_known_by_its_content(tmp_path, pack):
     if pack is not bytes:
         with pytest.raises(InputError, match="r: the file is truncated or corrupt"):
             loaded(tmp_path, pack(REVIEWS.encode())[:-9])
+
+
+CLICKS = pd.DataFrame(
+    [("007", "a/../b", 3.5, "2017-12-17"), ("u, 2", "Ü", None, "2017-12-17T12:00:00.5+01:00")],
+    columns=["who", "what", "stars", "when"],
+)
+NAMES = [("a/../b", "=SUM(A1) & $x_1$"), ("Ü", 'Say "yes"\nor 🙂'), ("Ü", None)]
+DAY = 1_513_468_800  # 2017-12-17, UTC.
+COLUMNS = Columns(
+    user="who", item="what", rating="stars", time="when", metadata_item="id", title="name"
+)
+FORMS = {
+    "CSV": lambda frame: frame.to_csv(index=False),
+    "JSON": lambda frame: frame.to_json(orient="records", lines=True),
+    "Parquet": lambda frame: parquet(**frame),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_times_and_ratings_of_every_form(tmp_path, form):
+    files = [FORMS[form](frame) for frame in (CLICKS, pd.DataFrame(NAMES, columns=["id", "name"]))]
+    raw = loaded(tmp_path, *files, time="iso", columns=COLUMNS)
+    assert with_ids(raw) == (
+        [("007", "a/../b", 3.5, DAY * 1000), ("u, 2", "Ü", None, (DAY + 11 * 3600) * 1000 + 500)],
+        NAMES,
+    )
+    assert raw.tally.malformed.total() == 0
+    # A named column that is not there is no empty one.
+    for column, file in (("rating", "r"), ("title", "m")) if form != "JSON" else ():
+        columns = COLUMNS.model_copy(update={column: "elsewhere"})
+        with pytest.raises(InputError, match=rf"{file} lacks the columns \['elsewhere'\]"):
+            loaded(tmp_path, *files, time="iso", columns=columns)
+
+
+def test_a_quote_never_closed_counts_all_lines_that_it_swallows(tmp_path):
+    raw = loaded(tmp_path, 'user,item,timestamp\nu,1,1\nu,"1,2\n' + 10 * "u,1,3\n")
+    assert len(raw.reviews.user) == 1
+    assert (raw.tally.lines, raw.tally.malformed.total()) == (14, 11)
+    assert raw.tally.first[0].startswith("r:3: ")
 
 
 @pytest.mark.parametrize(

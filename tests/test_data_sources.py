@@ -1,15 +1,13 @@
 """Readers of the sources: each on its own layout, against rows written by hand."""
 
 import gzip
-import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from scripts.command import InputError
 from scripts.data.raw import users_of
-from scripts.data.settings import Amazon, Columns, Local, MovieLensWheel, MovieLensZip, Steam
+from scripts.data.settings import Amazon, MovieLensWheel, MovieLensZip, Steam
 from scripts.data.sources import article_first, read
 from tests.small_data import with_ids, zipped
 
@@ -261,66 +259,6 @@ def test_an_archive_of_anything_else_is_named(tmp_path):
     source = MovieLensZip(kind="movielens-zip", archive="ml.zip")
     with pytest.raises(InputError, match=r"ml\.zip: holds no MovieLens set.*'ratings\.dat'"):
         read(source, {"archive": path})
-
-
-CLICKS = [("007", "a/../b", 3.5, "2017-12-17"), ("u, 2", "Ü", None, "2017-12-17T12:00:00.5+01:00")]
-NAMES = [("a/../b", "=SUM(A1) & $x_1$"), ("Ü", 'Say "yes"\nor 🙂'), ("Ü", None)]
-
-
-def write_local(folder, ending):
-    clicks = pd.DataFrame(CLICKS, columns=["who", "what", "stars", "when"])
-    names = pd.DataFrame(NAMES, columns=["id", "name"])
-    files = {"reviews": folder / f"clicks{ending}", "metadata": folder / f"names{ending}"}
-    for path, frame in zip(files.values(), (clicks, names), strict=True):
-        if ending == ".parquet":
-            frame.to_parquet(path)
-        elif ending == ".jsonl":
-            rows = [json.dumps(row) for row in json.loads(frame.to_json(orient="records"))]
-            path.write_text("\n".join(rows) + "\n")
-        else:
-            frame.to_csv(path, index=False)
-    return files
-
-
-LOCAL = Local(
-    kind="local",
-    reviews="r",
-    metadata="m",
-    time="iso",
-    columns=Columns(
-        user="who", item="what", rating="stars", time="when", metadata_item="id", title="name"
-    ),
-)
-
-
-@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".parquet"])
-def test_local_files_of_every_format(tmp_path, ending):
-    raw = read(LOCAL, write_local(tmp_path, ending))
-    assert with_ids(raw) == (
-        [("007", "a/../b", 3.5, DAY * 1000), ("u, 2", "Ü", None, (DAY + 11 * 3600) * 1000 + 500)],
-        NAMES,
-    )
-    assert raw.tally.malformed.total() == 0
-
-
-@pytest.mark.parametrize("ending", [".csv", ".parquet"])
-@pytest.mark.parametrize(("column", "file"), [("rating", "clicks"), ("title", "names")])
-def test_a_named_column_that_is_not_there_is_no_empty_one(tmp_path, ending, column, file):
-    files = write_local(tmp_path, ending)
-    columns = LOCAL.columns.model_copy(update={column: "elsewhere"})
-    with pytest.raises(InputError, match=rf"{file}\{ending} lacks the columns \['elsewhere'\]"):
-        read(LOCAL.model_copy(update={"columns": columns}), files)
-
-
-def test_a_quote_never_closed_counts_all_lines_that_it_swallows(tmp_path):
-    rows = ["user,item,timestamp", "u,p,1", 'u,"p,2', *["u,p,3"] * 10]
-    (tmp_path / "r.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "m.csv").write_text("item,title\np,P\n")
-    files = {"reviews": tmp_path / "r.csv", "metadata": tmp_path / "m.csv"}
-    raw = read(Local(kind="local", reviews="r", metadata="m"), files)
-    assert len(raw.reviews.user) == 1
-    assert (raw.tally.lines, raw.tally.malformed.total()) == (13, 11)
-    assert raw.tally.first[0].startswith("r.csv:3: ")
 
 
 @pytest.mark.parametrize(

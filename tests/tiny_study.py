@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scripts.cells import Cell, baseline_cell
-from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS
+from scripts.contracts import CUTOFFS, PER_EXAMPLE, RECOMMENDATIONS, TOKEN_EFFECTS
 from scripts.files import read_csv, write_table
 from tests.small_data import write_catalogue, write_examples
 
@@ -74,6 +74,13 @@ def recommendations(root: Path, cell: Cell, lists: dict[int, list[int]]) -> Path
     ]
     path = root / "recommendations" / f"{cell.path}.parquet"
     write_table(pd.DataFrame(rows), path, RECOMMENDATIONS)
+    return path
+
+
+def token_effects(root: Path, cell: Cell, rows: list[tuple] | pd.DataFrame) -> Path:
+    """Rows of TOKEN_EFFECTS of a cell's model."""
+    path = root / f"{cell.model}.parquet"
+    write_table(pd.DataFrame(rows, columns=TOKEN_EFFECTS.names), path, TOKEN_EFFECTS)
     return path
 
 
