@@ -24,6 +24,7 @@ from scripts.files import read_table, sha256, write_json
 from scripts.finetune.shortcuts import Shortcuts
 from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.small_data import write_catalogue, write_examples
+from tests.tiny_models import whole_logits
 
 PROMPT = Prompt(instruction="Recommend a book.", history="The user has read:")
 TITLES = [
@@ -110,7 +111,7 @@ def log_probabilities(model: Any, tokenizer: Any, history: list[str], title: str
     prompt = prompt_ids(tokenizer, prompt_text(PROMPT, history))
     answer = answer_ids(tokenizer, title)
     with torch.inference_mode():
-        logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+        logits = whole_logits(model, prompt, answer)
     return logits.log_softmax(-1)[range(len(answer)), answer].numpy()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.analyse.data import at_least, data, monthly, popularity
+from scripts.analyse.data import data, monthly, popularity
 from scripts.analyse.statistics import statistics
 from scripts.contracts import EXAMPLES, INTERACTIONS
 from scripts.files import write_json, write_table
@@ -95,12 +95,6 @@ def test_popularity_keeps_the_ends_of_every_plateau() -> None:
     assert ranks.tolist() == [1, 2, 5, 6, 7, 8]
     # The line through what is kept passes through what is left out.
     assert np.interp(range(1, 9), ranks, kept).tolist() == counts
-
-
-def test_shares_of_longer_histories() -> None:
-    lengths, shares = at_least(np.array([1, 4, 1, 2]))
-    assert lengths.tolist() == [1, 2, 4]
-    assert shares.tolist() == [1, 0.5, 0.25]
 
 
 def test_a_month_without_interactions_is_kept() -> None:

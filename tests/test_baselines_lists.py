@@ -29,11 +29,6 @@ def catalogue_of(titles: list[int], counts: list[int]) -> pd.DataFrame:
     )
 
 
-def test_the_item_that_stands_for_a_title() -> None:
-    titles = lists.titles_of(catalogue_of([0, 1, 0, 1, 2], [3, 5, 4, 5, 0]))
-    assert titles.items.tolist() == [1, 2, 4]  # most targets; of equal ones the lower id
-
-
 @given(st.data(), SCORES, st.integers(1, 15))
 def test_a_title_stands_where_its_best_item_would(data, scores: np.ndarray, depth: int) -> None:
     """The list of titles is the full sort of the items, ties by item, without all but the first of

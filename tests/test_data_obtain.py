@@ -141,12 +141,6 @@ def leave_part(folder, url, content=CONTENT[:300_000]):
     (folder / "raw.gz.part.json").write_text(json.dumps(origin))
 
 
-def command(urls, output):
-    """The step's command line."""
-    options = ["--urls", *urls, "--output", str(output)]
-    return [sys.executable, "-m", "scripts.data.obtain", *options]
-
-
 # ---- cut connections, and what goes on from where ------------------------------------------------
 
 VALIDATORS = [
@@ -264,7 +258,8 @@ def test_killed_midway_and_resumed(server, tmp_path):
     stall = threading.Event()
     server.answers["/raw.gz"] = [Answer(cut=300_000, stall=stall), Answer()]
     url, output, part = f"{server.url}/raw.gz", tmp_path / "raw.gz", tmp_path / "raw.gz.part"
-    process = subprocess.Popen(command([url], output), cwd=ROOT)
+    command = [sys.executable, "-m", "scripts.data.obtain", "--urls", url, "--output", str(output)]
+    process = subprocess.Popen(command, cwd=ROOT)
     deadline = time.monotonic() + 30
     pause = threading.Event()
     while not (part.exists() and part.stat().st_size > 200_000):
@@ -331,12 +326,6 @@ def test_a_retry_after_is_honoured_within_bounds(raw, waits, status, asked, low,
 # ---- lies and damage -----------------------------------------------------------------------------
 
 
-def test_a_length_told_too_long_for_ever_is_given_up(raw, tmp_path):
-    with pytest.raises(InputError, match="given up after 5 attempts"):
-        raw(Answer(lie=1000, ranges=False))
-    assert "raw.gz" not in names(tmp_path)
-
-
 ZIP = zipped({"ratings.dat": CONTENT})
 DAMAGED = {
     "wrong checksum inside": CONTENT[:-8] + bytes(8),
@@ -401,9 +390,10 @@ def test_a_mirror_is_tried(server, raw, tmp_path, answer):
     assert names(tmp_path) == ["raw.gz"]
 
 
-def test_the_first_address_is_preferred(server, raw):
+def test_the_first_address_is_preferred_and_progress_shown(server, raw, capsys):
     server.answers["/mirror.gz"] = [Answer(body=OTHER)]
     assert raw(Answer(), mirrors=("/mirror.gz",)) == CONTENT
+    assert "raw.gz (blocks of 64 kB): 100%" in capsys.readouterr().err
 
 
 def test_every_address_given_up_is_named(server, raw):
@@ -503,29 +493,11 @@ def test_a_damaged_file_put_there_by_hand_is_named_and_kept(nowhere, tmp_path):
     assert names(tmp_path) == ["raw.gz"]
 
 
-# ---- as a command --------------------------------------------------------------------------------
-
-
 def test_no_address(tmp_path):
     with pytest.raises(InputError, match="put the file by hand"):
         obtain_url(["no/address.gz"], tmp_path / "raw.gz")
     with pytest.raises(InputError, match="--urls"):
         obtain(tmp_path / "raw.gz", requirement="name==1.0")
-
-
-def test_as_a_command_with_progress(server, tmp_path):
-    server.answers = {"/raw.gz": [Answer(404)], "/mirror.gz": [Answer()]}
-    urls = [f"{server.url}/raw.gz", f"{server.url}/mirror.gz"]
-    done = subprocess.run(
-        [*command(urls, tmp_path / "raw.gz"), "--checksums", str(tmp_path / "sums.json")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "raw.gz").read_bytes() == CONTENT
-    assert "raw.gz: 404" in done.stderr
-    assert "raw.gz (blocks of 64 kB): 100%" in done.stderr
 
 
 # ---- as a rule -----------------------------------------------------------------------------------

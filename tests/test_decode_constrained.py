@@ -15,7 +15,7 @@ from scripts.command import InputError
 from scripts.decode import constrained
 from scripts.decode.constrained import search, to_device
 from scripts.decode.trie import build_trie
-from tests.tiny_models import tiny_model
+from tests.tiny_models import tiny_model, whole_logits
 
 VOCABULARY, EOS, PAD = 40, 0, 1
 CPU = torch.device("cpu")
@@ -50,11 +50,9 @@ def title_scores(model, titles, prompt):
     """Sums of the log-probabilities of every title after the prompt, one at a time."""
     scores = []
     for title in titles:
-        ids = torch.tensor([[*prompt, *title]])
         with torch.inference_mode():
-            logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
-        log_probability = logits.log_softmax(-1).gather(1, torch.tensor(title)[:, None])
-        scores.append(log_probability.sum().item())
+            logits = whole_logits(model, prompt, title)
+        scores.append(logits.log_softmax(-1)[range(len(title)), title].sum().item())
     return np.array(scores)
 
 

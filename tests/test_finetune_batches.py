@@ -20,7 +20,7 @@ from scripts.finetune.batches import (
 from scripts.prompts import prompt_text
 from tests.small_language import PROMPT
 from tests.test_prompts import BYTES
-from tests.tiny_models import ARCHITECTURES, tiny_model
+from tests.tiny_models import ARCHITECTURES, tiny_model, whole_logits
 
 VOCABULARY, PAD = 40, 1
 ALPHA, BETA = 0.3, 0.25
@@ -52,12 +52,6 @@ BATCHES = {
     "one token answers": ([[*SHARED, 20, 21], SHARED], [[0], [0]], NO_HISTORY),
     "one example": ([[*SHARED, 20, 21]], [[14, 15, 0]], NO_HISTORY),
 }
-
-
-def whole_logits(model, prompt, answer):
-    """Logits of an answer, from one forward pass over prompt and answer alone."""
-    logits = model(input_ids=torch.tensor([prompt + answer[:-1]]), use_cache=False).logits[0]
-    return logits[len(prompt) - 1 :]
 
 
 def objective(logits, without_history, answers):

@@ -28,16 +28,6 @@ def test_the_hub_library_finds_base_task_and_library():
         assert fact in card.text
 
 
-def test_a_backbone_that_is_on_no_hub_is_not_named_as_one():
-    record = RECORD | {"backbone": LOCAL}
-    text = model_card(record, Objective(), Training(), "toys", "x")
-    card = ModelCard(text)
-    assert card.data.base_model is None
-    assert card.data.library_name == "transformers"
-    assert "| backbone | mine |" in card.text
-    assert "needs its backbone" not in card.text  # A whole model needs none.
-
-
 def test_a_prompt_and_a_name_stay_where_they_stand():
     record = RECORD | {"backbone": {"name": "a|b", "sha256": {}}}
     text = model_card(record, Objective(), Training(), "toys", "say:\n````\nx")
@@ -61,9 +51,16 @@ LOCAL = {"name": "mine", "sha256": {"a.safetensors": "f00", "b.safetensors": "ba
     ids=["folder", "scratch", "wheel"],
 )
 def test_an_adapter_says_what_backbone_it_needs_if_no_hub_has_it(origin, words):
+    """A whole model needs none."""
     record = RECORD | {"backbone": LOCAL | origin}
-    card = ModelCard(model_card(record, Objective(), Training(lora=LoRA()), "toys", "x"))
-    assert card.data.base_model is None
+    card, whole = (
+        ModelCard(model_card(record, Objective(), Training(lora=lora), "toys", "x"))
+        for lora in (LoRA(), None)
+    )
+    assert (card.data.base_model, whole.data.base_model) == (None, None)
+    assert whole.data.library_name == "transformers"
+    assert "| backbone | mine |" in whole.text
+    assert "needs its backbone" not in whole.text
     assert f"needs its backbone `mine`, which is on no model hub**: {words}" in card.text
     assert "- `a.safetensors`: `f00`\n- `b.safetensors`: `ba5`\n" in card.text
     assert 'PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("./mine"), ".")' in (

@@ -28,10 +28,9 @@ from tests.test_finetune_batches import (
     VOCABULARY,
     gradients,
     objective,
-    whole_logits,
     with_adapter,
 )
-from tests.tiny_models import tiny_model
+from tests.tiny_models import tiny_model, whole_logits
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=80), st.integers(1, 7), st.booleans())

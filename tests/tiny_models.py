@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,3 +33,9 @@ def tiny_model(architecture: str, vocabulary: int, seed: int = 0, **options: Any
     config = CONFIG_MAPPING[architecture](**common | own)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     return model.eval()
+
+
+def whole_logits(model: Any, prompt: Sequence[int], answer: Sequence[int]) -> torch.Tensor:
+    """Logits of an answer, (tokens, vocabulary), from one pass over prompt and answer alone."""
+    ids = torch.tensor([[*prompt, *answer[:-1]]])
+    return model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :]

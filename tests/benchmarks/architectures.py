@@ -40,6 +40,7 @@ from scripts.prompts import answer_ids, prompt_ids, prompt_text
 from tests.benchmarks.measure import alone
 from tests.small_language import PROMPT, TITLES, make_small_backbone, write_language_data
 from tests.test_decode_constrained import title_scores
+from tests.tiny_models import whole_logits
 
 #: Seconds and memory of a family; a model that asks for more is not built.
 LIMIT, MEMORY = 300, 12 << 30
@@ -189,7 +190,7 @@ def gradient_deviation(model: Any, tokenizer: Any, share: bool) -> float:
     ours = torch.cat([logits for logits in answer_logits(model, inputs) if logits is not None])
     theirs = torch.cat(
         [
-            model(input_ids=torch.tensor([[*p, *a[:-1]]]), use_cache=False).logits[0, len(p) - 1 :]
+            whole_logits(model, p, a)
             for shown in (prompts, [no_history] * 2)
             for p, a in zip(shown, answers, strict=True)
         ]
