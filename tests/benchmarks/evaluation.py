@@ -9,10 +9,7 @@ token effects of the paper's size take the place of its own, and Snakemake makes
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from scripts.files import read_table, write_table
 from scripts.study.config import load
 from scripts.study.outputs import OUTPUTS
 from tests.benchmarks.measure import machine
+from tests.benchmarks.raw_data import measure
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Test examples and titles of every data set, ranks of a list, tokens of a target.
@@ -51,23 +49,19 @@ def evaluation(folder: Path, rehearsal: Path = ROOT / "results/rehearsal") -> No
     made = [output.name for output in OUTPUTS if output.reads and output.when(study)]
     analyses = [f"{results.relative_to(folder)}/analyses/{name}.csv" for name in made]
 
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(folder / "config.yaml")]
     command += ["--cores", "all", "--rerun-triggers", "mtime", "--quiet", "all"]
-    subprocess.run([*command, "--touch"], cwd=ROOT, check=True)
+    measure([*command, "--touch"])
     for done in ("metrics", "analyses", "tables", "figures"):
         shutil.rmtree(results / done)
     print(machine())
     whole = 0.0
     stages = {"evaluate": metrics, "analyse": analyses, "tables, figures, report": ["all"]}
     for stage, targets in stages.items():
-        process = subprocess.Popen([*command, "--", *targets], cwd=ROOT)
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = used.ru_utime + used.ru_stime
+        _, seconds, peak_mb, _ = measure([*command, "--", *targets])
         whole += seconds
-        print(f"{stage}: {seconds:.0f} CPU seconds, at most {used.ru_maxrss / 2**20:.2f} GB")
-        if status:
-            sys.exit(f"{stage} failed: see {results}/logs")
+        print(f"{stage}: {seconds:.0f} CPU seconds, at most {peak_mb * 1e6 / 2**30:.2f} GB")
     print(f"{len(metrics)} files of {EXAMPLES_OF_TEST:,} lists: {whole / 60:.1f} CPU minutes")
 
 
