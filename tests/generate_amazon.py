@@ -23,12 +23,9 @@ FOLLOWS = 0.8
 PARTS = 6
 FIRST = ["Amber", "Broken", "Crimson", "Distant", "Endless", "Frozen", "Golden", "Hidden"]
 SECOND = ["Harbour", "Island", "Lantern", "Mountain", "Orchard", "River", "Signal", "Tower"]
-MALFORMED = [b'{"reviewerID": "U0", "asin": "B0', b'{"reviewerID": "U0", "unixReviewTime": 1}']
 
 
-def generate(
-    folder: Path, users: int, items: int, seed: int, reviews: int = 12, malformed: int = 0
-) -> None:
+def generate(folder: Path, users: int, items: int, seed: int, reviews: int = 12) -> None:
     """Write `reviews.json.gz` and `meta.json.gz` with all usual fields, in a mixed order.
 
     One review in a hundred is repeated, one metadata row in ten too; four more items have the bad
@@ -40,7 +37,6 @@ def generate(
         items: Number of items with a good title.
         seed: Seed of everything random.
         reviews: Mean reviews of a user.
-        malformed: Malformed lines among the reviews.
     """
     rng = np.random.default_rng(seed)
     rows = walks(rng, users, items, reviews)
@@ -49,8 +45,6 @@ def generate(
     )
     rows = np.concatenate([rows, bad, rows[:: 100 if len(rows) > 100 else 10]])
     lines = [_review(*row) for row in rng.permutation(rows).tolist()]
-    for i in range(malformed):
-        lines.insert(int(rng.integers(len(lines))), MALFORMED[i % len(MALFORMED)])
     metadata = [_metadata(item, title_of(item)) for item in range(items)]
     metadata += metadata[::10]
     bad_titles = [None, '<span id="productTitle">', "X", " ".join(["word"] * 25)]

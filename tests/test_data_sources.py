@@ -18,8 +18,8 @@ def amazon(year):
     return Amazon(kind=f"amazon-{year}", reviews="reviews", metadata="metadata")
 
 
-def pair(folder, reviews, metadata, compress=gzip.compress, endings=(".json.gz", ".json.gz")):
-    files = {"reviews": folder / f"r{endings[0]}", "metadata": folder / f"m{endings[1]}"}
+def pair(folder, reviews, metadata, compress=gzip.compress):
+    files = {"reviews": folder / "r.json.gz", "metadata": folder / "m.json.gz"}
     for path, content in zip(files.values(), (reviews, metadata), strict=True):
         path.write_bytes(compress(content))
     return files

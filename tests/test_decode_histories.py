@@ -28,10 +28,10 @@ def lists(frame):
 
 
 @st.composite
-def samples(draw, share=2):
-    """Examples of which at most one in `share` is of the same user, each history once."""
+def samples(draw):
+    """Examples of which at most every second is of the same user, each history once."""
     counts = draw(st.lists(st.integers(1, 6), min_size=2, max_size=8))
-    while max(counts) * share > sum(counts):
+    while max(counts) * 2 > sum(counts):
         counts.append(1)
     users = draw(st.permutations([user for user, n in enumerate(counts) for _ in range(n)]))
     lengths = draw(st.lists(st.integers(1, 4), min_size=len(users), max_size=len(users)))

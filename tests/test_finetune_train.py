@@ -137,10 +137,10 @@ def drawn(folder, size=8, split="train", seed=0):
 
 
 @torch.inference_mode()
-def valid_loss(folder, model, beta, size=16):
+def valid_loss(folder, model, beta):
     """The weighted normal loss of the validation examples, one whole forward pass at a time."""
     total = weight_sum = 0.0
-    for *_, prompt, answer in drawn(folder, size, "valid", EVALUATION_SEED):
+    for *_, prompt, answer in drawn(folder, TRAINING.valid_examples, "valid", EVALUATION_SEED):
         losses = -whole_logits(model, prompt, answer).double().log_softmax(-1)
         weight = np.linspace(1, beta, len(answer))
         total += float((losses[range(len(answer)), answer].numpy() * weight).sum())

@@ -27,9 +27,9 @@ def llm(
     return Cell("toy", backbone, objective, seed, decoder, history)
 
 
-def baseline(name: str, seed: int = 0) -> Cell:
+def baseline(name: str) -> Cell:
     """A baseline's cell."""
-    return baseline_cell("toy", name, seed)
+    return baseline_cell("toy", name, 0)
 
 
 def as_read(frame: pd.DataFrame) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def catalogue(root: Path, groups: list[int]) -> None:
     write_catalogue(root / "data" / "toy" / "catalogue.parquet", titles, [*range(n)], groups)
 
 
-def split(root: Path, histories: list[list[int]], first: int = 0) -> None:
+def split(root: Path, histories: list[list[int]]) -> None:
     """Test examples with these histories."""
-    rows = [(USERS[(first + i) % len(USERS)], one, 0) for i, one in enumerate(histories)]
-    write_examples(root / "data" / "toy" / "examples" / "test.parquet", rows, first)
+    rows = [(USERS[i % len(USERS)], one, 0) for i, one in enumerate(histories)]
+    write_examples(root / "data" / "toy" / "examples" / "test.parquet", rows)
