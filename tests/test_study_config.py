@@ -133,7 +133,6 @@ def changed(key: str, value: Any) -> dict[str, Any]:
             ("tuning", [TUNING | changes], words)
             for changes, words in [
                 ({"objective": "c"}, ["tuning.0.objective: unknown objective 'c'"]),
-                ({"datasets": ["z"]}, ["tuning.0.datasets: unknown dataset 'z'"]),
                 (
                     {"objective": "cft"},
                     ["tuning.0.objective: a sensitivity grid lies around 'cft'"],
@@ -156,7 +155,6 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("sensitivity.0.objective", "c", ["sensitivity.0.objective", "objective 'c'"]),
         ("sensitivity.0.alpha", [-0.5], ["sensitivity.0.alpha.0: found -0.5; ", "equal to 0"]),
         ("sensitivity.0.beta", [0.5, 1.5], ["sensitivity.0.beta.1: found 1.5; ", "equal to 1"]),
-        ("sensitivity.0.dataset", "z", ["sensitivity.0.dataset", "dataset 'z'"]),
         (
             "sensitivity",
             [TINY | {"objective": name, "alpha": [0.5]} for name in ("cft", "causal")],
@@ -184,7 +182,6 @@ def changed(key: str, value: Any) -> dict[str, Any]:
             ("history_length", [TINY | {"lengths": [5]} | changes], words)
             for changes, words in (
                 ({"objectives": ["cf"]}, ["history_length.0.objectives: unknown objective 'cf'"]),
-                ({"dataset": "z"}, ["history_length.0.dataset: unknown dataset 'z'"]),
                 ({"lengths": [5, 0]}, ["history_length.0.lengths.1", "found 0", "or equal to 1"]),
             )
         ),
