@@ -55,24 +55,16 @@ def test_no_gain_over_a_base_without_hits_and_no_sd_of_one_seed(tmp_path: Path) 
     paths = [
         metrics(tmp_path, llm("plain"), [None] * 4, depth=10),
         metrics(tmp_path, llm("cft"), [1] * 4, depth=10),
+        # Histories are compared separately.
+        metrics(tmp_path, llm("cft", history="without"), [1] * 4, depth=10),
     ]
     found = gains(paths, {"plain": []}, Draws(resamples=20))
+    assert set(found["history"]) == {"with"}
     row = at(found, "hr", 10)
     assert row["difference"] == row["low"] == row["high"] == 1
     assert np.isnan(row["relative_gain"])
     assert np.isnan(row["seed_sd"])
     assert np.isnan(at(found, "hr", 20)["difference"])
-
-
-def test_histories_are_compared_separately(tmp_path: Path) -> None:
-    paths = [
-        metrics(tmp_path, llm("plain", history="without"), [None, 1]),
-        metrics(tmp_path, llm("cft", history="without"), [None, None]),
-        metrics(tmp_path, llm("cft", history="with"), [1, 1]),
-    ]
-    found = gains(paths, {"plain": []}, Draws(resamples=20))
-    assert set(found["history"]) == {"without"}
-    assert at(found, "hr", 1)["difference"] == -0.5
 
 
 def test_nothing_to_compare_gives_an_empty_table(tmp_path: Path) -> None:
