@@ -13,8 +13,14 @@ from tests.tiny_study import baseline, llm, metrics
 def test_baselines_are_recomputed_on_the_examples_of_each_backbone(tmp_path: Path) -> None:
     # The baseline hits on examples 0 and 1 alone; the backbone saw examples 1 and 2.
     popular = metrics(tmp_path, baseline("most-popular"), [1, 1, None, None])
-    model = metrics(tmp_path, llm(), [1, 2], first=1)
+    model = metrics(tmp_path, llm(), [1, 2], depth=10, first=1)
     found = accuracy([popular, model], Draws(resamples=50))
+    # A cut-off beyond the model's lists is null.
+    null = found[["value", "low", "high"]].isna().all(axis=1)
+    assert (null == ((found["k"] > 10) & (found["baseline"] == ""))).all()
+    known = found[~null]
+    assert (known["low"] <= known["value"]).all()
+    assert (known["value"] <= known["high"]).all()
     hr = found[(found["metric"] == "hr") & (found["k"] == 1)].set_index(["block", "baseline"])
     assert hr.loc[("tiny", "most-popular"), "value"] == 0.5
     assert hr.loc[("tiny", ""), "value"] == 0.5
@@ -24,16 +30,6 @@ def test_baselines_are_recomputed_on_the_examples_of_each_backbone(tmp_path: Pat
     ndcg = found[(found["metric"] == "ndcg") & (found["k"] == 3)]
     ndcg = ndcg.set_index(["block", "baseline"])["value"]
     assert ndcg["tiny", ""] == pytest.approx((1 + 1 / np.log2(3)) / 2)
-
-
-def test_a_cutoff_beyond_the_list_is_null(tmp_path: Path) -> None:
-    model = metrics(tmp_path, llm(), [1, None, 3, 9], depth=10)
-    found = accuracy([model], Draws(resamples=50))
-    null = found[["value", "low", "high"]].isna().all(axis=1)
-    assert (null == (found["k"] > 10)).all()
-    known = found[~null]
-    assert (known["low"] <= known["value"]).all()
-    assert (known["value"] <= known["high"]).all()
 
 
 def test_recommenders_are_averaged_over_their_seeds(tmp_path: Path) -> None:
