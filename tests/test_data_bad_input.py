@@ -61,20 +61,21 @@ def test_a_bad_line_is_counted_by_reason_up_to_a_share(tmp_path, bad, reason):
         run(tmp_path, [*GOOD, bad], TITLES)
 
 
-def test_milliseconds_for_seconds_are_suspected(tmp_path):
-    milliseconds = [row | {"unixReviewTime": 1_500_000_000_000} for row in GOOD]
-    with pytest.raises(InputError, match=r"milliseconds where seconds are expected"):
-        run(tmp_path, [*GOOD, *milliseconds], TITLES)
+MILLISECONDS = [row | {"unixReviewTime": 1_500_000_000_000} for row in GOOD]
 
 
-def test_metadata_of_something_else(tmp_path):
-    with pytest.raises(InputError, match="do the files belong together"):
-        run(tmp_path, GOOD, [{"asin": "z", "title": "Z one"}])
-
-
-def test_a_core_that_empties_the_set(tmp_path):
-    with pytest.raises(InputError, match=r"none of 20 reviews is left.*11-core"):
-        run(tmp_path, GOOD, TITLES, EVERYTHING.model_copy(update={"k_core": 11}))
+@pytest.mark.parametrize(
+    ("reviews", "metadata", "k_core", "says"),
+    [
+        ([*GOOD, *MILLISECONDS], TITLES, 1, "milliseconds where seconds are expected"),
+        (GOOD, [{"asin": "z", "title": "Z one"}], 1, "do the files belong together"),
+        (GOOD, TITLES, 11, "none of 20 reviews is left.*11-core"),
+    ],
+    ids=["milliseconds", "other metadata", "empty core"],
+)
+def test_of_a_set_that_fails_nothing_is_written(tmp_path, reviews, metadata, k_core, says):
+    with pytest.raises(InputError, match=says):
+        run(tmp_path, reviews, metadata, EVERYTHING.model_copy(update={"k_core": k_core}))
     assert not (tmp_path / "out").exists()
 
 

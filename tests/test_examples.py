@@ -1,11 +1,10 @@
-"""Sub-samples of examples, titles, and summaries of lengths."""
+"""Sub-samples of examples, and summaries of lengths."""
 
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.examples import read_titles, subsample, summary
-from tests.small_data import write_catalogue
+from scripts.examples import subsample, summary
 
 
 @given(st.integers(0, 30), st.integers(0, 35), st.integers(0, 35), st.integers(0, 3))
@@ -24,11 +23,6 @@ def test_seeds_draw_differently():
     examples = pd.DataFrame({"example_id": range(100)})
     draws = {tuple(subsample(examples, 10, seed)["example_id"]) for seed in range(5)}
     assert len(draws) == 5
-
-
-def test_titles_in_the_order_of_their_ids(tmp_path):
-    titles = ["b", "a", "b"]
-    assert read_titles(write_catalogue(tmp_path / "catalogue.parquet", titles)) == titles
 
 
 def test_summary():

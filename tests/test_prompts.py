@@ -28,7 +28,6 @@ from scripts.prompts import (
     prompt_limit,
     prompt_text,
     quoted,
-    sharing,
     token_ids,
 )
 
@@ -213,8 +212,3 @@ def test_the_limit_of_prompts_by_hand():
         limit_of(titles, alone, alone + 10)
     with pytest.raises(InputError, match=r'"限{60}": a title of 2703 tokens'):
         limit_of(["ab", "限" * 900], 1024, 2048)
-
-
-def test_titles_that_share_their_tokens_are_counted():
-    assert sharing([(1, 2), (1,), (1, 2), (3,), (1, 2), (1,)]) == 5
-    assert sharing([(1, 2), (1,)]) == 0
