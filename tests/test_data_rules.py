@@ -50,12 +50,6 @@ def test_window_is_utc_and_holds_both_boundary_seconds():
     assert rules.in_window(times, "2017-10", None).tolist() == [False, True, True, True]
 
 
-def test_widening_stops_in_1996():
-    assert rules.year_earlier("2017-10") == "2016-10"
-    assert rules.year_earlier("1997-01") == "1996-01"
-    assert rules.year_earlier("1996-10") is None
-
-
 SCRIPTS = [
     "var aPageStart = (new Date()).getTime();\nvar ue_t0=ue_t0||+new Date();",
     "ue_t0=(new Date()).getTime();",

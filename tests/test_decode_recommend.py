@@ -295,11 +295,6 @@ def test_one_long_title_takes_no_room_from_any_prompt(folder, tmp_path, copy, to
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_a_model_that_sees_too_little(folder):
-    with pytest.raises(InputError, match=r"item_id 5, .*, but training\.max_tokens is 20"):
-        run(folder, DECODERS["constrained"], max_tokens=20)
-
-
 def test_a_tokenizer_without_eos(copy):
     change_json(copy / "backbone" / "tokenizer_config.json", eos_token=None)
     with pytest.raises(InputError, match="no eos token"):
