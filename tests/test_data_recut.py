@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from scripts.data.prepare import prepare
 from scripts.data.recut import recut
@@ -33,17 +32,17 @@ def test_by_hand(tmp_path: Path) -> None:
     assert (tmp_path / "long" / "catalogue.parquet").read_text() == "catalogue"
 
 
-@pytest.mark.parametrize("length", [1, 3, 12, 1000])
-def test_equals_a_whole_preparation(tmp_path: Path, length: int) -> None:
+def test_equals_a_whole_preparation(tmp_path: Path) -> None:
     generate(tmp_path, users=60, items=30, seed=1, reviews=25)
     files = raw_files(tmp_path)
     prepare(AMAZON, files, SETTINGS, tmp_path / "base")
-    prepare(AMAZON, files, SETTINGS.model_copy(update={"max_history": length}), tmp_path / "whole")
-    recut(tmp_path / "base", length, tmp_path / "cut")
-    written = [path for path in (tmp_path / "cut").rglob("*") if path.is_file()]
-    assert len(written) == 4
-    for path in written:
-        whole = tmp_path / "whole" / path.relative_to(tmp_path / "cut")
-        assert path.read_bytes() == whole.read_bytes(), path.name
-    longest = max(map(len, read_splits(tmp_path / "cut")[2]["history"]))
-    assert longest == length or (length == 1000 and longest > 12)
+    for length in (1, 3, 12, 1000):
+        whole, cut = tmp_path / f"whole-{length}", tmp_path / f"cut-{length}"
+        prepare(AMAZON, files, SETTINGS.model_copy(update={"max_history": length}), whole)
+        recut(tmp_path / "base", length, cut)
+        written = [path for path in cut.rglob("*") if path.is_file()]
+        assert len(written) == 4
+        for path in written:
+            assert path.read_bytes() == (whole / path.relative_to(cut)).read_bytes(), path
+        longest = max(map(len, read_splits(cut)[2]["history"]))
+        assert longest == length or (length == 1000 and longest > 12)

@@ -202,16 +202,14 @@ def of_steps():
     return {step: fingerprint(f"scripts.{step}") for step in STEPS}
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "changed"),
-    [
+def test_the_real_steps(copy):
+    before = of_steps()
+    for file, old, new, changed in (
         ("finetune/objective.py", "normal + alpha *", "normal - alpha *", {"finetune.train"}),
         ("prompts.py", '= "### Response:', '= "### Answer:', PROMPTED),
         ("decode/constrained.py", "np.argsort(-total", "np.argsort(total", {"decode.recommend"}),
-    ],
-)
-def test_the_real_steps(copy, file, old, new, changed):
-    before = of_steps()
-    edit(copy / file, old, new)
-    after = of_steps()
-    assert {step for step in STEPS if after[step] != before[step]} == changed
+    ):
+        edit(copy / file, old, new)
+        after = of_steps()
+        assert {step for step in STEPS if after[step] != before[step]} == changed, file
+        before = after
