@@ -89,14 +89,6 @@ def test_a_file_put_by_hand_must_be_the_recorded_one(tmp_path):
         run(tmp_path, GOOD[1:], TITLES, source=source, checksums=lock)
 
 
-def test_a_damaged_file_is_not_recorded_as_the_right_one(tmp_path):
-    source = AMAZON.model_copy(update={"reviews": "https://example.org/reviews.json"})
-    lock = tmp_path / "checksums.json"
-    with pytest.raises(InputError, match="malformed"):
-        run(tmp_path, ["x\n", *GOOD], TITLES, source=source, checksums=lock)
-    assert not lock.exists()
-
-
 AWKWARD = {
     "a/../../b": ("Tab\there\r\nand  a line", "Tab here and  a line"),
     "..": ('He said &quot;no&quot; &amp; "left"', 'He said "no" & "left'),
@@ -178,9 +170,12 @@ def test_a_rating_that_is_no_number_is_missing_and_its_review_stays(tmp_path):
     assert found["rating"].dropna().tolist() == [4.5, 3]
 
 
-def test_a_file_that_ends_inside_a_line_is_not_recorded(tmp_path):
+def test_a_file_that_is_damaged_or_ends_inside_a_line_is_not_recorded(tmp_path):
     source = AMAZON.model_copy(update={"reviews": "https://example.org/reviews.json"})
     lock = tmp_path / "checksums.json"
+    with pytest.raises(InputError, match="malformed"):
+        run(tmp_path, ["x\n", *GOOD], TITLES, source=source, checksums=lock)
+    assert not lock.exists()
     tolerant = EVERYTHING.model_copy(update={"max_malformed_share": 0.1})
     cut = [*GOOD, '{"reviewerID": "u", "as']
     run(tmp_path, cut, TITLES, tolerant, source, lock)
