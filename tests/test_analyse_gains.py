@@ -13,8 +13,8 @@ from tests.tiny_study import baseline, llm, metrics
 pytestmark = pytest.mark.usefixtures("any_hits")
 
 
-def at(found: pd.DataFrame, metric: str, k: int) -> pd.Series:
-    return found[(found["metric"] == metric) & (found["k"] == k)].iloc[0]
+def hr_at(found: pd.DataFrame, k: int) -> pd.Series:
+    return found[(found["metric"] == "hr") & (found["k"] == k)].iloc[0]
 
 
 def test_differences_of_common_seeds_by_hand(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_differences_of_common_seeds_by_hand(tmp_path: Path) -> None:
     ]
     found = gains(paths, {"plain": []}, Draws(resamples=4000))
     assert set(found["objective"]) == {"cft"}
-    row = at(found, "hr", 1)
+    row = hr_at(found, 1)
     assert row["base_value"] == 0.25
     assert row["value"] == 0.625
     assert row["difference"] == 0.375
@@ -60,11 +60,11 @@ def test_no_gain_over_a_base_without_hits_and_no_sd_of_one_seed(tmp_path: Path) 
     ]
     found = gains(paths, {"plain": []}, Draws(resamples=20))
     assert set(found["history"]) == {"with"}
-    row = at(found, "hr", 10)
+    row = hr_at(found, 10)
     assert row["difference"] == row["low"] == row["high"] == 1
     assert np.isnan(row["relative_gain"])
     assert np.isnan(row["seed_sd"])
-    assert np.isnan(at(found, "hr", 20)["difference"])
+    assert np.isnan(hr_at(found, 20)["difference"])
 
 
 def test_nothing_to_compare_gives_an_empty_table(tmp_path: Path) -> None:
