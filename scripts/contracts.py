@@ -78,6 +78,7 @@ TOKEN_EFFECTS = pa.schema(
         ("tokens", pa.int32()),
         ("with_history", pa.float32()),
         ("without_history", pa.float32()),
+        ("causal", pa.float32()),
         ("token", pa.string()),
     ]
 )

@@ -106,13 +106,19 @@ def write_small_study(root: Path) -> list[Path]:
     return [plain, cft, lora]
 
 
-def log_probabilities(model: Any, tokenizer: Any, history: list[str], title: str) -> np.ndarray:
-    """Of a title's tokens after the prompt with a history, from one whole forward pass."""
-    prompt = prompt_ids(tokenizer, prompt_text(PROMPT, history))
+def log_probabilities(
+    model: Any, tokenizer: Any, history: list[str], title: str, less: list[str] | None = None
+) -> np.ndarray:
+    """Of a title's tokens after the prompt with a history, from one whole forward pass; the logits
+    may be `less` those after the prompt with another one."""
     answer = answer_ids(tokenizer, title)
+
+    def logits(history: list[str]) -> torch.Tensor:
+        return whole_logits(model, prompt_ids(tokenizer, prompt_text(PROMPT, history)), answer)
+
     with torch.inference_mode():
-        logits = whole_logits(model, prompt, answer)
-    return logits.log_softmax(-1)[range(len(answer)), answer].numpy()
+        scores = logits(history) if less is None else logits(history) - logits(less)
+    return scores.log_softmax(-1)[range(len(answer)), answer].numpy()
 
 
 def finetuned(folder: Path, **options: Any) -> Finetuned:

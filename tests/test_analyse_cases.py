@@ -58,7 +58,7 @@ def made(tmp_path: Path, known: int) -> pd.DataFrame:
 def tokens(root: Path, objective: str, known: int) -> Path:
     """Effects of the target's tokens of so many examples."""
     rows = [
-        (example, "ann", 1 + place, 3, -0.5, place - 2.0, token)
+        (example, "ann", 1 + place, 3, -0.5, place - 2.0, -0.5, token)
         for example in range(known)
         for place, token in enumerate(['"', "NA", "eos"])
     ]

@@ -16,10 +16,11 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     rows = []
     for example, (user, tokens) in enumerate([("ann", 3), ("ann", 2), ("bob", 16)]):
         for position in range(1, tokens + 1):
-            rows.append((example, user, position, tokens, -0.5, -0.5 - position - example, ""))
+            logs = (-0.5, -0.5 - position - example, -0.25)
+            rows.append((example, user, position, tokens, *logs, ""))
     found = positions([token_effects(tmp_path, llm("cft", 7), rows)], draws=Draws(resamples=50))
     places = [*map(str, range(1, 13)), "13+", "eos", "target"]
-    measures = ["with_history", "without_history", "effect"]
+    measures = ["with_history", "without_history", "causal", "effect"]
     expected = [(place, measure) for place in places for measure in measures]
     expected.append(("halves", "effect"))
     assert list(zip(found["position"], found["measure"], strict=True)) == expected
@@ -33,6 +34,7 @@ def test_positions_by_hand(tmp_path: Path) -> None:
     assert rows_of["without_history", "2"] == pytest.approx(-0.5 - 3)
     # The whole answers: 3, 2 and 16 tokens.
     assert rows_of["with_history", "target"] == pytest.approx(-0.5 * (3 + 2 + 16) / 3)
+    assert rows_of["causal", "target"] == pytest.approx(-0.25 * (3 + 2 + 16) / 3)
     assert rows_of["effect", "target"] == pytest.approx((6 + 5 + 16 * 17 / 2 + 32) / 3)
     rows_of = found[found["measure"] == "effect"].set_index("position")
     assert rows_of.loc["target", "n"] == 3
@@ -50,7 +52,7 @@ def test_positions_by_hand(tmp_path: Path) -> None:
 
 def effects(tmp_path: Path, seed: int, tokens: int, shift: float) -> Path:
     rows = [
-        (example, user, position, tokens, shift - position, -2.0 * shift, "")
+        (example, user, position, tokens, shift - position, -2.0 * shift, -1.0, "")
         for example, user in enumerate("abc")
         for position in range(1, tokens + 1)
     ]
@@ -71,7 +73,9 @@ def test_the_target_among_all_titles_is_compared_on_the_audited_examples(tmp_pat
     for objective, values in (("plain", [-2.0, -4.0]), ("cft", [-1.0, -4.5])):
         audits.append(tmp_path / "audits" / f"{llm(objective).model}.csv")
         write_csv(pd.DataFrame(frame | {"among_titles": [*values, None, None]}), audits[-1])
-        rows = [(i, user, p, 2, -1.0, -2.0, "") for i, user in enumerate("abc") for p in (1, 2)]
+        rows = [
+            (i, user, p, 2, -1.0, -2.0, -1.0, "") for i, user in enumerate("abc") for p in (1, 2)
+        ]
         paths.append(token_effects(tmp_path, llm(objective), rows))
     found = positions(paths, audits, Draws(resamples=50)).query("position == 'titles'")
     assert found["measure"].tolist() == ["with_history"] * 3
@@ -115,7 +119,8 @@ def test_the_whole_target_is_compared_with_plain_branch_by_branch(tmp_path: Path
         models = {"plain": logs, "cft": [log - first * d for log, d in zip(logs, by, strict=True)]}
         for objective, (known, unknown) in models.items():
             if (objective, seed) not in {("plain", 3), ("cft", 0)}:
-                table = frame.assign(with_history=known, without_history=unknown, token="")
+                branches = {"with_history": known, "without_history": unknown}
+                table = frame.assign(**branches, causal=-1.0, token="")
                 paths.append(token_effects(tmp_path, llm(objective, seed), table))
     found = positions(paths, draws=Draws(resamples=200))
     found = found[found["base"] != ""].set_index("measure")

@@ -28,7 +28,8 @@ def test_log_probabilities_of_every_token(folder, batch, monkeypatch):
         assert group["user"].unique().tolist() == [user]
         assert group["position"].tolist() == list(range(1, count + 1))
         assert group["tokens"].unique().tolist() == [count]
-        for column, shown in (("with_history", history), ("without_history", [])):
-            titles = [TITLES[item] for item in shown]
-            expected = log_probabilities(model, tokenizer, titles, TITLES[target])
+        shown = [TITLES[item] for item in history]
+        branches = {"with_history": (shown, None), "without_history": ([], None)}
+        for column, (titles, less) in (branches | {"causal": (shown, [])}).items():
+            expected = log_probabilities(model, tokenizer, titles, TITLES[target], less)
             np.testing.assert_allclose(group[column], expected, rtol=1e-5, atol=1e-5)

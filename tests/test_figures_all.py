@@ -66,7 +66,7 @@ def inputs(name: str, objectives: list[str], datasets: list[str]) -> pd.DataFram
         return frame.assign(base="plain", examples=9)
     if name == "positions":
         del cells["seed"]
-        measures = ["with_history", "without_history", "effect"]
+        measures = ["with_history", "without_history", "causal", "effect"]
         places = ["1", "2", "13+", "eos", "target", "titles"]
         frame = product(**cells, position=places, measure=measures).assign(base=None, n=9, users=3)
         frame = frame[(frame["position"] != "titles") | (frame["measure"] == measures[0])]

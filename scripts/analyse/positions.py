@@ -21,9 +21,10 @@ LAST = 12
 #: The positions in their order: later ones are pooled, the last token (eos) stands apart.
 POSITIONS = [*(str(p) for p in range(1, LAST + 1)), f"{LAST + 1}+", "eos"]
 
-#: What is measured of every token, in nats: log p(token | history), log p(token | no history), and
+#: What is measured of every token, in nats: log p(token | history), log p(token | no history), the
+#: causal loss with a minus, which is the first again where the second is alike for all tokens, and
 #: the first less the second.
-MEASURES = ["with_history", "without_history", "effect"]
+MEASURES = ["with_history", "without_history", "causal", "effect"]
 
 COLUMNS = [
     *("dataset", "backbone", "objective", "base", "position", "measure"),
@@ -120,8 +121,8 @@ def read_blocks(
         first, tokens = firsts.setdefault(model[:2], (path, frame[TOKENS]))
         if not frame[TOKENS].equals(tokens):
             raise InputError(f"{path}: other tokens than in {first}; rerun both")
-        branches = frame[MEASURES[:2]].astype(float)
-        frame = frame.assign(**branches, effect=branches[MEASURES[0]] - branches[MEASURES[1]])
+        logs = frame[MEASURES[:3]].astype(float)
+        frame = frame.assign(**logs, effect=logs[MEASURES[0]] - logs[MEASURES[1]])
         blocks.setdefault(model[:2], {})[model] = measured(frame) | audited.get(model, {})
     return blocks
 

@@ -23,7 +23,8 @@ BATCH = 32
 def token_effects(
     finetuned: Finetuned, test: Path, output: Path, test_examples: int | None = None
 ) -> None:
-    """Write log p(y_t | history, y_<t) and log p(y_t | no history, y_<t) of every target token.
+    """Write log p(y_t | history, y_<t), log p(y_t | no history, y_<t) and the causal loss with a
+    minus, log softmax(z_t - z0_t) at y_t, of every target token.
 
     Args:
         finetuned: the model.
@@ -38,16 +39,18 @@ def token_effects(
     encoded, _ = encode(examples, titles, tokenizer, prompt, recommender.limit)
     share = recommender.shortcuts.prefix
     no_history = no_history_prompt(tokenizer, prompt)
-    effects: dict[str, list[np.ndarray]] = {"with_history": [], "without_history": []}
+    effects: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("with_history", "without_history", "causal")
+    }
     for start in progress(range(0, len(encoded), BATCH), "batches"):
         batch = encoded[start : start + BATCH]
         answers = [example.answer for example in batch]
         targets = torch.tensor([t for answer in answers for t in answer], device=device)
         prompts = [example.prompt for example in batch]
         inputs = branches(prompts, answers, no_history, tokenizer.pad_token_id, share)
-        logits = answer_logits(model, send_to_device(inputs, device))
-        for arrays, scores in zip(effects.values(), logits, strict=True):
-            log_probability = scores.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
+        z, z0 = (scores.float() for scores in answer_logits(model, send_to_device(inputs, device)))
+        for arrays, scores in zip(effects.values(), (z, z0, z - z0), strict=True):
+            log_probability = scores.log_softmax(-1).gather(1, targets[:, None])[:, 0]
             arrays.append(log_probability.cpu().numpy())
     lengths = np.array([len(example.answer) for example in encoded])
     ids = pd.Series(np.concatenate([example.answer for example in encoded]))

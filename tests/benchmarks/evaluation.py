@@ -99,7 +99,7 @@ def made_up_effects(ids: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
     known, unknown = -rng.exponential(2, (2, len(ids) * TOKENS))
     columns = {"example_id": np.repeat(ids, TOKENS), "with_history": known}
     columns |= {"position": np.tile(np.arange(1, TOKENS + 1), len(ids)), "tokens": TOKENS}
-    frame = pd.DataFrame(columns | {"without_history": unknown})
+    frame = pd.DataFrame(columns | {"without_history": unknown, "causal": known})
     return frame.assign(user="U" + frame["example_id"].astype(str), token="word")
 
 
